@@ -1,0 +1,1 @@
+"""Cameras, equirectangular images, point rendering and warps: pure functions on tensors."""

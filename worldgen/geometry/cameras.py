@@ -1,0 +1,60 @@
+"""Pinhole cameras: where they look, which ray a pixel has, where a point lands."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from worldgen.types import Camera
+
+
+def look(yaw_deg: float, pitch_deg: float = 0.0, position: Tensor | None = None) -> Tensor:
+    """c2w [4, 4] of a camera that looks along +z at yaw 0; yaw > 0 turns right (to +x), pitch > 0 up (to -y)."""
+    yaw, pitch = math.radians(yaw_deg), math.radians(pitch_deg)
+    sin_yaw, cos_yaw, sin_pitch, cos_pitch = math.sin(yaw), math.cos(yaw), math.sin(pitch), math.cos(pitch)
+    right = [cos_yaw, 0.0, -sin_yaw]
+    forward = [sin_yaw * cos_pitch, -sin_pitch, cos_yaw * cos_pitch]
+    down = [sin_yaw * sin_pitch, cos_pitch, cos_yaw * sin_pitch]
+    c2w = torch.eye(4)
+    c2w[:3, :3] = torch.tensor([right, down, forward]).T
+    if position is not None:
+        c2w[:3, 3] = position
+    return c2w
+
+
+def pixel_rays(camera: Camera) -> Tensor:
+    """Unit ray directions of all pixel centres in the camera's frame, [H, W, 3]."""
+    x = (torch.arange(camera.width) + 0.5 - camera.cx) / camera.fx
+    y = (torch.arange(camera.height) + 0.5 - camera.cy) / camera.fy
+    rays = torch.stack([*torch.meshgrid(x, y, indexing="xy"), torch.ones(camera.height, camera.width)], dim=-1)
+    return torch.nn.functional.normalize(rays, dim=-1)
+
+
+def world_rays(camera: Camera) -> Tensor:
+    """Unit ray directions of all pixel centres in the world's frame, [H, W, 3]."""
+    return pixel_rays(camera) @ camera.c2w[:3, :3].T
+
+
+def project(camera: Camera, xyz: Tensor) -> tuple[Tensor, Tensor]:
+    """World points [..., 3] to pixels [..., 2] and zdepth [...]; the pixels mean nothing where zdepth <= 0."""
+    local = (xyz - camera.position) @ camera.c2w[:3, :3]
+    zdepth = local[..., 2]
+    safe = torch.where(zdepth > 0, zdepth, torch.ones_like(zdepth))
+    u = camera.fx * local[..., 0] / safe + camera.cx
+    v = camera.fy * local[..., 1] / safe + camera.cy
+    return torch.stack([u, v], dim=-1), zdepth
+
+
+def unproject(camera: Camera, distance: Tensor) -> Tensor:
+    """Distances along the rays [H, W] to world points [H, W, 3]."""
+    return camera.position + world_rays(camera) * distance[..., None]
+
+
+def zdepth_to_distance(camera: Camera, zdepth: Tensor) -> Tensor:
+    """[H, W] along the optical axis to [H, W] along the ray."""
+    return zdepth / pixel_rays(camera)[..., 2]
+
+
+def distance_to_zdepth(camera: Camera, distance: Tensor) -> Tensor:
+    """[H, W] along the ray to [H, W] along the optical axis."""
+    return distance * pixel_rays(camera)[..., 2]

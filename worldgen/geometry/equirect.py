@@ -1,0 +1,90 @@
+"""Equirectangular images: longitude -pi..pi left to right, latitude -pi/2 (zenith, -y) to pi/2 top to bottom.
+
+Paper, "Embedding", with the exact pinhole angles. Sampling wraps at the left and right edge and goes over the poles
+(reflect and shift by half a turn), so that no seam can show.
+"""
+
+import math
+from functools import lru_cache
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from worldgen.geometry.cameras import world_rays
+from worldgen.types import Camera
+
+_PAD = 2  # what bicubic sampling reaches beyond the edge
+
+
+def lonlat(directions: Tensor) -> tuple[Tensor, Tensor]:
+    """Directions [..., 3], any length > 0, to longitude and latitude [...] in radians."""
+    x, y, z = directions.unbind(-1)
+    return torch.atan2(x, z), torch.atan2(y, torch.hypot(x, z))
+
+
+@lru_cache(maxsize=4)
+def directions(height: int, width: int) -> Tensor:
+    """Unit world directions of an equirectangular grid's pixel centres, [H, W, 3]. Shared: do not write to it."""
+    lon = ((torch.arange(width, dtype=torch.float64) + 0.5) / width - 0.5) * 2 * math.pi
+    lat = ((torch.arange(height, dtype=torch.float64) + 0.5) / height - 0.5) * math.pi
+    cos_lat = torch.cos(lat)[:, None]
+    grid = [cos_lat * torch.sin(lon), torch.sin(lat)[:, None].expand(height, width), cos_lat * torch.cos(lon)]
+    return torch.stack(grid, dim=-1).float()
+
+
+def pad(panorama: Tensor, margin: int) -> Tensor:
+    """[C, H, W] to [C, H + 2 margin, W + 2 margin], continued round the back and over the poles."""
+    over = panorama.roll(panorama.shape[-1] // 2, dims=-1)
+    top, bottom = over[:, :margin].flip(1), over[:, -margin:].flip(1)
+    tall = torch.cat([top, panorama, bottom], dim=1)
+    return torch.cat([tall[..., -margin:], tall, tall[..., :margin]], dim=-1)
+
+
+def sample(panorama: Tensor, rays: Tensor, mode: str = "bilinear") -> Tensor:
+    """Reads a panorama [C, H, W] along world rays [h, w, 3]; returns [C, h, w]. mode: nearest, bilinear, bicubic."""
+    height, width = panorama.shape[-2:]
+    lon, lat = lonlat(rays)
+    # grid_sample without aligned corners: -1 and 1 are the outer edges of the padded image.
+    x = lon / math.pi * width / (width + 2 * _PAD)
+    y = lat / (math.pi / 2) * height / (height + 2 * _PAD)
+    padded = pad(panorama, _PAD)[None]
+    return F.grid_sample(padded, torch.stack([x, y], -1)[None], mode, "border", align_corners=False)[0]
+
+
+def to_perspective(panorama: Tensor, camera: Camera, mode: str = "bilinear") -> Tensor:
+    """Renders what `camera` sees of a panorama [C, H, W] (its position does not count); returns [C, h, w]."""
+    return sample(panorama, world_rays(camera), mode)
+
+
+def mask_to_perspective(mask: Tensor, camera: Camera) -> Tensor:
+    """The same for a bool mask [H, W]: True only where every contributing pixel is True; returns bool [h, w]."""
+    return to_perspective(mask[None].float(), camera)[0] > 0.999
+
+
+def from_perspective(
+    image: Tensor, camera: Camera, height: int, width: int, mode: str = "bilinear"
+) -> tuple[Tensor, Tensor]:
+    """Spreads a perspective image [C, h, w] over an equirectangular grid.
+
+    Returns ([C, H, W], bool [H, W]): the picture (0 outside) and where the camera sees. An image finer than the grid
+    is reduced first, so that nothing aliases.
+    """
+    image, camera = _no_finer_than_grid(image, camera, width)
+    local = directions(height, width) @ camera.c2w[:3, :3]
+    z = local[..., 2].clamp(min=1e-6)
+    u = (camera.fx * local[..., 0] / z + camera.cx) / camera.width
+    v = (camera.fy * local[..., 1] / z + camera.cy) / camera.height
+    inside = (local[..., 2] > 1e-6) & (u >= 0) & (u <= 1) & (v >= 0) & (v <= 1)
+    grid = torch.stack([u, v], -1)[None].clamp(-0.5, 1.5) * 2 - 1
+    spread = F.grid_sample(image[None], grid, mode, "border", align_corners=False)[0]
+    return spread * inside, inside
+
+
+def _no_finer_than_grid(image: Tensor, camera: Camera, grid_width: int) -> tuple[Tensor, Camera]:
+    shrink = camera.fx / (grid_width / (2 * math.pi))
+    if shrink <= 1:
+        return image, camera
+    height, width = max(1, round(camera.height / shrink)), max(1, round(camera.width / shrink))
+    small = F.interpolate(image[None], (height, width), mode="bicubic", antialias=True, align_corners=False)[0]
+    return small.clamp(0, 1), camera.resized(width, height)

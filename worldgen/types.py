@@ -1,0 +1,214 @@
+"""The values that the recipe's steps hand to each other: frozen, with shapes, frames and units stated.
+
+Cameras follow OpenCV (x right, y down, z forward); distances are in metres; images are float32 sRGB in [0, 1],
+`[3, H, W]`; masks are bool, True = known. The world's origin is the panorama's centre and +z the photo's centre.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+def _expect(name: str, tensor: Tensor, shape: tuple[int | None, ...]) -> None:
+    """Raises ValueError unless `tensor` has `shape`; None stands for any length."""
+    found = tuple(tensor.shape)
+    fits = len(found) == len(shape) and all(want in (None, got) for want, got in zip(shape, found, strict=True))
+    if not fits:
+        wanted = ", ".join("*" if n is None else str(n) for n in shape)
+        raise ValueError(f"{name}: shape {list(found)}, wanted [{wanted}]")
+
+
+@dataclass(frozen=True, eq=False)
+class Camera:
+    """A pinhole camera. Pixel centres lie at +0.5.
+
+    c2w: [4, 4] float32, camera to world, OpenCV axes, metres.
+    fx, fy, cx, cy: pixels.
+    """
+
+    c2w: Tensor
+    width: int
+    height: int
+    fx: float
+    fy: float
+    cx: float
+    cy: float
+
+    def __post_init__(self) -> None:
+        _expect("Camera.c2w", self.c2w, (4, 4))
+
+    @classmethod
+    def from_fov(cls, width: int, height: int, fov_deg: float, c2w: Tensor | None = None) -> "Camera":
+        """Square pixels, centred principal point; `fov_deg` is the horizontal field of view."""
+        focal = 0.5 * width / math.tan(math.radians(fov_deg) / 2)
+        pose = torch.eye(4) if c2w is None else c2w.to(torch.float32)
+        return cls(pose, width, height, focal, focal, width / 2, height / 2)
+
+    @property
+    def fov_deg(self) -> float:
+        """Horizontal field of view."""
+        return 2 * math.degrees(math.atan(0.5 * self.width / self.fx))
+
+    @property
+    def position(self) -> Tensor:
+        """[3], metres, world frame."""
+        return self.c2w[:3, 3]
+
+    @property
+    def w2c(self) -> Tensor:
+        """[4, 4], world to camera."""
+        inverse = torch.eye(4, dtype=self.c2w.dtype)
+        rotation = self.c2w[:3, :3].T
+        inverse[:3, :3] = rotation
+        inverse[:3, 3] = -rotation @ self.c2w[:3, 3]
+        return inverse
+
+    @property
+    def intrinsics(self) -> Tensor:
+        """[3, 3], pixels."""
+        return torch.tensor([[self.fx, 0.0, self.cx], [0.0, self.fy, self.cy], [0.0, 0.0, 1.0]])
+
+    def resized(self, width: int, height: int) -> "Camera":
+        """The same view at another resolution."""
+        sx, sy = width / self.width, height / self.height
+        return Camera(self.c2w, width, height, self.fx * sx, self.fy * sy, self.cx * sx, self.cy * sy)
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """A perspective picture. rgb: [3, H, W]; known: bool [H, W]; distance: [H, W] metres along the ray, if any."""
+
+    camera: Camera
+    rgb: Tensor
+    known: Tensor
+    distance: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        size = (self.camera.height, self.camera.width)
+        _expect("View.rgb", self.rgb, (3, *size))
+        _expect("View.known", self.known, size)
+        if self.distance is not None:
+            _expect("View.distance", self.distance, size)
+
+
+@dataclass(frozen=True, eq=False)
+class Panorama:
+    """An equirectangular picture, W = 2H. rgb: [3, H, W]; photo: bool [H, W], True where the photo's own pixels lie."""
+
+    rgb: Tensor
+    photo: Tensor
+
+    def __post_init__(self) -> None:
+        height, width = self.photo.shape
+        _expect("Panorama.rgb", self.rgb, (3, height, width))
+        if width != 2 * height:
+            raise ValueError(f"Panorama: {width}x{height} pixels, wanted twice as wide as high")
+
+
+@dataclass(frozen=True, eq=False)
+class DistanceMap:
+    """Distances along the ray over an equirectangular grid. distance: [H, W] metres, finite, > 0; sky: bool [H, W]."""
+
+    distance: Tensor
+    sky: Tensor
+
+    def __post_init__(self) -> None:
+        _expect("DistanceMap.sky", self.sky, tuple(self.distance.shape))
+
+
+@dataclass(frozen=True, eq=False)
+class Prompts:
+    """What the inpainter is told: coarse atmosphere, sky or ceiling, ground or floor (paper, "Prompts")."""
+
+    atmosphere: str
+    sky: str
+    ground: str
+    indoor: bool
+    source: str
+
+
+@dataclass(frozen=True, eq=False)
+class PointCloud:
+    """Coloured points, world frame.
+
+    xyz: [N, 3] metres; rgb: [N, 3] in [0, 1]; normals: [N, 3] unit, towards the viewer that saw the point;
+    spacing: [N] metres, the distance to its neighbours on the surface (the size that one point should cover).
+    """
+
+    xyz: Tensor
+    rgb: Tensor
+    normals: Tensor
+    spacing: Tensor
+
+    def __post_init__(self) -> None:
+        count = len(self.xyz)
+        _expect("PointCloud.xyz", self.xyz, (count, 3))
+        _expect("PointCloud.rgb", self.rgb, (count, 3))
+        _expect("PointCloud.normals", self.normals, (count, 3))
+        _expect("PointCloud.spacing", self.spacing, (count,))
+
+    def __len__(self) -> int:
+        return len(self.xyz)
+
+    def __getitem__(self, index: Tensor | slice) -> "PointCloud":
+        return PointCloud(self.xyz[index], self.rgb[index], self.normals[index], self.spacing[index])
+
+    def __add__(self, other: "PointCloud") -> "PointCloud":
+        return PointCloud(
+            torch.cat([self.xyz, other.xyz]),
+            torch.cat([self.rgb, other.rgb]),
+            torch.cat([self.normals, other.normals]),
+            torch.cat([self.spacing, other.spacing]),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class SupervisionView:
+    """A picture that the splats are fitted to.
+
+    rgb: [3, H, W]; weight: [H, W] >= 0, what each pixel counts (0 = never looked at); generated: True for completed
+    views, which may disagree with each other and so may be distorted; False for views of the panorama.
+    """
+
+    camera: Camera
+    rgb: Tensor
+    weight: Tensor
+    generated: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Gaussians:
+    """3D Gaussians as gsplat has them.
+
+    means: [N, 3] metres, world; quats: [N, 4] wxyz, need not be unit; log_scales: [N, 3] natural log of metres;
+    opacity_logits: [N]; sh: [N, K, 3] real spherical harmonics, K = (degree + 1)^2.
+    """
+
+    means: Tensor
+    quats: Tensor
+    log_scales: Tensor
+    opacity_logits: Tensor
+    sh: Tensor
+
+    def __post_init__(self) -> None:
+        count = len(self.means)
+        _expect("Gaussians.means", self.means, (count, 3))
+        _expect("Gaussians.quats", self.quats, (count, 4))
+        _expect("Gaussians.log_scales", self.log_scales, (count, 3))
+        _expect("Gaussians.opacity_logits", self.opacity_logits, (count,))
+        _expect("Gaussians.sh", self.sh, (count, None, 3))
+
+    def __len__(self) -> int:
+        return len(self.means)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Name to tensor, in a fixed order."""
+        return {
+            "means": self.means,
+            "quats": self.quats,
+            "log_scales": self.log_scales,
+            "opacity_logits": self.opacity_logits,
+            "sh": self.sh,
+        }
