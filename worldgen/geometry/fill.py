@@ -1,0 +1,41 @@
+"""Masks and smooth filling of holes in images."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def erode(mask: Tensor, radius: int) -> Tensor:
+    """A bool mask [H, W] without its pixels within `radius` (square) of a False one; the image border does not erode."""
+    return ~dilate(~mask, radius)
+
+
+def dilate(mask: Tensor, radius: int) -> Tensor:
+    """A bool mask [H, W] grown by `radius` pixels (square)."""
+    if radius == 0:
+        return mask
+    return F.max_pool2d(mask[None].float(), 2 * radius + 1, stride=1, padding=radius)[0] > 0
+
+
+def push_pull(image: Tensor, weight: Tensor) -> Tensor:
+    """Fills an image [C, H, W] smoothly where `weight` [H, W] (bool, or 0..1) is small.
+
+    Pull: weighted averages on ever coarser grids; push: holes take the next coarser grid's value (Gortler et al.,
+    "The Lumigraph", 1996). Weight 1 keeps a pixel as it is; an image without any weight comes back as zeros.
+    """
+    weight = weight.to(image.dtype)[None]
+    return _push_pull(image * weight, weight)
+
+
+def _push_pull(premultiplied: Tensor, weight: Tensor) -> Tensor:
+    own = premultiplied / weight.clamp(min=1e-6)
+    height, width = weight.shape[-2:]
+    if max(height, width) == 1 or bool((weight >= 1).all()):
+        return own
+    half = (max(1, (height + 1) // 2), max(1, (width + 1) // 2))
+    both = F.interpolate(torch.cat([premultiplied, weight])[None], half, mode="area")[0]
+    colour, mean_weight = both[:-1], both[-1:]
+    gained = (4 * mean_weight).clamp(max=1) / mean_weight.clamp(min=1e-6)
+    coarse = _push_pull(colour * gained, mean_weight * gained)
+    behind = F.interpolate(coarse[None], (height, width), mode="bilinear", align_corners=False)[0]
+    return premultiplied + (1 - weight) * behind
