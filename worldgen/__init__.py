@@ -1,0 +1,24 @@
+"""One photo becomes an explorable metric 3D world.
+
+import worldgen
+world = worldgen.generate("photo.jpg", overrides=["panorama=sequential"])
+world.show()
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from worldgen import _torchvision as _torchvision
+
+if TYPE_CHECKING:
+    from worldgen.world import World, generate
+
+__all__ = ["World", "generate"]
+
+
+def __getattr__(name: str) -> Any:
+    """Loads the library behind the two public names when one of them is asked for (PEP 562)."""
+    if name in __all__:
+        from worldgen import world
+
+        return getattr(world, name)
+    raise AttributeError(f"module 'worldgen' has no attribute {name!r}")
