@@ -1,0 +1,79 @@
+"""Step 9: the finished world as files that viewers, browsers and players open."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from worldgen.errors import UserError
+from worldgen.progress import Track, untracked
+from worldgen.recipe.flythrough import FlythroughSettings, write_flythrough
+from worldgen.recipe.scene_html import scene_html
+from worldgen.splat.files import write_ply, write_points_ply, write_spz
+from worldgen.types import Gaussians, PointCloud
+
+WORLD_FILES = ("world.ply", "world.spz", "world.html", "flythrough.mp4")
+"""What `export` writes of the splats; the cloud goes to points.ply."""
+
+
+@dataclass(frozen=True)
+class ExportSettings:
+    """html_splats: how many splats world.html shows at most (about 40 bytes each); video: the fly-through."""
+
+    html_splats: int = 500_000
+    video: FlythroughSettings = field(default_factory=FlythroughSettings)
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.html_splats <= 5_000_000:
+            raise UserError(f"export.html_splats={self.html_splats}: wanted 1 to 5000000")
+
+
+def export(
+    gaussians: Gaussians,
+    cloud: PointCloud,
+    run_dir: Path,
+    out_dir: Path,
+    settings: ExportSettings,
+    track: Track = untracked,
+) -> dict[str, Any]:
+    """Writes every file to `out_dir`; `run_dir` names the world. Returns facts: counts and sizes."""
+    write_points_ply(out_dir / "points.ply", cloud)
+    for name in WORLD_FILES:
+        write_world(gaussians, out_dir / name, settings, run_dir.resolve().name, track)
+    sizes = {f"{name}_mb": round((out_dir / name).stat().st_size / 1e6, 1) for name in ("points.ply", *WORLD_FILES)}
+    return {"splats": len(gaussians), "points": len(cloud), **sizes}
+
+
+def write_world(
+    gaussians: Gaussians, path: Path, settings: ExportSettings, title: str = "world", track: Track = untracked
+) -> None:
+    """Writes one file, in the format that its suffix names: .ply, .spz, .html or .mp4.
+
+    The file appears under its name only when it is whole. Raises UserError for another suffix or a missing folder.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in (".ply", ".spz", ".html", ".mp4"):
+        raise UserError(f"{path}: unknown kind of file {path.suffix!r}, wanted .ply, .spz, .html or .mp4")
+    if not path.parent.is_dir():
+        raise UserError(f"{path}: the folder {path.parent} does not exist, wanted one that does")
+    with _whole(path) as partial:
+        if suffix == ".ply":
+            write_ply(partial, gaussians)
+        elif suffix == ".spz":
+            write_spz(partial, gaussians)
+        elif suffix == ".html":
+            partial.write_text(scene_html(gaussians, title, settings.html_splats), encoding="utf-8")
+        else:
+            write_flythrough(gaussians, partial, settings.video, track)
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[Path]:
+    """A hidden sibling to write to, which takes `path`'s name at the end, or goes when something fails."""
+    partial = path.with_name(f".partial-{path.name}")
+    try:
+        yield partial
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)

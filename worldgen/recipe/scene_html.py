@@ -1,0 +1,95 @@
+"""The world as one HTML file: viser's viewer with the splats in it. It opens offline, where the photo was taken."""
+
+import contextlib
+import html
+import io
+
+import numpy as np
+import torch
+import viser
+from torch import Tensor
+
+from worldgen.types import Gaussians
+
+_SH_C0 = 0.28209479177387814  # the constant spherical harmonic, 1 / (2 sqrt(pi))
+_MAX_SCALE_M = 250.0  # the viewer holds covariances as float16, whose square root ends at 255
+
+_HINT = """
+<style>
+#hint{position:fixed;left:0;right:0;bottom:1.2em;z-index:10;width:fit-content;max-width:92vw;box-sizing:border-box;
+margin:auto;padding:.5em 1.2em;border-radius:1.2em;background:#000a;color:#fff;font:14px/1.4 system-ui,sans-serif;
+text-align:center;pointer-events:none;transition:opacity 1s}
+@media(pointer:coarse){#hint .keys{display:none}}
+@media(pointer:fine){#hint .touch{display:none}}
+</style>
+<div id="hint">Drag to look round<span class="keys"> · <b>W&nbsp;A&nbsp;S&nbsp;D</b> to walk,
+<b>Q&nbsp;E</b> down and up</span><span class="touch"> · two fingers to move</span></div>
+<script>for(const e of["pointerdown","keydown","wheel"])addEventListener(e,()=>
+setTimeout(()=>document.getElementById("hint").style.opacity=0,1500),{once:true,capture:true});</script>
+"""
+
+
+def scene_html(gaussians: Gaussians, title: str, max_splats: int, fov_deg: float = 65.0) -> str:
+    """A self-contained page that shows at most `max_splats` Gaussians, those that look largest from the origin.
+
+    fov_deg: vertical, of the first view. Colours are the constant spherical harmonic's.
+    """
+    kept = largest(gaussians, max_splats)
+    with _quiet_server() as server:
+        server.scene.set_up_direction("-y")
+        server.initial_camera.position = (0.0, 0.0, 0.0)
+        server.initial_camera.look_at = (0.0, 0.0, 0.25)  # the viewer turns round this point: near, or it orbits
+        server.initial_camera.up = (0.0, -1.0, 0.0)
+        server.initial_camera.fov = np.deg2rad(fov_deg)
+        server.initial_camera.far = 2 * max(500.0, kept.means.norm(dim=1).amax().item()) if len(kept) else 1000.0
+        server.scene.world_axes.visible = False
+        server.scene.add_gaussian_splats(
+            "/world",
+            centers=kept.means.numpy(force=True),
+            covariances=covariances(kept).numpy(force=True),
+            rgbs=(0.5 + _SH_C0 * kept.sh[:, 0]).clamp(0, 1).numpy(force=True),
+            opacities=kept.opacity_logits.sigmoid()[:, None].numpy(force=True),
+        )
+        page = server.get_scene_serializer().as_html(dark_mode=True)
+    page = page.replace("<title>Viser</title>", f"<title>{html.escape(title)}</title>", 1)
+    head, body = page.rsplit("</body>", 1)
+    return f"{head}{_HINT}</body>{body}"
+
+
+def largest(gaussians: Gaussians, count: int) -> Gaussians:
+    """At most `count` Gaussians, in their order: those with the most opacity times solid angle from the origin."""
+    if len(gaussians) <= count:
+        return gaussians
+    two_largest = gaussians.log_scales.topk(2, dim=1).values.sum(dim=1)
+    solid_angle = two_largest - 2 * gaussians.means.norm(dim=1).clamp(min=0.1).log()
+    weight = torch.nn.functional.logsigmoid(gaussians.opacity_logits) + solid_angle
+    kept = weight.topk(count).indices.sort().values
+    return Gaussians(**{name: tensor[kept] for name, tensor in gaussians.tensors().items()})
+
+
+def covariances(gaussians: Gaussians) -> Tensor:
+    """[N, 3, 3] square metres, R S S^T R^T (3D Gaussian Splatting, eq. 6)."""
+    axes = rotations(gaussians.quats) * gaussians.log_scales.exp().clamp(max=_MAX_SCALE_M)[:, None, :]
+    return axes @ axes.transpose(1, 2)
+
+
+def rotations(quats: Tensor) -> Tensor:
+    """wxyz quaternions [N, 4], any length > 0, to rotation matrices [N, 3, 3]."""
+    w, x, y, z = torch.nn.functional.normalize(quats, dim=1).unbind(1)
+    rows = [
+        [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
+        [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
+        [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
+    ]
+    return torch.stack([torch.stack(row, dim=1) for row in rows], dim=1)
+
+
+@contextlib.contextmanager
+def _quiet_server():
+    """A viser server on any free local port: viser builds scenes in no other way. It greets on stdout; not here."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        server = viser.ViserServer(host="127.0.0.1", port=0, verbose=False)
+        try:
+            yield server
+        finally:
+            server.stop()
