@@ -1,0 +1,290 @@
+"""Numba kernels that blend splats into the image, front to back, and the gradient of that.
+
+An image is cut into tiles of 32 x 32 pixels, a tile into blocks of 4 x 4: sixteen pixels, one vector register. A splat
+visits only the blocks that its box touches. The rules are gsplat's: alpha = min(0.999, opacity falloff), nothing below
+1/255, stop before the splat that would take the transmittance to 1e-4.
+
+The loops over the sixteen lanes must become vector instructions. Numba loses that silently when a loop holds a float
+reduction or indexes with `base + lane`; hence the slices at the top of the block functions. tests/test_rasterize.py
+looks for the vector instructions. One compilation unit, see numba_options.py.
+"""
+
+import numpy as np
+from numba import njit, prange
+
+from worldgen.splat.numba_options import FAST, FAST_PARALLEL
+
+TILE = 32
+_SIDE = 4  # pixels of a block's edge
+_PER_ROW = TILE // _SIDE
+_BLOCKS = _PER_ROW * _PER_ROW
+_LANES = _SIDE * _SIDE
+_FORWARD_STATE = 5 * _LANES  # transmittance, red, green, blue, z-depth
+_BACKWARD_STATE = 6 * _LANES  # transmittance, what is still to come, gradients of red, green, blue, z-depth
+_SUMS = 10
+
+_ZERO, _HALF, _ONE = np.float32(0), np.float32(0.5), np.float32(1)
+_MAX_ALPHA = np.float32(0.999)
+_MIN_TRANSMITTANCE = np.float32(1e-4)
+_MIN_EXPONENT = np.float32(np.log(1 / 255) / np.log(256))
+
+
+def _fit_power() -> list[np.float32]:
+    """Coefficients of a polynomial for 2^x on [-1, 0]: Chebyshev nodes, relative error below 2e-7."""
+    nodes = np.cos(np.pi * (np.arange(64) + 0.5) / 64) / 2 - 0.5
+    fit = np.polynomial.Polynomial.fit(nodes, 2.0**nodes, 6, domain=[-1, 0], window=[-1, 0])
+    return [np.float32(c) for c in fit.coef]
+
+
+_P0, _P1, _P2, _P3, _P4, _P5, _P6 = _fit_power()
+
+
+@njit(**FAST)
+def _power256(x):
+    """256^x for x in [-1, 0]; meaningless, but never trapping, outside."""
+    root = (((((_P6 * x + _P5) * x + _P4) * x + _P3) * x + _P2) * x + _P1) * x + _P0
+    square = root * root
+    fourth = square * square
+    return fourth * fourth
+
+
+@njit(**FAST)
+def _lane_offsets(ellipse, lane_u, lane_v):
+    """(u, v) of a block's sixteen pixels relative to its corner pixel."""
+    scale_u, shear, scale_v = ellipse[2], ellipse[3], ellipse[4]
+    for lane in range(_LANES):
+        x, y = np.float32(lane % _SIDE), np.float32(lane // _SIDE)
+        lane_u[lane] = scale_u * (x - shear * y)
+        lane_v[lane] = scale_v * y
+
+
+@njit(**FAST)
+def _corner(ellipse, x, y):
+    """(u, v) of the pixel (x, y)."""
+    dx = np.float32(x) + _HALF - ellipse[0]
+    dy = np.float32(y) + _HALF - ellipse[1]
+    return ellipse[2] * (dx - ellipse[3] * dy), ellipse[4] * dy
+
+
+@njit(**FAST)
+def _touched_blocks(box, tile_x, tile_y):
+    """First and last block column, first and last block row that a pixel box touches in the tile at (x, y) pixels."""
+    return (
+        max(0, box[0] - tile_x) // _SIDE,
+        min(TILE - 1, box[1] - tile_x) // _SIDE,
+        max(0, box[2] - tile_y) // _SIDE,
+        min(TILE - 1, box[3] - tile_y) // _SIDE,
+    )
+
+
+@njit(**FAST)
+def _blend_block(state, start, lane_u, lane_v, u, v, opacity, red, green, blue, zdepth):
+    """Blends one splat into one block; returns how many of its pixels still let light through.
+
+    The transmittance of a finished pixel is kept with a minus sign.
+    """
+    block = state[start : start + _FORWARD_STATE]
+    for lane in range(_LANES):
+        lu, lv = lane_u[lane] + u, lane_v[lane] + v
+        exponent = opacity - lu * lu - lv * lv
+        alpha = min(_power256(exponent), _MAX_ALPHA)
+        alpha = alpha if exponent >= _MIN_EXPONENT else _ZERO
+        light = block[lane]
+        left = light - light * alpha
+        stop = left <= _MIN_TRANSMITTANCE
+        weight = _ZERO if stop else light * alpha
+        block[lane] = -abs(light) if stop else left
+        block[_LANES + lane] += weight * red
+        block[2 * _LANES + lane] += weight * green
+        block[3 * _LANES + lane] += weight * blue
+        block[4 * _LANES + lane] += weight * zdepth
+    alive = np.int32(0)
+    for lane in range(_LANES):
+        alive += np.int32(1) if block[lane] > _ZERO else np.int32(0)
+    return alive
+
+
+@njit(**FAST)
+def _start_light(state, size, tile_x, tile_y, width, height):
+    """Transmittance 1 in the image, finished (-1) beyond its edge; returns how many blocks lie in the image."""
+    inside = 0
+    for b in range(_BLOCKS):
+        x, y = tile_x + b % _PER_ROW * _SIDE, tile_y + b // _PER_ROW * _SIDE
+        inside += x < width and y < height
+        for lane in range(_LANES):
+            seen = x + lane % _SIDE < width and y + lane // _SIDE < height
+            state[b * size + lane] = _ONE if seen else -_ONE
+    return inside
+
+
+@njit(**FAST)
+def _blend_tile(first, last, pair_splats, ellipses, colours, boxes, state, tile_x, tile_y, blocks_alive):
+    """Blends the pairs first:last into `state`; returns the pair after the last one that was looked at."""
+    finished = np.zeros(_BLOCKS, np.uint8)
+    lane_u, lane_v = np.empty(_LANES, np.float32), np.empty(_LANES, np.float32)
+    for pair in range(first, last):
+        if blocks_alive == 0:
+            return pair
+        k = pair_splats[pair]
+        ellipse, opacity = ellipses[k], ellipses[k, 5]
+        red, green, blue, zdepth = colours[k, 0], colours[k, 1], colours[k, 2], colours[k, 3]
+        _lane_offsets(ellipse, lane_u, lane_v)
+        column_first, column_last, row_first, row_last = _touched_blocks(boxes[k], tile_x, tile_y)
+        for row in range(row_first, row_last + 1):
+            for column in range(column_first, column_last + 1):
+                b = row * _PER_ROW + column
+                if finished[b]:
+                    continue
+                u, v = _corner(ellipse, tile_x + column * _SIDE, tile_y + row * _SIDE)
+                start = b * _FORWARD_STATE
+                if _blend_block(state, start, lane_u, lane_v, u, v, opacity, red, green, blue, zdepth) == 0:
+                    finished[b] = 1
+                    blocks_alive -= 1
+    return last
+
+
+@njit(**FAST_PARALLEL)
+def blend(tile_starts, pair_splats, ellipses, colours, boxes, tiles_x, background, rgb, alpha, zdepth, tile_ends):
+    """Draws all tiles into rgb [3, H, W], alpha [H, W], zdepth [H, W]; tile_ends [T]: where each tile was full."""
+    height, width = alpha.shape
+    for tile in prange(len(tile_ends)):
+        tile_x, tile_y = tile % tiles_x * TILE, tile // tiles_x * TILE
+        state = np.zeros(_BLOCKS * _FORWARD_STATE, np.float32)
+        alive = _start_light(state, _FORWARD_STATE, tile_x, tile_y, width, height)
+        tile_ends[tile] = _blend_tile(
+            tile_starts[tile],
+            tile_starts[tile + 1],
+            pair_splats,
+            ellipses,
+            colours,
+            boxes,
+            state,
+            tile_x,
+            tile_y,
+            alive,
+        )
+        for y in range(tile_y, min(tile_y + TILE, height)):
+            for x in range(tile_x, min(tile_x + TILE, width)):
+                b = (y - tile_y) // _SIDE * _PER_ROW + (x - tile_x) // _SIDE
+                at = b * _FORWARD_STATE + (y - tile_y) % _SIDE * _SIDE + (x - tile_x) % _SIDE
+                light = abs(state[at])
+                for channel in range(3):
+                    rgb[channel, y, x] = state[at + (channel + 1) * _LANES] + light * background[channel]
+                zdepth[y, x] = state[at + 4 * _LANES]
+                alpha[y, x] = _ONE - light
+
+
+@njit(**FAST)
+def _blend_block_backward(state, start, sums, lane_u, lane_v, u, v, opacity, red, green, blue, zdepth):
+    """Adds one block's share to the splat's sums [10 x 16]; returns how many pixels still let light through.
+
+    With q = gradient . colour of a splat, the loss changes with ln(alpha) by g = weight q - alpha / (1 - alpha) times
+    the sum of weight q over all that comes behind, background included. That sum starts as the whole and shrinks as
+    we walk front to back.
+    """
+    block = state[start : start + _BACKWARD_STATE]
+    for lane in range(_LANES):
+        lu, lv = lane_u[lane] + u, lane_v[lane] + v
+        exponent = opacity - lu * lu - lv * lv
+        free_alpha = _power256(exponent)
+        alpha = min(free_alpha, _MAX_ALPHA)
+        alpha = alpha if exponent >= _MIN_EXPONENT else _ZERO
+        light = block[lane]
+        left = light - light * alpha
+        stop = left <= _MIN_TRANSMITTANCE
+        alpha = _ZERO if stop else alpha
+        weight = light * alpha
+        block[lane] = -abs(light) if stop else left
+        v_red, v_green = block[2 * _LANES + lane], block[3 * _LANES + lane]
+        v_blue, v_zdepth = block[4 * _LANES + lane], block[5 * _LANES + lane]
+        own = weight * (v_red * red + v_green * green + v_blue * blue + v_zdepth * zdepth)
+        behind = block[_LANES + lane] - own
+        block[_LANES + lane] = behind
+        g = own - alpha * behind / (_ONE - alpha)
+        g = _ZERO if free_alpha > _MAX_ALPHA else g
+        gu, gv = g * lu, g * lv
+        sums[lane] += gu
+        sums[_LANES + lane] += gv
+        sums[2 * _LANES + lane] += gu * lu
+        sums[3 * _LANES + lane] += gu * lv
+        sums[4 * _LANES + lane] += gv * lv
+        sums[5 * _LANES + lane] += g
+        sums[6 * _LANES + lane] += weight * v_red
+        sums[7 * _LANES + lane] += weight * v_green
+        sums[8 * _LANES + lane] += weight * v_blue
+        sums[9 * _LANES + lane] += weight * v_zdepth
+    alive = np.int32(0)
+    for lane in range(_LANES):
+        alive += np.int32(1) if block[lane] > _ZERO else np.int32(0)
+    return alive
+
+
+@njit(**FAST)
+def _add_up_lanes(sums, slot):
+    """Sixteen lanes to one number for each of the ten sums, always in the same order."""
+    for half in (8, 4, 2, 1):
+        for s in range(_SUMS):
+            for lane in range(half):
+                sums[s * _LANES + lane] += sums[s * _LANES + lane + half]
+    for s in range(_SUMS):
+        slot[s] = sums[s * _LANES]
+
+
+@njit(**FAST)
+def _blend_tile_backward(
+    first, last, pair_splats, pair_slots, ellipses, colours, boxes, state, tile_x, tile_y, slots
+):  # fmt: skip
+    finished = np.zeros(_BLOCKS, np.uint8)
+    lane_u, lane_v = np.empty(_LANES, np.float32), np.empty(_LANES, np.float32)
+    sums = np.empty(_SUMS * _LANES, np.float32)
+    for pair in range(first, last):
+        k = pair_splats[pair]
+        ellipse, opacity = ellipses[k], ellipses[k, 5]
+        red, green, blue, zdepth = colours[k, 0], colours[k, 1], colours[k, 2], colours[k, 3]
+        _lane_offsets(ellipse, lane_u, lane_v)
+        sums[:] = _ZERO
+        column_first, column_last, row_first, row_last = _touched_blocks(boxes[k], tile_x, tile_y)
+        for row in range(row_first, row_last + 1):
+            for column in range(column_first, column_last + 1):
+                b = row * _PER_ROW + column
+                if finished[b]:
+                    continue
+                u, v = _corner(ellipse, tile_x + column * _SIDE, tile_y + row * _SIDE)
+                alive = _blend_block_backward(
+                    state, b * _BACKWARD_STATE, sums, lane_u, lane_v, u, v, opacity, red, green, blue, zdepth
+                )
+                if alive == 0:
+                    finished[b] = 1
+        _add_up_lanes(sums, slots[pair_slots[pair]])
+
+
+@njit(**FAST_PARALLEL)
+def blend_backward(
+    tile_starts, tile_ends, pair_splats, pair_slots, ellipses, colours, boxes, tiles_x,
+    rgb, alpha, zdepth, v_rgb, v_alpha, v_zdepth, slots,
+):  # fmt: skip
+    """Fills slots [P, 10] with the gradients of each splat in each tile; what they hold: see project_backward.
+
+    rgb, alpha, zdepth: what `blend` drew. v_*: the gradients of the loss with respect to them.
+    """
+    height, width = alpha.shape
+    for tile in prange(len(tile_ends)):
+        tile_x, tile_y = tile % tiles_x * TILE, tile // tiles_x * TILE
+        state = np.zeros(_BLOCKS * _BACKWARD_STATE, np.float32)
+        _start_light(state, _BACKWARD_STATE, tile_x, tile_y, width, height)
+        for y in range(tile_y, min(tile_y + TILE, height)):
+            for x in range(tile_x, min(tile_x + TILE, width)):
+                b = (y - tile_y) // _SIDE * _PER_ROW + (x - tile_x) // _SIDE
+                at = b * _BACKWARD_STATE + (y - tile_y) % _SIDE * _SIDE + (x - tile_x) % _SIDE
+                whole = v_zdepth[y, x] * zdepth[y, x] - v_alpha[y, x] * (_ONE - alpha[y, x])
+                for channel in range(3):
+                    whole += v_rgb[channel, y, x] * rgb[channel, y, x]
+                    state[at + (2 + channel) * _LANES] = v_rgb[channel, y, x]
+                state[at + _LANES] = whole
+                state[at + 5 * _LANES] = v_zdepth[y, x]
+        first, last, full = tile_starts[tile], tile_starts[tile + 1], tile_ends[tile]
+        _blend_tile_backward(
+            first, full, pair_splats, pair_slots, ellipses, colours, boxes, state, tile_x, tile_y, slots
+        )
+        for pair in range(full, last):
+            slots[pair_slots[pair]] = _ZERO

@@ -1,0 +1,23 @@
+"""How the rasteriser's numba kernels are compiled.
+
+Numba's cache watches the file that a function stands in and no other. So a kernel file is one compilation unit: its
+kernels call helpers of the same file and take nothing from elsewhere but these options. After a change here, delete
+the `__pycache__` folders (or touch the kernel files).
+"""
+
+_COMMON = {"boundscheck": False, "error_model": "numpy"}
+
+EXACT = _COMMON | {"fastmath": {"contract", "nsz"}}
+"""Helpers that must see NaN and infinity for what they are."""
+
+PARALLEL = EXACT | {"parallel": True, "cache": True}
+"""Kernels over Gaussians, called from Python."""
+
+SERIAL = EXACT | {"cache": True}
+"""Kernels called from Python that run on one core."""
+
+FAST = _COMMON | {"fastmath": {"contract", "nsz", "arcp", "nnan"}}
+"""The blending loops over pixels, where everything is finite and selects must become vector instructions."""
+
+FAST_PARALLEL = FAST | {"parallel": True, "cache": True}
+"""Kernels over tiles, called from Python."""

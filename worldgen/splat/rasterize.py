@@ -1,0 +1,72 @@
+"""Renders 3D Gaussians, differentiably: numba on the CPU, gsplat on CUDA, one interface and one set of rules.
+
+The rules are those of gsplat 1.5.3; worldgen/splat/reference.py states them in forty lines of torch.
+"""
+
+from dataclasses import dataclass
+from math import isqrt
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from worldgen.splat import cuda, numba_raster
+from worldgen.types import Camera, Gaussians
+
+MAX_SH_DEGREE = 3
+
+
+@dataclass(frozen=True, eq=False)
+class Render:
+    """rgb: [3, H, W], may exceed 1; alpha: [H, W] in [0, 1]; zdepth: [H, W], the alpha-weighted *sum* of metres
+    (divide by alpha for a depth)."""
+
+    rgb: Tensor
+    alpha: Tensor
+    zdepth: Tensor
+
+
+def sh_degree(gaussians: Gaussians) -> int:
+    """Degree of the spherical harmonics; ValueError where their number fits none that we render."""
+    count = gaussians.sh.shape[1]
+    degree = isqrt(count) - 1
+    if (degree + 1) ** 2 != count or not 0 <= degree <= MAX_SH_DEGREE:
+        raise ValueError(f"Gaussians.sh: {count} coefficients, wanted 1, 4, 9 or 16")
+    return degree
+
+
+class _CpuRasterizer(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, camera, antialiased, background, *tensors):
+        drawing = numba_raster.draw(Gaussians(*tensors), camera, background, antialiased)
+        ctx.save_for_backward(*tensors)
+        ctx.drawing = drawing
+        return drawing.rgb, drawing.alpha, drawing.zdepth
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, v_rgb, v_alpha, v_zdepth):
+        gradients = numba_raster.draw_backward(Gaussians(*ctx.saved_tensors), ctx.drawing, v_rgb, v_alpha, v_zdepth)
+        return None, None, None, *gradients.values()
+
+
+def rasterize(
+    gaussians: Gaussians, camera: Camera, background: Tensor | None = None, antialiased: bool = False
+) -> Render:
+    """Renders what `camera` sees, with gradients for every tensor of `gaussians` that asks for one.
+
+    background: [3] in [0, 1], black if None; a constant, it gets no gradient. antialiased: scale each opacity down by
+    what the 0.3 px^2 blur adds to the splat's area (Mip-Splatting), so that small splats do not swell when seen from afar.
+    Gaussians with a value that is not finite are not drawn (on CUDA that is gsplat's affair).
+    Raises ValueError for spherical harmonics beyond degree 3, UserError for CUDA tensors without gsplat.
+    """
+    degree = sh_degree(gaussians)
+    background = gaussians.means.new_zeros(3) if background is None else background
+    if gaussians.means.is_cuda:
+        return Render(*cuda.draw(gaussians, camera, background, antialiased, degree))
+    tensors = [tensor.to(torch.float32).contiguous() for tensor in gaussians.tensors().values()]
+    background = background.detach().to(torch.float32).contiguous()
+    if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
+        return Render(*_CpuRasterizer.apply(camera, antialiased, background, *tensors))
+    drawing = numba_raster.draw(Gaussians(*tensors), camera, background, antialiased)
+    return Render(drawing.rgb, drawing.alpha, drawing.zdepth)
