@@ -1,0 +1,178 @@
+"""Gaussians and point clouds as files: the 3DGS .ply and .spz that viewers read, points .ply, and our own safetensors.
+
+All of them keep the world's axes (x right, y down, z forward): .ply has no other convention, and .spz writers (gsply,
+Niantic's own ply_to_spz) carry the axes of the .ply over.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from worldgen.errors import UserError
+from worldgen.splat.ply import read_vertices, write_vertices
+from worldgen.types import Gaussians, PointCloud
+
+_SPZ_FINEST_BITS = 12  # fractional bits of a coordinate: 0.24 mm
+
+T = TypeVar("T")
+
+
+def write_ply(path: Path, gaussians: Gaussians) -> None:
+    """The 3DGS layout: x y z nx ny nz f_dc_* f_rest_* opacity scale_* rot_*, little endian, no header comments.
+
+    Opacities are logits, scales natural logs of metres, quaternions unit wxyz; f_rest is channel by channel. Raises
+    UserError where a value is not finite.
+    """
+    _expect_finite("Gaussians", gaussians.tensors())
+    harmonics = gaussians.sh.transpose(1, 2)  # [N, 3, K]
+    columns = torch.cat(
+        [
+            gaussians.means,
+            torch.zeros_like(gaussians.means),
+            harmonics[..., 0],
+            harmonics[..., 1:].flatten(1),
+            gaussians.opacity_logits[:, None],
+            gaussians.log_scales,
+            _unit(gaussians.quats),
+        ],
+        dim=1,
+    )
+    fields = [(name, "<f4") for name in _gaussian_columns(gaussians.sh.shape[1])]
+    rows = columns.detach().cpu().float().contiguous().numpy()
+    write_vertices(path, rows.view(np.dtype(fields))[:, 0])
+
+
+def read_ply(path: Path) -> Gaussians:
+    """What `write_ply` and other 3DGS tools write. Raises UserError for anything else and for non-finite values."""
+    vertices = read_vertices(path)
+    names = vertices.dtype.names
+    rest = sum(name.startswith("f_rest_") for name in names)
+    bands = rest // 3 + 1
+    if rest % 3 or bands not in (1, 4, 9, 16):
+        raise UserError(f"{path}: {rest} f_rest properties, wanted 0, 9, 24 or 45")
+    missing = [name for name in _gaussian_columns(bands) if name not in names and name not in ("nx", "ny", "nz")]
+    if missing:
+        raise UserError(f"{path}: no property {missing[0]!r}, wanted a 3D Gaussian splatting .ply")
+    harmonics = _columns(vertices, "f_dc_", 3)[..., None]
+    if rest:
+        harmonics = torch.cat([harmonics, _columns(vertices, "f_rest_", rest).reshape(-1, 3, bands - 1)], dim=2)
+    gaussians = Gaussians(
+        means=torch.stack([_column(vertices, name) for name in "xyz"], dim=1),
+        quats=_columns(vertices, "rot_", 4),
+        log_scales=_columns(vertices, "scale_", 3),
+        opacity_logits=_column(vertices, "opacity"),
+        sh=harmonics.transpose(1, 2).contiguous(),
+    )
+    _expect_finite(str(path), gaussians.tensors())
+    return gaussians
+
+
+def write_points_ply(path: Path, cloud: PointCloud) -> None:
+    """Coloured points with normals: x y z nx ny nz (metres) red green blue (bytes)."""
+    _expect_finite("PointCloud", _cloud_tensors(cloud))
+    fields = [(name, "<f4") for name in ("x", "y", "z", "nx", "ny", "nz")]
+    vertices = np.empty(len(cloud), np.dtype([*fields, *((name, "u1") for name in ("red", "green", "blue"))]))
+    for name, column in zip(("x", "y", "z"), cloud.xyz.T, strict=True):
+        vertices[name] = column
+    for name, column in zip(("nx", "ny", "nz"), cloud.normals.T, strict=True):
+        vertices[name] = column
+    for name, column in zip(("red", "green", "blue"), cloud.rgb.T, strict=True):
+        vertices[name] = (column.clamp(0, 1) * 255).round()
+    write_vertices(path, vertices)
+
+
+def write_spz(path: Path, gaussians: Gaussians) -> None:
+    """Niantic's compressed format 3: positions to 0.24 mm, the rest in bytes. Raises UserError as `write_ply` does."""
+    import gsply  # here, because it takes a second to import
+
+    _expect_finite("Gaussians", gaussians.tensors())
+    arrays = {name: tensor.detach().cpu().float().numpy() for name, tensor in gaussians.tensors().items()}
+    data = gsply.GSData.from_arrays(
+        means=arrays["means"],
+        scales=arrays["log_scales"],
+        quats=_unit(gaussians.quats).detach().cpu().float().numpy(),
+        opacities=arrays["opacity_logits"],
+        sh0=arrays["sh"][:, 0],
+        shN=arrays["sh"][:, 1:] if arrays["sh"].shape[1] > 1 else None,
+        format="ply",
+    )
+    gsply.write_spz(path, data, fractional_bits=_spz_bits(arrays["means"]))
+
+
+def save_gaussians(path: Path, gaussians: Gaussians) -> None:
+    """All tensors, exactly, as safetensors."""
+    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in gaussians.tensors().items()}, path)
+
+
+def load_gaussians(path: Path) -> Gaussians:
+    """What `save_gaussians` wrote. Raises UserError where the file is something else or holds non-finite values."""
+    return _load(path, Gaussians, ("means", "quats", "log_scales", "opacity_logits", "sh"))
+
+
+def save_cloud(path: Path, cloud: PointCloud) -> None:
+    """All tensors, exactly, as safetensors."""
+    save_file({name: tensor.contiguous() for name, tensor in _cloud_tensors(cloud).items()}, path)
+
+
+def load_cloud(path: Path) -> PointCloud:
+    """What `save_cloud` wrote. Raises UserError where the file is something else or holds non-finite values."""
+    return _load(path, PointCloud, ("xyz", "rgb", "normals", "spacing"))
+
+
+def _load(path: Path, kind: type[T], names: tuple[str, ...]) -> T:
+    try:
+        tensors = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{path}: not a readable safetensors file ({error})") from error
+    if set(tensors) != set(names):
+        raise UserError(f"{path}: holds {', '.join(sorted(tensors))}, wanted {', '.join(names)}")
+    _expect_finite(str(path), tensors)
+    try:
+        return kind(**tensors)
+    except ValueError as error:
+        raise UserError(f"{path}: {error}") from error
+
+
+def _cloud_tensors(cloud: PointCloud) -> dict[str, Tensor]:
+    return {"xyz": cloud.xyz, "rgb": cloud.rgb, "normals": cloud.normals, "spacing": cloud.spacing}
+
+
+def _expect_finite(where: str, tensors: Mapping[str, Tensor]) -> None:
+    for name, tensor in tensors.items():
+        broken = tensor.numel() - int(torch.isfinite(tensor).sum())
+        if broken:
+            raise UserError(f"{where}: {broken} values of {name} are not finite, wanted none")
+
+
+def _unit(quats: Tensor) -> Tensor:
+    """Unit quaternions; no rotation where there is none to be had from a zero."""
+    none = torch.tensor([1.0, 0, 0, 0]).to(quats)
+    return torch.where(quats.norm(dim=1, keepdim=True) > 0, F.normalize(quats, dim=1), none)
+
+
+def _spz_bits(means: np.ndarray) -> int:
+    """The most fractional bits with which 24-bit signed coordinates still reach the farthest Gaussian."""
+    farthest = np.abs(means).max(initial=1.0)
+    return int(np.clip(22 - np.floor(np.log2(farthest)), 1, _SPZ_FINEST_BITS))
+
+
+def _gaussian_columns(bands: int) -> list[str]:
+    rest = [f"f_rest_{i}" for i in range(3 * (bands - 1))]
+    rotation = [f"rot_{i}" for i in range(4)]
+    colour, scale = [f"f_dc_{i}" for i in range(3)], [f"scale_{i}" for i in range(3)]
+    return ["x", "y", "z", "nx", "ny", "nz", *colour, *rest, "opacity", *scale, *rotation]
+
+
+def _column(vertices: np.ndarray, name: str) -> Tensor:
+    return torch.from_numpy(vertices[name].astype(np.float32))
+
+
+def _columns(vertices: np.ndarray, prefix: str, count: int) -> Tensor:
+    return torch.stack([_column(vertices, f"{prefix}{i}") for i in range(count)], dim=1)
