@@ -7,6 +7,8 @@ compiler vectorises it. Strips share nothing: the result does not depend on the 
 import numpy as np
 from numba import njit, prange
 
+from worldgen.splat.numba_options import EXACT, PARALLEL
+
 RADIUS = 5
 SIGMA = 1.5
 C1, C2 = 0.01**2, 0.03**2
@@ -18,16 +20,15 @@ _TAPS = 2 * RADIUS + 1
 _STRIP = 32
 _C1, _C2 = np.float32(C1), np.float32(C2)
 _ONE, _TWO, _ZERO = np.float32(1), np.float32(2), np.float32(0)
-_OPTIONS = {"fastmath": {"contract", "arcp", "nsz"}, "error_model": "numpy", "cache": True}
 
 
-@njit(**_OPTIONS)
+@njit(**EXACT)
 def _add_scaled(out, row, factor):
     for i in range(len(out)):
         out[i] += factor * row[i]
 
 
-@njit(**_OPTIONS)
+@njit(**EXACT)
 def _blur_to_row(planes, first, tall, out):
     """Window-weighted sums of rows first .. first + 10 of planes [P, R, W + 10] into out [P, W]; tall: scratch."""
     for plane in range(planes.shape[0]):
@@ -41,7 +42,7 @@ def _blur_to_row(planes, first, tall, out):
             _add_scaled(row, column[tap : tap + len(row)], WINDOW[tap])
 
 
-@njit(**_OPTIONS)
+@njit(**EXACT)
 def _moments(x, y, support, planes):
     """Fills rows [W] of planes [4, W]: x, y, x^2 + y^2 and x y, nothing outside the support."""
     sum_x, sum_y, squares, products = planes[0], planes[1], planes[2], planes[3]
@@ -51,7 +52,7 @@ def _moments(x, y, support, planes):
         squares[i], products[i] = a * a + b * b, a * b
 
 
-@njit(**_OPTIONS)
+@njit(**EXACT)
 def _similarity(moments, per_mass, factor, terms, losses):
     """One row of SSIM: losses [W] = factor (1 - SSIM); terms [3, W]: d losses / d window sums of x, x^2 and xy."""
     sum_x, sum_y, squares, products = moments[0], moments[1], moments[2], moments[3]
@@ -71,7 +72,7 @@ def _similarity(moments, per_mass, factor, terms, losses):
         losses[i] = factor[i] * (_ONE - ssim)
 
 
-@njit(**_OPTIONS)
+@njit(**EXACT)
 def _gradient(x, y, support, weight, l1_factor, blurred, grad, losses):
     """One row of the gradient from blurred terms [3, W], with that of L1, whose value goes to losses [W]."""
     by_mean, by_square, by_product = blurred[0], blurred[1], blurred[2]
@@ -84,7 +85,7 @@ def _gradient(x, y, support, weight, l1_factor, blurred, grad, losses):
         losses[i] = factor * abs(difference)
 
 
-@njit(fastmath=True, cache=True)
+@njit(fastmath=True)
 def _sum(row):
     total = _ZERO
     for i in range(len(row)):
@@ -92,7 +93,7 @@ def _sum(row):
     return total
 
 
-@njit(parallel=True, **_OPTIONS)
+@njit(**PARALLEL)
 def _per_window_mass(support):
     """1 / the share of each window that lies on the support [H, W]; 0 off the support."""
     height, width = support.shape
@@ -111,7 +112,7 @@ def _per_window_mass(support):
     return result
 
 
-@njit(parallel=True, **_OPTIONS)
+@njit(**PARALLEL)
 def l1_ssim(render, target, weight, ssim_share):
     """The loss and its gradient with respect to `render`; what it computes: see `losses.photometric_loss`.
 
