@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from worldgen import disk
 from worldgen.errors import UserError
 from worldgen.progress import Track, untracked
 from worldgen.recipe.flythrough import FlythroughSettings, write_flythrough
@@ -74,6 +75,6 @@ def _whole(path: Path) -> Iterator[Path]:
     partial = path.with_name(f".partial-{path.name}")
     try:
         yield partial
-        partial.replace(path)
+        disk.land(partial, path)
     finally:
         partial.unlink(missing_ok=True)

@@ -90,7 +90,7 @@ def _encode(frames: Iterator[np.ndarray], path: Path, settings: FlythroughSettin
             codec="libx264",
             macro_block_size=2,
             ffmpeg_log_level="error",
-            output_params=["-preset", "veryfast", "-crf", "22", "-movflags", "+faststart"],
+            output_params=["-preset", "veryfast", "-crf", "20", "-movflags", "+faststart"],
         )
         writer.send(None)
     except RuntimeError as error:

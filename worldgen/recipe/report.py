@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from worldgen import disk
 from worldgen.errors import UserError
 from worldgen.recipe import report_pictures as pictures
 
@@ -48,10 +49,9 @@ def write_report(run_dir: Path) -> Path:
     if not manifest_path.is_file():
         raise UserError(f"{manifest_path}: not found, wanted a run folder as `python -m worldgen` makes it")
     manifest = json.loads(manifest_path.read_text(encoding="utf-8"))
-    target, partial = run_dir / "report.html", run_dir / ".partial-report.html"
-    partial.write_text(report_html(manifest, run_dir), encoding="utf-8")
-    partial.replace(target)
-    return target
+    report = run_dir / "report.html"
+    disk.write_text(report, report_html(manifest, run_dir))
+    return report
 
 
 def report_html(manifest: Mapping[str, Any], run_dir: Path) -> str:

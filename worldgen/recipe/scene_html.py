@@ -9,9 +9,9 @@ import torch
 import viser
 from torch import Tensor
 
+from worldgen.splat.reference import harmonics, rotations
 from worldgen.types import Gaussians
 
-_SH_C0 = 0.28209479177387814  # the constant spherical harmonic, 1 / (2 sqrt(pi))
 _MAX_SCALE_M = 250.0  # the viewer holds covariances as float16, whose square root ends at 255
 
 _HINT = """
@@ -32,7 +32,7 @@ setTimeout(()=>document.getElementById("hint").style.opacity=0,1500),{once:true,
 def scene_html(gaussians: Gaussians, title: str, max_splats: int, fov_deg: float = 65.0) -> str:
     """A self-contained page that shows at most `max_splats` Gaussians, those that look largest from the origin.
 
-    fov_deg: vertical, of the first view. Colours are the constant spherical harmonic's.
+    fov_deg: vertical, of the first view.
     """
     kept = largest(gaussians, max_splats)
     with _quiet_server() as server:
@@ -47,7 +47,7 @@ def scene_html(gaussians: Gaussians, title: str, max_splats: int, fov_deg: float
             "/world",
             centers=kept.means.numpy(force=True),
             covariances=covariances(kept).numpy(force=True),
-            rgbs=(0.5 + _SH_C0 * kept.sh[:, 0]).clamp(0, 1).numpy(force=True),
+            rgbs=colours(kept).numpy(force=True),
             opacities=kept.opacity_logits.sigmoid()[:, None].numpy(force=True),
         )
         page = server.get_scene_serializer().as_html(dark_mode=True)
@@ -73,15 +73,10 @@ def covariances(gaussians: Gaussians) -> Tensor:
     return axes @ axes.transpose(1, 2)
 
 
-def rotations(quats: Tensor) -> Tensor:
-    """wxyz quaternions [N, 4], any length > 0, to rotation matrices [N, 3, 3]."""
-    w, x, y, z = torch.nn.functional.normalize(quats, dim=1).unbind(1)
-    rows = [
-        [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
-        [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
-        [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
-    ]
-    return torch.stack([torch.stack(row, dim=1) for row in rows], dim=1)
+def colours(gaussians: Gaussians) -> Tensor:
+    """[N, 3] in [0, 1], as seen from the origin; the viewer knows no colours that change with the direction."""
+    basis = harmonics(torch.nn.functional.normalize(gaussians.means, dim=1), gaussians.sh.shape[1])
+    return (0.5 + (basis[..., None] * gaussians.sh).sum(dim=1)).clamp(0, 1)
 
 
 @contextlib.contextmanager
