@@ -69,7 +69,7 @@ def cases(max_width: int) -> Iterator[Case]:
         fine = rgb.shape[2] >= FINE_WIDTH
         if rgb.shape[2] > max_width:
             rgb = F.interpolate(rgb[None], (max_width // 2, max_width), mode="area")[0]
-        for yaw_deg in (-46, 74, 194) if fine else (0,):
+        for yaw_deg in (-31, 89, 209) if fine else (0,):
             truth = rgb.roll(round(-yaw_deg / 360 * rgb.shape[2]), dims=2)
             yield Case(f"{name}{yaw_deg:+d}" if fine else name, truth, take_photo(truth))
 

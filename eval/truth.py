@@ -37,7 +37,7 @@ _REACH = 4  # pixels around a broken one that may mend it
 _FETCH_SECONDS = 300
 
 _EXAMPLE = "san_giuseppe_bridge"
-_EXAMPLE_YAW_DEG = -46.0
+_EXAMPLE_YAW_DEG = -31.0
 _EXAMPLE_SIZE = (640, 480)
 _EXAMPLE_FOCAL_35MM = 20
 _FILM_DIAGONAL_MM = 43.267
