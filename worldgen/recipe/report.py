@@ -48,7 +48,10 @@ def write_report(run_dir: Path) -> Path:
     manifest_path = run_dir / "manifest.json"
     if not manifest_path.is_file():
         raise UserError(f"{manifest_path}: not found, wanted a run folder as `python -m worldgen` makes it")
-    manifest = json.loads(manifest_path.read_text(encoding="utf-8"))
+    try:
+        manifest = json.loads(manifest_path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{manifest_path}: not valid JSON ({error}); run the recipe again to mend it") from error
     report = run_dir / "report.html"
     disk.write_text(report, report_html(manifest, run_dir))
     return report
@@ -59,8 +62,10 @@ def report_html(manifest: Mapping[str, Any], run_dir: Path) -> str:
     name = run_dir.resolve().name
     steps = _in_order(manifest.get("steps", {}))
     style = Path(__file__).with_name("report.css").read_text(encoding="utf-8")
-    parts = [_head(name, steps, run_dir)]
-    parts += [_step(number, step, entry, run_dir) for number, (step, entry) in enumerate(steps.items(), start=1)]
+    edited = manifest.get("edited_by_hand", {})
+    parts = [_head(name, manifest.get("photo", {}).get("name") or "one photo", steps, run_dir)]
+    for number, (step, entry) in enumerate(steps.items(), start=1):
+        parts.append(_step(number, step, entry, edited.get(step, []), run_dir))
     parts += [_costs(steps), _scores(run_dir), _fine_print(manifest, steps)]
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -76,12 +81,12 @@ def _in_order(steps: Mapping[str, Mapping]) -> dict[str, Mapping]:
     return {name: steps[name] for name in [*_STEPS, *(set(steps) - set(_STEPS))] if name in steps}
 
 
-def _head(name: str, steps: Mapping[str, Mapping], run_dir: Path) -> str:
-    seconds = sum(entry.get("seconds") or 0 for entry in steps.values())
-    memory_mb = max((entry.get("peak_memory_mb") or 0 for entry in steps.values()), default=0)
+def _head(name: str, photo: str, steps: Mapping[str, Mapping], run_dir: Path) -> str:
+    seconds = sum(entry["seconds"] for entry in steps.values())
+    memory_mb = max((entry["peak_memory_mb"] for entry in steps.values()), default=0)
     return (
         f"<h1>{escape(name)}</h1>\n"
-        f'<p class="soft">A world from one photo, made by worldgen in {_duration(seconds)},'
+        f'<p class="soft">A world from {escape(photo)}, made by worldgen in {_duration(seconds)},'
         f" with at most {_memory(memory_mb)} of memory.</p>\n"
         f"{_video(run_dir)}{_files(run_dir)}"
         "<p>Open <code>world.html</code> in a browser, or run <code>python -m worldgen.view .</code> here.</p>"
@@ -110,13 +115,14 @@ def _files(run_dir: Path) -> str:
     return f'<ul class="files">{"".join(entries)}</ul>\n' if entries else ""
 
 
-def _step(number: int, name: str, entry: Mapping, run_dir: Path) -> str:
+def _step(number: int, name: str, entry: Mapping, edited: list[str], run_dir: Path) -> str:
     title, what = _STEPS.get(name, (name, ""))
-    cost = f"{_duration(entry.get('seconds'))} · {_memory(entry.get('peak_memory_mb'))}"
+    cost = f"{_duration(entry['seconds'])} · {_memory(entry['peak_memory_mb'])}"
+    facts = entry["facts"] | ({"edited_by_hand": ", ".join(edited)} if edited else {})
     return (
         f'<section id="{escape(name)}">\n<div class="head"><span class="number">{number}</span>'
         f'<h2>{escape(title)}</h2><span class="cost">{cost}</span></div>\n<p class="soft">{escape(what)}</p>\n'
-        f"{_facts(entry.get('facts', {}))}{_pictures(name, run_dir)}</section>"
+        f"{_facts(facts)}{_pictures(name, run_dir)}</section>"
     )
 
 
@@ -200,16 +206,16 @@ def _chart(name: str, points: list[tuple[float, float]]) -> str:
 
 def _costs(steps: Mapping[str, Mapping]) -> str:
     """Time and memory of all steps beside each other."""
-    longest = max((entry.get("seconds") or 0 for entry in steps.values()), default=0) or 1
+    longest = max((entry["seconds"] for entry in steps.values()), default=0) or 1
     rows = "".join(_cost_row(name, entry, longest) for name, entry in steps.items())
     return f"<section>\n<h2>Time and memory</h2>\n<table>{rows}</table>\n</section>" if rows else ""
 
 
 def _cost_row(name: str, entry: Mapping, longest: float) -> str:
-    seconds, memory_mb = entry.get("seconds"), entry.get("peak_memory_mb")
+    seconds, memory_mb = entry["seconds"], entry["peak_memory_mb"]
     return (
         f'<tr><td><a href="#{escape(name)}">{escape(_STEPS.get(name, (name,))[0])}</a></td>'
-        f'<td class="bar"><i style="width:{100 * (seconds or 0) / longest:.1f}%"></i></td>'
+        f'<td class="bar"><i style="width:{100 * seconds / longest:.1f}%"></i></td>'
         f'<td class="n">{_duration(seconds)}</td><td class="n">{_memory(memory_mb)}</td></tr>'
     )
 
@@ -224,14 +230,24 @@ def _scores(run_dir: Path) -> str:
 
 def _fine_print(manifest: Mapping, steps: Mapping[str, Mapping]) -> str:
     """Everything that decides the result, to the letter."""
-    rest = {key: value for key, value in manifest.items() if key not in ("steps", "versions")}
     blocks = {
-        "Versions": manifest.get("versions", {}),
-        "Config of every step": {name: entry.get("config", {}) for name, entry in steps.items()},
-        "The run": rest,
+        "Config of every step": {name: entry["config"] for name, entry in steps.items()},
+        "Versions": _merged(steps, "versions"),
+        "Pretrained files, by sha256": _merged(steps, "assets"),
+        "Photo": manifest.get("photo", {}),
     }
     details = "".join(_details(title, block) for title, block in blocks.items() if block)
     return f"<section>\n<h2>How it was made</h2>\n{details}</section>" if details else ""
+
+
+def _merged(steps: Mapping[str, Mapping], key: str) -> dict[str, str]:
+    """What the steps say under `key`; where they disagree, everything that was said."""
+    said: dict[str, list[str]] = {}
+    for entry in steps.values():
+        for name, value in entry.get(key, {}).items():
+            said.setdefault(name, [])
+            said[name] += [value] if value not in said[name] else []
+    return {name: ", ".join(values) for name, values in sorted(said.items())}
 
 
 def _details(title: str, block: Any) -> str:
@@ -248,7 +264,7 @@ def _facts(facts: Mapping[str, Any]) -> str:
 
 def _label(key: str) -> str:
     """`median_distance_m` -> `median distance`."""
-    words = key.split("_")
+    words = ["angle"] if key == "deg" else key.split("_")
     return " ".join(words[:-1] if len(words) > 1 and words[-1] in _UNITS else words)
 
 
@@ -266,14 +282,12 @@ def _number(value: float) -> str:
     return f"{value:,}".replace(",", " ") if isinstance(value, int) else f"{value:.4g}"
 
 
-def _duration(seconds: float | None) -> str:
-    if seconds is None:
-        return "-"
+def _duration(seconds: float) -> str:
     if seconds < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
-def _memory(megabytes: float | None) -> str:
-    return "-" if not megabytes else f"{megabytes / 1000:.1f} GB"
+def _memory(megabytes: float) -> str:
+    return f"{megabytes / 1000:.1f} GB"
