@@ -1,0 +1,118 @@
+"""Distances of the open air without a network: level ground, a far sky, upright things where they meet the ground."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from worldgen.errors import UserError
+from worldgen.geometry.equirect import directions
+from worldgen.geometry.ground import ContactCosts, contact_latitude
+from worldgen.geometry.sky import sky_mask
+from worldgen.models.protocols import PanoramaDepth
+from worldgen.progress import Track, untracked
+from worldgen.types import DistanceMap, Panorama, Prompts
+
+
+@dataclass(frozen=True)
+class GeometrySettings:
+    """The open air's few measures, metres."""
+
+    camera_height_m: float = 1.6  # of the camera above level ground
+    farthest_m: float = 60.0  # upright things and the ground end here
+    sky_m: float = 100.0  # radius of the sky's shell
+    tallest_m: float = 20.0  # nothing upright reaches higher above the camera: tree crowns close overhead
+    relief: float = 0.15  # how far, relatively, a network may push upright things towards or away from the camera
+
+    def __post_init__(self) -> None:
+        for name in ("camera_height_m", "farthest_m", "sky_m", "tallest_m"):
+            if not getattr(self, name) > 0:
+                raise UserError(f"depth.settings.{name}: {getattr(self, name):g}, wanted more than 0")
+        if not self.sky_m >= self.farthest_m > 2 * self.camera_height_m:
+            raise UserError(
+                f"depth.settings.farthest_m: {self.farthest_m:g}, wanted at most sky_m ({self.sky_m:g}) and more than"
+                f" twice camera_height_m ({self.camera_height_m:g})"
+            )
+        if not 0 <= self.relief < 1:
+            raise UserError(f"depth.settings.relief: {self.relief:g}, wanted 0 or more and less than 1")
+
+
+class GeometricDepth:
+    """Fulfils PanoramaDepth outdoors. `relief`: a network's estimate that adds local shape to upright things."""
+
+    def __init__(self, settings: GeometrySettings | None = None, relief: PanoramaDepth | None = None) -> None:
+        self.settings = settings or GeometrySettings()
+        self.relief = relief
+
+    def __call__(self, panorama: Panorama, prompts: Prompts, track: Track = untracked) -> DistanceMap:
+        """The panorama's horizon has to be level."""
+        settings = self.settings
+        sky = sky_mask(panorama.rgb)
+        costs = ContactCosts(camera_height_m=settings.camera_height_m)
+        contact = contact_latitude(panorama.rgb, sky, costs)
+        reach = reach_of_contact(contact, settings.camera_height_m, settings.farthest_m)
+        distance, upright = stand_up(reach, sky, settings)
+        if self.relief is not None and settings.relief > 0:
+            network = self.relief(panorama, prompts, track).distance
+            distance = torch.where(upright, distance * relief_factor(network, upright, settings.relief), distance)
+        return DistanceMap(distance, sky)
+
+
+def reach_of_contact(contact: np.ndarray, camera_height_m: float, farthest_m: float) -> np.ndarray:
+    """Latitudes below the horizon [W] of the contact line to level distances [W] in metres.
+
+    The line comes in whole rows; neighbours of nearly the same row are averaged (their inverse distances, as a
+    straight wall's is the smoothest), ends of things stay sharp.
+    """
+    inverse = np.tan(contact) / camera_height_m
+    smooth = inverse.copy()
+    offsets = range(-9, 10)
+    for _ in range(3):
+        total, weights = np.zeros_like(smooth), np.zeros_like(smooth)
+        for offset in offsets:
+            other = np.roll(smooth, offset)
+            weight = np.exp(-0.5 * (offset / 5) ** 2 - 0.5 * ((other - smooth) / 0.01) ** 2)
+            total += weight * other
+            weights += weight
+        smooth = total / weights
+    return 1 / np.maximum(smooth, 1 / farthest_m)
+
+
+def stand_up(reach: np.ndarray, sky: Tensor, settings: GeometrySettings) -> tuple[Tensor, Tensor]:
+    """Level distances [W'] of what stands in every direction to distances [H, W] and where that is (bool [H, W])."""
+    height, width = sky.shape
+    down = directions(height, width)[..., 1]
+    level = torch.from_numpy(_columns(reach, width)).float()
+    wall = level / (1 - down.square()).clamp(min=1e-6).sqrt()
+    wall = torch.minimum(wall, settings.tallest_m / (-down).clamp(min=1e-6)).clamp(max=settings.farthest_m)
+    ground = settings.camera_height_m / down.clamp(min=1e-6)
+    upright = ~sky & (ground > wall)
+    distance = torch.where(sky, torch.tensor(float(settings.sky_m)), torch.minimum(ground, wall))
+    return distance, upright
+
+
+def relief_factor(network: Tensor, upright: Tensor, limit: float) -> Tensor:
+    """A network's distances [H, W] to bounded factors [H, W]: what they add to their own large-scale trend."""
+    log = network.log()[None, None]
+    weight = upright[None, None].float()
+    size = 2 * (len(network) // 24) + 1
+
+    def mean(image: Tensor) -> Tensor:
+        wrapped = F.pad(image, (size // 2, size // 2, 0, 0), mode="circular")
+        return F.avg_pool2d(F.pad(wrapped, (0, 0, size // 2, size // 2), mode="replicate"), size, stride=1)
+
+    trend = mean(log * weight) / mean(weight).clamp(min=1e-6)
+    return torch.exp(math.log1p(limit) * torch.tanh((log - trend)[0, 0] / math.log1p(limit)))
+
+
+def _columns(values: np.ndarray, width: int) -> np.ndarray:
+    """[W'] resampled round the circle to [width]; between columns that differ much nothing is interpolated."""
+    place = (np.arange(width) + 0.5) / width * len(values) - 0.5
+    left = np.floor(place).astype(int)
+    share = place - left
+    before, after = values[left % len(values)], values[(left + 1) % len(values)]
+    torn = np.abs(np.log(before / after)) > 0.1
+    return np.where(torn, np.where(share < 0.5, before, after), before * (1 - share) + after * share)
