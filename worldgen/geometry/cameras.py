@@ -26,8 +26,9 @@ def pixel_rays(camera: Camera) -> Tensor:
     """Unit ray directions of all pixel centres in the camera's frame, [H, W, 3]."""
     x = (torch.arange(camera.width) + 0.5 - camera.cx) / camera.fx
     y = (torch.arange(camera.height) + 0.5 - camera.cy) / camera.fy
-    rays = torch.stack([*torch.meshgrid(x, y, indexing="xy"), torch.ones(camera.height, camera.width)], dim=-1)
-    return torch.nn.functional.normalize(rays, dim=-1)
+    x, y = x[None, :], y[:, None]
+    z = torch.rsqrt(1 + x.square() + y.square())
+    return torch.stack([x * z, y * z, z], dim=-1)
 
 
 def world_rays(camera: Camera) -> Tensor:
