@@ -1,0 +1,86 @@
+"""Checkpoints that survive a kill: each is written whole or not at all, and verified before it is trusted.
+
+Lightning's own writing is atomic only where TMPDIR and the checkpoint folder share a filesystem.
+"""
+
+import os
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning.plugins.io import CheckpointIO
+
+_KEPT = 2  # the newest, and one to fall back to
+
+
+class AtomicCheckpointIO(CheckpointIO):
+    """Lightning's checkpoints, in torch's own format, written beside their final name and then renamed."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        """Raises OSError where the folder cannot be written to; an older file under this name then stays."""
+        del storage_options
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f".{path.name}.partial")
+        try:
+            with partial.open("wb") as file:
+                torch.save(checkpoint, file)
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+        _sync_folder(path.parent)
+
+    def load_checkpoint(
+        self, path: str | Path, map_location: Any = "cpu", weights_only: bool | None = True
+    ) -> dict[str, Any]:
+        """Tensors and plain values; never code, whatever `weights_only` says."""
+        del weights_only
+        return torch.load(path, map_location=map_location, weights_only=True)
+
+    def remove_checkpoint(self, path: str | Path) -> None:
+        Path(path).unlink(missing_ok=True)
+
+
+class RegularCheckpoints(Callback):
+    """Saves every so many steps into a folder, and keeps the newest two."""
+
+    def __init__(self, folder: Path, every_steps: int) -> None:
+        self.folder, self.every_steps = folder, every_steps
+
+    def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *_: Any) -> None:
+        if trainer.global_step % self.every_steps == 0:
+            trainer.save_checkpoint(self.folder / f"step-{trainer.global_step:08}.ckpt")
+            for old in checkpoints(self.folder)[_KEPT:]:
+                old.unlink()
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """Newest first; none where there is no such folder."""
+    return sorted(folder.glob("step-*.ckpt"), reverse=True)
+
+
+def newest_sound(folder: Path) -> Path | None:
+    """The newest checkpoint whose content verifies."""
+    return next((path for path in checkpoints(folder) if is_sound(path)), None)
+
+
+def is_sound(path: Path) -> bool:
+    """Whether every record of a checkpoint (torch writes a zip archive) is there and has its checksum."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip() is None
+    except (OSError, EOFError, ValueError, zipfile.BadZipFile, NotImplementedError):
+        return False
+
+
+def _sync_folder(folder: Path) -> None:
+    """Makes a rename in the folder last through a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

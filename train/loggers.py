@@ -1,0 +1,56 @@
+"""Where training curves go, and what keeps Lightning quiet meanwhile."""
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning.loggers import CSVLogger, Logger, WandbLogger
+
+LoggerName = Literal["none", "csv", "wandb"]
+
+
+def make_logger(name: LoggerName, folder: Path, run_id: str) -> Logger | bool:
+    """csv: `metrics.csv` in the folder. wandb: the run of this id, resumed if there is one; WANDB_MODE is obeyed."""
+    if name == "csv":
+        return CSVLogger(folder, name="", version="")
+    if name == "wandb":
+        return WandbLogger(project="worldgen", save_dir=folder, id=run_id, resume="allow")
+    return False
+
+
+class LossCurve(Callback):
+    """Logs the mean of every so many of a module's `losses`, [steps]; a resumed run's curve starts at its beginning."""
+
+    def __init__(self, every_steps: int) -> None:
+        self.every_steps = every_steps
+
+    def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
+        for step in range(self.every_steps, trainer.global_step + 1, self.every_steps):
+            self._log(module, step)
+
+    def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *_: Any) -> None:
+        if trainer.global_step % self.every_steps == 0:
+            self._log(module, trainer.global_step)
+
+    def _log(self, module: LightningModule, step: int) -> None:
+        if module.logger is not None:
+            mean = module.losses[step - self.every_steps : step].mean().item()
+            module.logger.log_metrics({"loss": mean}, step=step)
+
+
+@contextmanager
+def quiet_lightning() -> Iterator[None]:
+    """Without Lightning's notices about the machine, data loading and log folders; errors still show."""
+    logger = logging.getLogger("pytorch_lightning")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"(pytorch_lightning|lightning_fabric)\.")
+            yield
+    finally:
+        logger.setLevel(level)
