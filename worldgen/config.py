@@ -1,0 +1,179 @@
+"""Configs: composed from `conf/` by Hydra, for the command line and for Python alike, and checked before anything runs.
+
+What a person can get wrong (a key, a choice, a value's type, the syntax) ends as a UserError that says what would do.
+"""
+
+import difflib
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, OverrideType
+from hydra.errors import HydraException, InstantiationException
+from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from worldgen.errors import UserError
+
+CONF_DIR = Path(__file__).parent / "conf"
+RUNS_DIR = Path("runs")
+
+
+def compose(image: str | Path | None, overrides: Sequence[str] = (), out: str | Path | None = None) -> DictConfig:
+    """The config of one run, checked and complete.
+
+    image: the photo; None where `overrides` name it. overrides: as on the command line. out: the run folder; None = as
+    `overrides` say, or else runs/<the photo's name>. Raises UserError.
+    """
+    check(overrides)
+    config = _compose(overrides)
+    if image is not None:
+        config.image = str(image)
+    if out is not None:
+        config.out = str(out)
+    return finish(config)
+
+
+def check(overrides: Sequence[str], sweep: bool = False) -> None:
+    """Raises UserError for an override that does not parse or names a choice, a key or a kind of value that is not
+    there, and for several values where `sweep` does not allow them."""
+    parsed = [_parse(override) for override in overrides]
+    for override in parsed:
+        if override.is_sweep_override() and not sweep:
+            raise UserError(f"{override.input_line}: several values; -m makes a run of each (or quote the value)")
+    choices = [override for override in parsed if (CONF_DIR / override.key_or_group).is_dir()]
+    for override in choices:
+        for single in _singles(override):
+            _check_choice(single)
+    plain = _compose([_singles(override)[0].input_line for override in choices])
+    for override in parsed:
+        if override not in choices and not override.is_hydra_override():
+            for single in _singles(override):
+                _check_value(single, plain)
+
+
+def finish(config: DictConfig, sweep_suffix: str = "") -> DictConfig:
+    """Checks the values at the top and fills in the run folder. Raises UserError.
+
+    sweep_suffix: tells the runs of a sweep apart; `out` is then the folder that holds them all.
+    """
+    if OmegaConf.is_missing(config, "image") or not str(config.image):
+        raise UserError("image: missing, wanted image=<photo>, for example image=photo.jpg")
+    if not isinstance(config.seed, int) or isinstance(config.seed, bool) or config.seed < 0:
+        raise UserError(f"seed: {config.seed!r}, wanted a whole number from 0")
+    if config.fov_deg is not None:
+        from worldgen.recipe.fov import check_fov
+
+        config.fov_deg = check_fov(config.fov_deg)
+    image = Path(str(config.image)).expanduser()
+    out = None if config.out is None else Path(str(config.out)).expanduser()
+    if sweep_suffix:
+        out = (out or RUNS_DIR) / f"{image.stem}-{sweep_suffix}"
+    config.image = str(image)
+    config.out = str(out or RUNS_DIR / image.stem)
+    with one_line_errors():
+        OmegaConf.resolve(config)
+    return config
+
+
+def groups() -> dict[str, list[str]]:
+    """Config groups and their choices, by name."""
+    folders = sorted(path.parent for path in CONF_DIR.glob("*/*.yaml"))
+    return {folder.name: sorted(path.stem for path in folder.glob("*.yaml")) for folder in folders}
+
+
+def _compose(overrides: Sequence[str]) -> DictConfig:
+    with one_line_errors(), hydra.initialize_config_dir(str(CONF_DIR.resolve()), version_base="1.3"):
+        return hydra.compose("config", overrides=list(overrides))
+
+
+def _parse(override: str) -> Override:
+    try:
+        return OverridesParser.create().parse_override(override)
+    except HydraException as error:
+        raise UserError(f"{override}: cannot be read, wanted key=value ({_first_line(error)})") from error
+
+
+def _singles(override: Override) -> list[Override]:
+    """A sweep's values, each as an override of its own."""
+    if not override.is_sweep_override():
+        return [override]
+    return [_parse(f"{override.get_key_element()}={value}") for value in override.sweep_string_iterator()]
+
+
+def _check_choice(override: Override) -> None:
+    group, choice = override.key_or_group, override.value()
+    if group.startswith("hydra/"):
+        return  # Hydra and its plugins bring choices of their own
+    there = groups()[group]
+    if choice is not None and choice not in there:
+        raise UserError(f"{group}={choice}: no such choice, wanted one of {', '.join(there)}")
+
+
+def _check_value(override: Override, plain: DictConfig) -> None:
+    """Compares an override with the config as it is without: its key must be there, its value of the same kind."""
+    key = override.key_or_group
+    parent, _, name = key.rpartition(".")
+    holder = OmegaConf.select(plain, parent) if parent else plain
+    if override.type is OverrideType.ADD or not isinstance(holder, ListConfig | DictConfig) or not _has(holder, name):
+        raise UserError(f"{key}: no such key{_did_you_mean(key, plain)}")
+    if override.type is OverrideType.DEL or OmegaConf.is_missing(holder, name):
+        return
+    default, value = OmegaConf.select(plain, key), override.value()
+    wanted, found = _kind(default), _kind(value)
+    if "anything" not in (wanted, found) and wanted != found and key not in ("image", "out"):
+        raise UserError(f"{key}: {value!r}, wanted {wanted} (as {default!r})")
+
+
+def _has(holder: DictConfig | ListConfig, name: str) -> bool:
+    if isinstance(holder, ListConfig):
+        return name.isdecimal() and int(name) < len(holder)
+    return name in holder
+
+
+def _kind(value: Any) -> str:
+    if value is None or (isinstance(value, str) and value.startswith("${")):
+        return "anything"
+    for kind, types in (("true or false", bool), ("a number", int | float), ("text", str)):
+        if isinstance(value, types):
+            return kind
+    return "a list" if isinstance(value, list | ListConfig) else "a group of keys"
+
+
+def _did_you_mean(key: str, plain: DictConfig) -> str:
+    known = list(_keys(plain))
+    name = key.rpartition(".")[2]
+    same_name = [other for other in known if other.rpartition(".")[2] == name]
+    close = same_name or difflib.get_close_matches(key, known, n=1)
+    return f", did you mean {' or '.join(close[:3])}?" if close else "; python -m worldgen --cfg job lists them all"
+
+
+def _keys(node: DictConfig, prefix: str = "") -> Iterator[str]:
+    for name in node:
+        key = f"{prefix}{name}"
+        yield key
+        if not OmegaConf.is_missing(node, name) and isinstance(node[name], DictConfig):
+            yield from _keys(node[name], f"{key}.")
+
+
+@contextmanager
+def one_line_errors() -> Iterator[None]:
+    """Turns what Hydra and OmegaConf raise about a config into a UserError."""
+    try:
+        yield
+    except InstantiationException as error:
+        cause = error.__cause__ or error
+        if isinstance(cause, UserError):
+            raise cause from error
+        key = re.search(r"full_key: (\S+)", str(error))
+        raise UserError(f"{key[1] if key else 'config'}: cannot be set up ({_first_line(cause)})") from error
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UserError(_first_line(error)) from error
+
+
+def _first_line(error: BaseException) -> str:
+    return re.sub(r"\s+", " ", str(error).strip().partition("\n")[0]) or type(error).__name__
