@@ -93,7 +93,7 @@ def _encode(frames: Iterator[np.ndarray], path: Path, settings: FlythroughSettin
             output_params=["-preset", "veryfast", "-crf", "20", "-movflags", "+faststart"],
         )
         writer.send(None)
-    except RuntimeError as error:
+    except (RuntimeError, FileNotFoundError, PermissionError) as error:
         raise UserError(f"ffmpeg: {error}; wanted the imageio-ffmpeg package's own or IMAGEIO_FFMPEG_EXE") from error
     try:
         for frame in frames:

@@ -1,0 +1,76 @@
+"""A finished run folder made of next to nothing: a textured room, its splats, records of steps that never ran."""
+
+import json
+from pathlib import Path
+
+import torch
+
+from tests.scenes import BoxRoom
+from worldgen import artifacts
+from worldgen.geometry.cameras import look
+from worldgen.geometry.equirect import directions, from_perspective
+from worldgen.recipe.complete import CompletedView
+from worldgen.recipe.export import ExportSettings, export
+from worldgen.recipe.flythrough import FlythroughSettings
+from worldgen.splat.files import save_cloud, save_gaussians
+from worldgen.types import Camera, Gaussians, Panorama, PointCloud
+
+HEIGHT = 64
+FOV_DEG = 80.0
+SETTINGS = ExportSettings(video=FlythroughSettings(seconds=0.5, fps=8, width=64, height=48))
+_STEPS = ("fov", "prompts", "panorama", "refine", "depth", "lift", "complete", "splat", "export")
+_SH_C0 = 0.28209479177387814
+
+
+def room_cloud(height: int = HEIGHT) -> PointCloud:
+    """The room as a panorama of that height sees it."""
+    rays = directions(height, 2 * height).reshape(-1, 3)
+    rgb, distance = BoxRoom().trace(torch.zeros(3), rays)
+    return PointCloud(rays * distance[:, None], rgb, -rays, distance * torch.pi / height)
+
+
+def room_splats(height: int = HEIGHT) -> Gaussians:
+    """One opaque, round Gaussian per point of `room_cloud`."""
+    cloud = room_cloud(height)
+    return Gaussians(
+        means=cloud.xyz,
+        quats=torch.tensor([1.0, 0, 0, 0]).repeat(len(cloud), 1),
+        log_scales=(0.6 * cloud.spacing).log()[:, None].repeat(1, 3),
+        opacity_logits=torch.full((len(cloud),), 3.0),
+        sh=((cloud.rgb - 0.5) / _SH_C0)[:, None, :],
+    )
+
+
+def write_run(run_dir: Path, photo: str = "room.jpg", facts: dict | None = None) -> Path:
+    """Every step's artifacts, and a manifest as `worldgen/run.py` writes it; `facts` go to the prompts step."""
+    for step in _STEPS:
+        (run_dir / step).mkdir(parents=True)
+    panorama, distances = BoxRoom().panorama(HEIGHT)
+    _, seen = from_perspective(torch.zeros(3, 48, 64), Camera.from_fov(64, 48, FOV_DEG), HEIGHT, 2 * HEIGHT)
+    artifacts.save_panorama(run_dir / "panorama", Panorama(panorama.rgb, seen))
+    artifacts.save_json(run_dir / "fov" / "fov.json", {"deg": FOV_DEG, "source": "by hand"})
+    artifacts.save_distances(run_dir / "depth", distances)
+    artifacts.save_image(run_dir / "depth" / "distance.png", panorama.rgb)
+    cloud, splats = room_cloud(), room_splats()
+    save_cloud(run_dir / "lift" / "cloud.safetensors", cloud)
+    save_cloud(run_dir / "complete" / "cloud.safetensors", cloud[:10])
+    artifacts.save_completed(run_dir / "complete", [_completed(yaw_deg) for yaw_deg in (0.0, 90.0)])
+    save_gaussians(run_dir / "splat" / "gaussians.safetensors", splats)
+    (run_dir / "splat" / "metrics.csv").write_text("step,loss,psnr_db\n0,0.5,\n10,0.25,20\n20,0.125,25\n")
+    found = {"prompts": facts or {}, "export": export(splats, cloud, run_dir, run_dir / "export", SETTINGS)}
+    steps = {name: _record(name, found.get(name, {})) for name in _STEPS}
+    manifest = {"photo": {"name": photo, "sha256": "0" * 64}, "edited_by_hand": {}, "steps": steps}
+    (run_dir / "manifest.json").write_text(json.dumps(manifest))
+    return run_dir
+
+
+def _completed(yaw_deg: float) -> CompletedView:
+    view = BoxRoom().view(Camera.from_fov(48, 48, 90, look(yaw_deg)))
+    inpainted = torch.zeros(48, 48, dtype=torch.bool)
+    inpainted[10:30, 10:30] = True
+    return CompletedView(view, inpainted)
+
+
+def _record(name: str, facts: dict) -> dict:
+    cost = {"seconds": 75.0, "peak_memory_mb": 1234.0}
+    return {"name": name, "config": {name: {"a": 1}}, "facts": facts, "versions": {"torch": "2"}, "assets": {}} | cost
