@@ -1,0 +1,143 @@
+"""The recipe as a whole: skip, redo, edits by hand, and a kill in the middle of every step; networks are fakes."""
+
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from worldgen import pipeline
+from worldgen.config import compose
+from worldgen.errors import UserError
+from worldgen.progress import Reporter
+from worldgen.splat.files import load_cloud
+
+REPO = Path(__file__).parent.parent
+STEP_NAMES = [step.name for step in pipeline.STEPS]
+FAKES = [
+    "experiment=tiny",
+    "inpainter._target_=tests.fakes.SmoothInpainter",
+    "view_depth._target_=tests.fakes.FlatDepth",
+    "depth=network",
+    "~depth.shape",
+    "~depth.metric",
+    "~depth.settings",
+    "depth._target_=tests.fakes.WallAhead",
+    "panorama.width=256",
+]
+
+
+def overrides(photo: Path, out: Path, *more: str) -> list[str]:
+    return [f"image={photo}", f"out={out}", *FAKES, *more]
+
+
+def run(photo: Path, out: Path, *more: str) -> dict[str, str]:
+    """Runs the recipe here; returns how each step came out."""
+    outcomes = {}
+    config = compose(None, overrides(photo, out, *more))
+    pipeline.run(config, Reporter(quiet=True), lambda result: outcomes.update({result.name: result.status}))
+    return outcomes
+
+
+def redone(outcomes: dict[str, str]) -> list[str]:
+    return [name for name, status in outcomes.items() if status == "made"]
+
+
+@pytest.fixture(scope="module")
+def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("photo") / "hills.png"
+    row, column = np.mgrid[0:96, 0:128]
+    pixels = np.stack([row * 2, column, 255 - row * 2], axis=-1).astype(np.uint8)
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def world(photo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run."""
+    out = tmp_path_factory.mktemp("runs") / "hills"
+    run(photo, out)
+    return out
+
+
+def test_every_output_is_there_and_linked_at_the_top(world):
+    for name in (
+        "panorama.png",
+        "distance.png",
+        "world.ply",
+        "world.spz",
+        "points.ply",
+        "world.html",
+        "flythrough.mp4",
+    ):
+        assert (world / name).stat().st_size > 0
+    assert "<html" in (world / "report.html").read_text().lower()
+
+
+def test_a_second_run_keeps_everything(photo, world):
+    assert redone(run(photo, world)) == []
+
+
+def test_a_changed_setting_redoes_its_step_and_what_follows(photo, world, tmp_path):
+    out = copy_of(world, tmp_path)
+    assert redone(run(photo, out, "splat.steps=21")) == ["splat", "export"]
+
+
+def test_edited_prompts_and_panorama_are_kept_and_followed(photo, world, tmp_path):
+    out = copy_of(world, tmp_path)
+    edited = Image.open(out / "panorama" / "panorama.png").convert("RGB")
+    edited.paste((255, 0, 0), (0, 0, edited.width, 8))
+    edited.save(out / "panorama" / "panorama.png")
+    outcomes = run(photo, out)
+    assert outcomes["panorama"] == "edited"
+    assert redone(outcomes) == ["refine", "depth", "lift", "complete", "splat", "export"]
+    kept = np.asarray(Image.open(out / "panorama.png"))
+    assert (kept[:8] == (255, 0, 0)).all()
+    # The sky's new colour reaches the world: its highest points are red now.
+    cloud = load_cloud(out / "lift" / "cloud.safetensors")
+    highest = cloud.rgb[cloud.xyz[:, 1].argmin()]
+    assert highest[0] > 0.9
+    assert highest[1:].max() < 0.1
+
+
+def test_an_edited_panorama_of_another_size_is_refused_by_name(photo, world, tmp_path):
+    out = copy_of(world, tmp_path)
+    Image.new("RGB", (300, 150)).save(out / "panorama" / "panorama.png")
+    with pytest.raises(UserError, match=r"panorama\.png: 300x150 pixels, wanted 256x128"):
+        run(photo, out)
+
+
+def test_another_photo_never_overwrites_a_world(world, tmp_path):
+    other = tmp_path / "other.png"
+    Image.new("RGB", (128, 96), "green").save(other)
+    before = (world / "export" / "world.ply").read_bytes()
+    with pytest.raises(UserError, match="another photo"):
+        run(other, world)
+    assert (world / "export" / "world.ply").read_bytes() == before
+
+
+def test_wrong_settings_are_found_before_the_first_step(photo, tmp_path):
+    with pytest.raises(UserError, match=r"splat\.steps"):
+        run(photo, tmp_path / "never", "splat.steps=-1")
+    assert not (tmp_path / "never").exists()
+
+
+def test_killed_in_each_step_it_goes_on_to_the_same_world(photo, world, tmp_path):
+    out = tmp_path / "hills"
+    for victim in STEP_NAMES:
+        command = [sys.executable, "-m", "tests.killed_run", victim, *overrides(photo, out)]
+        killed = subprocess.run(command, cwd=REPO, capture_output=True, text=True, check=False)
+        assert killed.returncode == -signal.SIGKILL, killed.stderr
+        assert not (out / victim).exists()
+    assert redone(run(photo, out)) == ["export"]
+    for name in ("panorama.png", "world.ply", "points.ply"):
+        assert (out / name).read_bytes() == (world / name).read_bytes()
+    assert [path.name for path in out.glob(".*-new")] == []
+
+
+def copy_of(world: Path, folder: Path) -> Path:
+    return Path(shutil.copytree(world, folder / world.name, symlinks=True))
