@@ -2,22 +2,29 @@
 
 When a camera leaves the place from which a scene was seen, nearer things uncover what they hid. Along the image line
 through that place's own projection, such a hole has the thing on the one side and what it hid on the other, so the
-hole continues the other side: its distances, and the colours that a picture may be filled with.
+hole continues the other side: level ground and ceiling as the planes that they are, what stands on them as it stands.
+Depth is handled as inverse zdepth, which is affine in the pixel on every plane. Seen from inside, the nearest of the
+scene's planes, so the largest inverse zdepth, is the one that shows.
 """
+
+from collections.abc import Sequence
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numba import njit, prange
 from torch import Tensor
 
-from worldgen.geometry.cameras import distance_to_zdepth, pixel_rays, zdepth_to_distance
+from worldgen.geometry.cameras import distance_to_zdepth, pixel_rays, world_rays, zdepth_to_distance
 from worldgen.geometry.fill import dilate, erode
 from worldgen.types import Camera, View
 
 _DIRECTIONS = 24
-_LEAST_COSINE = 0.2  # directions at a wider angle to the background's side do not count where any other finds something
-_FAREST_RATIO = 0.1
+_LEAST_COSINE = 0.2  # directions at a wider angle to the background's side count only where no other finds anything
+_FARTHEST_RATIO = 0.1
+_BEFORE = 1.15  # ratio of inverse zdepths from which on one thing stands before another
+_LEVEL = 1.1  # ratio of inverse zdepths up to which a pixel belongs to the ground or ceiling behind it
+_SWEEPS = 120
+_OVERRELAXATION = 1.9
 _ANGLES = np.arange(_DIRECTIONS) * (2 * np.pi / _DIRECTIONS)
 _STEPS = np.stack([np.cos(_ANGLES), np.sin(_ANGLES)], axis=1).astype(np.float32)
 
@@ -27,23 +34,6 @@ def split_holes(known: Tensor, pinhole_px: int) -> tuple[Tensor, Tensor]:
     core = erode(~known, pinhole_px)
     holes = dilate(core, pinhole_px + 1) & ~known
     return holes, ~known & ~holes
-
-
-def continue_background(view: View, seen_from: Tensor) -> View:
-    """`view` with all unknown pixels filled from the background's side of their holes; all known.
-
-    seen_from: [3], world, where the cloud was seen from. A view without any known pixel comes back as it is.
-    """
-    camera = view.camera
-    zdepth = distance_to_zdepth(camera, view.distance)
-    inverse = torch.where(view.known, 1 / zdepth.clamp(min=1e-6), torch.zeros_like(zdepth))
-    away = background_side(camera, seen_from)
-    filled = _continue(view.rgb.contiguous().numpy(), inverse.numpy(), away.numpy(), _STEPS)
-    rgb, behind = _smooth(torch.from_numpy(filled), ~view.known).split([3, 1])
-    rgb = torch.where(view.known, view.rgb, rgb)
-    behind = torch.where(view.known, inverse, behind[0])
-    distance = zdepth_to_distance(camera, 1 / behind.clamp(min=1e-6))
-    return View(camera, rgb, behind > 0, torch.where(view.known, view.distance, distance))
 
 
 def background_side(camera: Camera, seen_from: Tensor) -> Tensor:
@@ -58,24 +48,78 @@ def background_side(camera: Camera, seen_from: Tensor) -> Tensor:
     return torch.where(length > 1e-4, -towards / length.clamp(min=1e-4), torch.zeros_like(towards))
 
 
-def _smooth(values: Tensor, where: Tensor, radius: int = 3, rounds: int = 2) -> Tensor:
-    """[C, H, W] box-blurred, pixels of `where` among themselves."""
-    weight = where[None].to(values.dtype)
-    for _ in range(rounds):
-        both = torch.cat([values * weight, weight])[None]
-        mean = F.avg_pool2d(both, 2 * radius + 1, stride=1, padding=radius)[0]
-        values = mean[:-1] / mean[-1:].clamp(min=1e-6)
-    return values
+def level_planes(camera: Camera, heights: Sequence[float]) -> Tensor:
+    """Inverse zdepth [H, W] of the nearest of some level planes, at world y = `heights`; 0 where none is seen."""
+    rays = world_rays(camera)
+    drop = rays[..., 1] / (rays @ camera.c2w[:3, 2])
+    nearest = torch.zeros_like(drop)
+    for height in heights:
+        below = height - float(camera.position[1])
+        if below != 0:
+            nearest = torch.maximum(nearest, drop / below)
+    return nearest
+
+
+def guess_background(view: View, away: Tensor, level: Tensor) -> View:
+    """Unknown pixels get a mean of what lies on their background's side: a first guess, streaky but sharp.
+
+    view: with distances; away: from `background_side`; level: from `level_planes`. Pixels that find nothing stay
+    unknown.
+    """
+    inverse = inverse_zdepth(view)
+    rgb, guess = _guess(view.rgb.contiguous().numpy(), inverse.numpy(), away.numpy(), level.numpy(), _STEPS)
+    return _with_inverse(view.camera, torch.from_numpy(rgb), torch.from_numpy(guess))
+
+
+def foreground_rim(guess: View, known: Tensor, away: Tensor, reach_px: int) -> Tensor:
+    """bool [H, W]: known pixels that stand before what the next hole on their background's side shows.
+
+    guess: from `guess_background`; reach_px: how far off that hole may be. An inpainter that sees such pixels would
+    continue them into the hole, where what they hid belongs.
+    """
+    return torch.from_numpy(_rim(inverse_zdepth(guess).numpy(), known.numpy(), away.numpy(), reach_px))
+
+
+def settle_background(guess: View, known: Tensor, level: Tensor) -> View:
+    """`guess` with the depth of its unknown pixels bent smoothly so that it meets the background at their border.
+
+    Solves Laplace's equation for the logarithm of the ratio to the guess, free where a foreground begins or the
+    picture ends.
+    """
+    inverse = inverse_zdepth(guess)
+    expected = torch.where(known, torch.maximum(inverse, level), inverse)
+    bend = (inverse / expected.clamp(min=1e-9)).clamp(min=1e-3).log()
+    rows, columns = torch.nonzero(~known & guess.known, as_tuple=True)
+    _relax(bend.numpy(), inverse.numpy(), known.numpy(), rows.numpy(), columns.numpy())
+    return _with_inverse(guess.camera, guess.rgb, torch.where(known, inverse, inverse * bend.exp()))
+
+
+def inverse_zdepth(view: View) -> Tensor:
+    """[H, W], 1/metres, 0 where unknown."""
+    zdepth = distance_to_zdepth(view.camera, view.distance)
+    return torch.where(view.known, 1 / zdepth.clamp(min=1e-6), torch.zeros_like(zdepth))
+
+
+def _with_inverse(camera: Camera, rgb: Tensor, inverse: Tensor) -> View:
+    known = inverse > 0
+    zdepth = torch.where(known, 1 / inverse.clamp(min=1e-9), torch.zeros_like(inverse))
+    return View(camera, rgb, known, zdepth_to_distance(camera, zdepth))
 
 
 @njit(parallel=True, cache=True, error_model="numpy")
-def _continue(rgb, inverse, away, steps):
-    """[4, H, W]: rgb and inverse zdepth of the unknown pixels (inverse 0), each a mean over what the directions meet.
+def _guess(rgb, inverse, away, level, steps):
+    """rgb [3, H, W] and inverse zdepth [H, W], unknown pixels (inverse 0) from what the directions `steps` meet.
 
-    Near pixels count more (1 / distance^2), those on the background's side, and among them those farther back.
+    Close pixels count more (1 / distance^2), those on the background's side, and among them those farther back. Where
+    ground or ceiling prevails among them, the pixel lies on it; never behind it, nor behind all that is known.
     """
     height, width = inverse.shape
-    out = np.zeros((4, height, width), np.float32)
+    backdrop = np.float32(1e9)
+    for row in range(height):
+        for column in range(width):
+            if inverse[row, column] > 0:
+                backdrop = min(backdrop, inverse[row, column])
+    rgb_out, out = rgb.copy(), inverse.copy()
     for row in prange(height):
         found_y, found_x = np.empty(len(steps), np.int64), np.empty(len(steps), np.int64)
         weights = np.empty(len(steps), np.float32)
@@ -84,6 +128,7 @@ def _continue(rgb, inverse, away, steps):
                 continue
             found = 0
             any_behind = False
+            farthest = np.float32(1e9)
             for k in range(len(steps)):
                 y, x, length = _first_known(inverse, row, column, steps[k, 1], steps[k, 0])
                 if length == 0:
@@ -91,39 +136,87 @@ def _continue(rgb, inverse, away, steps):
                 cosine = steps[k, 0] * away[row, column, 0] + steps[k, 1] * away[row, column, 1]
                 behind = cosine > _LEAST_COSINE
                 if behind and not any_behind:
-                    any_behind, found = True, 0
+                    any_behind, found, farthest = True, 0, np.float32(1e9)
                 if any_behind and not behind:
                     continue
                 found_y[found], found_x[found] = y, x
-                weights[found] = (cosine * cosine if behind else 1.0) / (length * length)
+                weights[found] = (cosine * cosine if behind else np.float32(1)) / (length * length)
+                farthest = min(farthest, inverse[y, x])
                 found += 1
             if found == 0:
                 continue
-            farthest = np.float32(1e9)
+            red, green, blue, total, upright, upright_total = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
             for k in range(found):
-                farthest = min(farthest, inverse[found_y[k], found_x[k]])
-            total = np.float32(0)
-            for k in range(found):
-                here = inverse[found_y[k], found_x[k]]
-                ratio = max(farthest / here, np.float32(_FAREST_RATIO))
+                y, x = found_y[k], found_x[k]
+                ratio = max(farthest / inverse[y, x], np.float32(_FARTHEST_RATIO))
                 weight = weights[k] * ratio * ratio
-                for channel in range(3):
-                    out[channel, row, column] += weight * rgb[channel, found_y[k], found_x[k]]
-                out[3, row, column] += weight * here
+                red += weight * rgb[0, y, x]
+                green += weight * rgb[1, y, x]
+                blue += weight * rgb[2, y, x]
                 total += weight
-            out[:, row, column] /= total
-    return out
+                if inverse[y, x] > _LEVEL * level[y, x]:
+                    upright += weight * inverse[y, x]
+                    upright_total += weight
+            rgb_out[0, row, column], rgb_out[1, row, column] = red / total, green / total
+            rgb_out[2, row, column] = blue / total
+            out[row, column] = max(level[row, column], backdrop)
+            if upright_total > 0.5 * total or (level[row, column] <= backdrop and upright_total > 0):
+                out[row, column] = max(out[row, column], upright / upright_total)
+    return rgb_out, out
 
 
-@njit(inline="always")
+@njit
 def _first_known(inverse, row, column, dy, dx):
     """The first known pixel along a direction and how far it is; length 0 where the picture ends before."""
     height, width = inverse.shape
-    length = np.float32(0)
+    length = 0
     while True:
         length += 1
-        y, x = int(np.round(row + dy * length)), int(np.round(column + dx * length))
+        y, x = int(np.floor(row + dy * length + 0.5)), int(np.floor(column + dx * length + 0.5))
         if y < 0 or y >= height or x < 0 or x >= width:
-            return 0, 0, np.float32(0)
+            return 0, 0, 0
         if inverse[y, x] > 0:
             return y, x, length
+
+
+@njit(parallel=True, cache=True, error_model="numpy")
+def _rim(inverse, known, away, reach):
+    height, width = inverse.shape
+    rim = np.zeros((height, width), np.bool_)
+    for row in prange(height):
+        for column in range(width):
+            if not known[row, column]:
+                continue
+            dx, dy = away[row, column]
+            for length in range(1, reach + 1):
+                y, x = int(np.floor(row + dy * length + 0.5)), int(np.floor(column + dx * length + 0.5))
+                if y < 0 or y >= height or x < 0 or x >= width:
+                    break
+                if not known[y, x]:
+                    rim[row, column] = inverse[row, column] > _BEFORE * inverse[y, x]
+                    break
+    return rim
+
+
+@njit(cache=True, error_model="numpy")
+def _relax(bend, inverse, known, rows, columns):
+    """Successive over-relaxation of `bend` at the pixels (rows, columns), in place.
+
+    Known pixels before the guess are foreground and do not count.
+    """
+    height, width = bend.shape
+    for _ in range(_SWEEPS):
+        for i in range(len(rows)):
+            row, column = rows[i], columns[i]
+            limit = _BEFORE * inverse[row, column]
+            total, count = np.float32(0), 0
+            for side in range(4):
+                y, x = row + (0, 0, 1, -1)[side], column + (1, -1, 0, 0)[side]
+                if y < 0 or y >= height or x < 0 or x >= width or inverse[y, x] == 0:
+                    continue
+                if known[y, x] and inverse[y, x] > limit:
+                    continue
+                total += bend[y, x]
+                count += 1
+            if count > 0:
+                bend[row, column] += np.float32(_OVERRELAXATION) * (total / count - bend[row, column])

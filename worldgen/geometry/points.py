@@ -24,7 +24,7 @@ _MAX_PX = 24.0
 _BAND_ROWS = 16
 _CHUNKS = 64  # fixed: the order of the points in a band must not depend on the machine
 _SLOPE_LIMIT = 0.5  # a disc's inverse depth changes by at most this part of itself within its radius
-_GAP_REACH_PX = 3
+_GAP_REACH = 3.0  # how far to look across a gap, in discs of the surface on its sides
 
 
 def render_points(
@@ -36,7 +36,7 @@ def render_points(
     depth by which a pixel must lie behind its surroundings to count as seen through a gap in them (then unknown), and
     within which the two sides of a gap count as one surface (then closed).
     """
-    rgb, inverse = _render(
+    rgb, inverse, size = _render(
         cloud.xyz.contiguous().numpy(),
         cloud.rgb.contiguous().numpy(),
         cloud.normals.contiguous().numpy(),
@@ -48,8 +48,9 @@ def render_points(
         np.float32(near),
         np.float32(tolerance),
     )
-    seen = _unhidden(inverse, np.float32(gap))
-    rgb, seen = map(torch.from_numpy, _closed(rgb, seen, np.float32(gap)))
+    size = np.maximum(size, 1)
+    seen = _unhidden(inverse, size, np.float32(gap))
+    rgb, seen = map(torch.from_numpy, _closed(rgb, seen, size, np.float32(gap)))
     known = seen > 0
     zdepth = torch.where(known, 1 / seen.clamp(min=1e-9), torch.zeros_like(seen))
     return View(camera, rgb, known, zdepth_to_distance(camera, zdepth))
@@ -98,7 +99,7 @@ def _gentler_difference(values: Tensor, where: Tensor, dim: int) -> Tensor:
 
 @njit(parallel=True, cache=True, error_model="numpy")
 def _render(xyz, rgb, normals, spacing, w2c, lens, width, height, near, tolerance):
-    """Returns rgb [3, H, W] and inverse zdepth [H, W]; 0 where there is no point."""
+    """Returns rgb [3, H, W], inverse zdepth [H, W], and disc sizes in pixels [H, W]; 0 where there is no point."""
     count = len(xyz)
     bands = (height + _BAND_ROWS - 1) // _BAND_ROWS
     discs = np.empty((count, 6), np.float32)
@@ -123,13 +124,13 @@ def _render(xyz, rgb, normals, spacing, w2c, lens, width, height, near, toleranc
                 order[first[chunk, band]] = i
                 first[chunk, band] += 1
     image = np.zeros((3, height, width), np.float32)
-    inverse = np.zeros((height, width), np.float32)
+    inverse, sizes = np.zeros((height, width), np.float32), np.zeros((height, width), np.float32)
     for band in prange(bands):
         rows = (band * _BAND_ROWS, min(height, (band + 1) * _BAND_ROWS))
         members = order[starts[band] : starts[band + 1]]
         nearest = _nearest(members, discs, rows, width)
-        _blend(members, discs, rgb, nearest, tolerance, rows, image, inverse)
-    return image, inverse
+        _blend(members, discs, rgb, nearest, tolerance, rows, image, inverse, sizes)
+    return image, inverse, sizes
 
 
 @njit(inline="always")
@@ -202,10 +203,10 @@ def _nearest(members, discs, rows, width):
 
 
 @njit
-def _blend(members, discs, rgb, nearest, tolerance, rows, image, inverse_image):
+def _blend(members, discs, rgb, nearest, tolerance, rows, image, inverse_image, size_image):
     """Means over the discs within `tolerance` of the nearest, weighted by how close to their centre a pixel lies."""
     width = nearest.shape[1]
-    sums = np.zeros((rows[1] - rows[0], width, 5), np.float32)
+    sums = np.zeros((rows[1] - rows[0], width, 6), np.float32)
     for i in members:
         u, v, inverse, slope_u, slope_v, size = discs[i]
         reach = max(size * np.float32(_SMOOTH), np.float32(_SMOOTH_MIN_PX))
@@ -224,20 +225,23 @@ def _blend(members, discs, rgb, nearest, tolerance, rows, image, inverse_image):
                     cell[1] += weight * rgb[i, 1]
                     cell[2] += weight * rgb[i, 2]
                     cell[3] += weight * here
-                    cell[4] += weight
+                    cell[4] += weight * size
+                    cell[5] += weight
     for row in range(rows[0], rows[1]):
         for column in range(width):
             cell = sums[row - rows[0], column]
-            if nearest[row - rows[0], column] > 0 and cell[4] > 0:
+            if nearest[row - rows[0], column] > 0 and cell[5] > 0:
                 for channel in range(3):
-                    image[channel, row, column] = cell[channel] / cell[4]
-                inverse_image[row, column] = cell[3] / cell[4]
+                    image[channel, row, column] = cell[channel] / cell[5]
+                inverse_image[row, column] = cell[3] / cell[5]
+                size_image[row, column] = cell[4] / cell[5]
 
 
 @njit(parallel=True, cache=True, error_model="numpy")
-def _unhidden(inverse, gap):
-    """Inverse zdepth [H, W] with 0 where at least 6 of 8 directions meet something nearer within a few pixels."""
+def _unhidden(inverse, size, gap):
+    """Inverse zdepth [H, W] with 0 where at least 6 of 8 directions meet something nearer within a few of its discs."""
     height, width = inverse.shape
+    farthest = int(_GAP_REACH * size.max())
     out = inverse.copy()
     for row in prange(height):
         for column in range(width):
@@ -249,9 +253,11 @@ def _unhidden(inverse, gap):
                 dy, dx = direction // 3 - 1, direction % 3 - 1
                 if dy == 0 and dx == 0:
                     continue
-                for step in range(1, _GAP_REACH_PX + 1):
+                for step in range(1, farthest + 1):
                     y, x = row + dy * step, column + dx * step
-                    if 0 <= y < height and 0 <= x < width and inverse[y, x] > threshold:
+                    if not (0 <= y < height and 0 <= x < width):
+                        break
+                    if inverse[y, x] > threshold and step <= _GAP_REACH * size[y, x]:
                         nearer += 1
                         break
             if nearer >= 6:  # a slit has 6, an inner corner 5
@@ -260,9 +266,10 @@ def _unhidden(inverse, gap):
 
 
 @njit(parallel=True, cache=True, error_model="numpy")
-def _closed(rgb, inverse, gap):
+def _closed(rgb, inverse, size, gap):
     """rgb and inverse zdepth with gaps filled: pixels that lie between two close pixels of one surface."""
     height, width = inverse.shape
+    farthest = int(_GAP_REACH * size.max())
     rgb_out, inverse_out = np.zeros_like(rgb), inverse.copy()
     for row in prange(height):
         for column in range(width):
@@ -273,8 +280,8 @@ def _closed(rgb, inverse, gap):
             weights = np.float32(0)
             for axis in range(4):
                 dy, dx = (0, 1, 1, 1)[axis], (1, 0, 1, -1)[axis]
-                ahead = _reach(inverse, row, column, dy, dx)
-                behind = _reach(inverse, row, column, -dy, -dx)
+                ahead = _reach(inverse, size, farthest, row, column, dy, dx)
+                behind = _reach(inverse, size, farthest, row, column, -dy, -dx)
                 if ahead == 0 or behind == 0:
                     continue
                 y0, x0, y1, x1 = row + dy * ahead, column + dx * ahead, row - dy * behind, column - dx * behind
@@ -294,12 +301,14 @@ def _closed(rgb, inverse, gap):
     return rgb_out, inverse_out
 
 
-@njit(inline="always")
-def _reach(inverse, row, column, dy, dx):
-    """How many steps to the first known pixel; 0 if there is none within reach."""
+@njit
+def _reach(inverse, size, farthest, row, column, dy, dx):
+    """How many steps to the first known pixel; 0 if it is too far for its size, or there is none."""
     height, width = inverse.shape
-    for step in range(1, _GAP_REACH_PX + 1):
+    for step in range(1, farthest + 1):
         y, x = row + dy * step, column + dx * step
-        if 0 <= y < height and 0 <= x < width and inverse[y, x] > 0:
-            return step
+        if not (0 <= y < height and 0 <= x < width):
+            return 0
+        if inverse[y, x] > 0:
+            return step if step <= _GAP_REACH * size[y, x] else 0
     return 0

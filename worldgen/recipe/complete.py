@@ -3,23 +3,29 @@
 Views that see most holes come first, and every completed view's points are seen by the later ones.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from worldgen.errors import UserError
-from worldgen.geometry.disocclusion import continue_background, split_holes
+from worldgen.geometry.disocclusion import (
+    background_side,
+    foreground_rim,
+    guess_background,
+    level_planes,
+    settle_background,
+    split_holes,
+)
 from worldgen.geometry.points import render_points, view_points
 from worldgen.models.protocols import DepthEstimator, Inpainter
 from worldgen.progress import Track, untracked
 from worldgen.recipe.cube import cube_cameras, cube_positions
-from worldgen.recipe.holes import HoleScores, reachable
+from worldgen.recipe.holes import HoleScores, level_heights, reachable
 from worldgen.types import Camera, PointCloud, Prompts, View
 
-_RIM = 1 / 16  # of the view's width: how much foreground round a hole the inpainter is not shown
-_BEFORE = 0.15  # relative distance by which the foreground stands before what it hides
+_RIM = 1 / 5  # of the view's width: how much foreground round a hole the inpainter is not shown
 
 
 @dataclass(frozen=True)
@@ -89,13 +95,14 @@ def complete(
     positions = reachable(cloud, cube_positions(settings.side_m), settings.clearance_m)
     cameras = cube_cameras(positions, settings.size, settings.fov_deg)
     scores = HoleScores(cloud, cameras)
+    heights = level_heights(cloud)
     original = len(cloud)
     views: list[CompletedView] = []
     for index in track(range(settings.budget), settings.budget, "completing views"):
         done = None
         while done is None and (chosen := scores.best(settings.min_hole, settings.max_hole)) is not None:
             scores.done(chosen)
-            done = complete_view(cloud, cameras[chosen], prompts, inpainter, depth, settings, seed + index)
+            done = complete_view(cloud, cameras[chosen], heights, prompts, inpainter, depth, settings, seed + index)
         if done is None:
             break
         points = view_points(done.view, done.inpainted)
@@ -108,32 +115,29 @@ def complete(
 def complete_view(
     cloud: PointCloud,
     camera: Camera,
+    heights: Sequence[float],
     prompts: Prompts,
     inpainter: Inpainter,
     depth: DepthEstimator,
     settings: CompleteSettings,
     seed: int,
 ) -> CompletedView | None:
-    """What `camera` sees, holes filled; None if they turn out to be too few or too many for `settings`."""
+    """What `camera` sees, holes filled; None if they turn out to be too few or too many for `settings`.
+
+    heights: of the scene's level planes, from `level_heights`.
+    """
     rendered = render_points(cloud, camera)
     holes, _ = split_holes(rendered.known, settings.pinhole_px)
     if not settings.min_hole <= holes.float().mean() <= settings.max_hole:
         return None
-    behind = continue_background(rendered, torch.zeros(3))
-    shown = ~holes & ~foreground_rim(behind.distance, holes, round(_RIM * camera.width))
-    painted = inpainter(behind.rgb, shown, prompt_for(camera, prompts), seed)
-    rgb = torch.where(holes, painted, behind.rgb)
-    return CompletedView(View(camera, rgb, behind.known, behind.distance), holes & behind.known)
-
-
-def foreground_rim(distance: Tensor, holes: Tensor, reach_px: int) -> Tensor:
-    """bool [H, W]: pixels within `reach_px` of a hole that stand before what the hole shows.
-
-    An inpainter that sees them continues them into the hole, where what they hid belongs.
-    """
-    nowhere = torch.zeros_like(distance)
-    farthest = F.max_pool2d(torch.where(holes, distance, nowhere)[None], 2 * reach_px + 1, 1, reach_px)[0]
-    return ~holes & (distance * (1 + _BEFORE) < farthest)
+    away = background_side(camera, torch.zeros(3))
+    level = level_planes(camera, heights)
+    guess = guess_background(rendered, away, level)
+    shown = ~holes & ~foreground_rim(guess, rendered.known, away, round(_RIM * camera.width))
+    painted = inpainter(guess.rgb, shown, prompt_for(camera, prompts), seed)
+    settled = settle_background(guess, rendered.known, level)
+    rgb = torch.where(holes, painted, guess.rgb)
+    return CompletedView(View(camera, rgb, settled.known, settled.distance), holes & settled.known)
 
 
 def prompt_for(camera: Camera, prompts: Prompts) -> str:

@@ -2,43 +2,72 @@
 
 import math
 
+import numpy as np
 import torch
+from numba import njit, prange
 from torch import Tensor
 
-from worldgen.geometry.points import render_points
 from worldgen.types import Camera, PointCloud
 
 _SCORE_PX = 64
 _LEAST_FREE_M = 0.05
+_NEAR_M = 0.05
+_LEAST_HEIGHT_M = 0.3  # above or below the origin
+_LEVEL_COSINE = 0.9
+_LEVEL_REACH_M = 10.0
+_LEVEL_SHARE = 0.2  # of the half space
+_COVER = 0.75  # half the side of the square that a point covers, in spacings
 
 
 class HoleScores:
     """How much of every camera's view is still unknown."""
 
     def __init__(self, cloud: PointCloud, cameras: list[Camera]) -> None:
-        self._cameras = [camera.resized(_SCORE_PX, _SCORE_PX) for camera in cameras]
-        self._known = torch.zeros(len(cameras), _SCORE_PX, _SCORE_PX, dtype=torch.bool)
-        self._open = torch.ones(len(cameras), dtype=torch.bool)
+        small = [camera.resized(_SCORE_PX, _SCORE_PX) for camera in cameras]
+        self._w2c = torch.stack([camera.w2c for camera in small]).numpy()
+        self._focal = np.float32(small[0].fx)
+        self._known = np.zeros((len(small), _SCORE_PX, _SCORE_PX), np.bool_)
+        self._open = np.ones(len(small), np.bool_)
         self.add(cloud)
 
     def add(self, cloud: PointCloud) -> None:
         """More points are there to be seen."""
-        angle = 2 * math.tan(math.radians(self._cameras[0].fov_deg) / 2) / _SCORE_PX
-        thin = thinned(cloud, angle)
-        for known, camera in zip(self._known, self._cameras, strict=True):
-            known |= render_points(thin, camera).known
+        thin = thinned(cloud, 1 / float(self._focal))
+        _mark_seen(self._known, thin.xyz.numpy(), thin.spacing.numpy(), self._w2c, self._focal)
 
     def best(self, least: float, most: float) -> int | None:
         """The camera that sees most unknown, of those that see between `least` and `most` (parts of the view)."""
-        unknown = 1 - self._known.float().mean(dim=(1, 2))
+        unknown = 1 - self._known.mean(axis=(1, 2))
         eligible = self._open & (unknown >= least) & (unknown <= most)
-        if not eligible.any():
-            return None
-        return int(torch.where(eligible, unknown, -torch.ones_like(unknown)).argmax())
+        return int(np.where(eligible, unknown, -1).argmax()) if eligible.any() else None
 
     def done(self, index: int) -> None:
         """This camera is not to be chosen again."""
         self._open[index] = False
+
+
+@njit(parallel=True, cache=True, error_model="numpy")
+def _mark_seen(known, xyz, spacing, w2c, focal):
+    """Sets known [cameras, S, S] where a point covers a pixel; the principal point is the middle."""
+    size = known.shape[1]
+    for camera in prange(len(known)):
+        m, middle = w2c[camera], np.float32(size / 2)
+        for i in range(len(xyz)):
+            x, y, z = xyz[i]
+            depth = m[2, 0] * x + m[2, 1] * y + m[2, 2] * z + m[2, 3]
+            if not depth > _NEAR_M:
+                continue
+            scale = focal / depth
+            u = (m[0, 0] * x + m[0, 1] * y + m[0, 2] * z + m[0, 3]) * scale + middle
+            v = (m[1, 0] * x + m[1, 1] * y + m[1, 2] * z + m[1, 3]) * scale + middle
+            reach = min(max(spacing[i] * scale * np.float32(_COVER), np.float32(0.5)), np.float32(size))
+            if u + reach < 0 or v + reach < 0 or u - reach > size or v - reach > size:
+                continue
+            left, right = max(0, int(np.ceil(u - reach - 0.5))), min(size - 1, int(np.floor(u + reach - 0.5)))
+            top, bottom = max(0, int(np.ceil(v - reach - 0.5))), min(size - 1, int(np.floor(v + reach - 0.5)))
+            for row in range(top, bottom + 1):
+                for column in range(left, right + 1):
+                    known[camera, row, column] = True
 
 
 def thinned(cloud: PointCloud, angle: float) -> PointCloud:
@@ -68,3 +97,19 @@ def reachable(cloud: PointCloud, positions: Tensor, clearance_m: float) -> Tenso
         free = in_the_way.min() - clearance_m if len(in_the_way) else length
         moved.append(direction * torch.minimum(length, free.clamp(min=_LEAST_FREE_M)))
     return torch.stack(moved)
+
+
+def level_heights(cloud: PointCloud) -> list[float]:
+    """World y of the level ground and the level ceiling, each if the origin sees much of it within reach."""
+    distance = cloud.xyz.norm(dim=1).clamp(min=1e-6)
+    solid_angle = (cloud.spacing / distance) ** 2
+    heights = []
+    for down in (1, -1):
+        height = down * cloud.xyz[:, 1]
+        level = (height > _LEAST_HEIGHT_M) & (down * cloud.normals[:, 1] < -_LEVEL_COSINE) & (distance < _LEVEL_REACH_M)
+        if solid_angle[level].sum() < _LEVEL_SHARE * 2 * math.pi:
+            continue
+        order = height[level].argsort()
+        share = solid_angle[level][order].cumsum(0)
+        heights.append(down * float(height[level][order][torch.searchsorted(share, share[-1] / 2)]))
+    return heights
