@@ -4,6 +4,7 @@ world.html opens by itself, too; being served helps where the browser is at the 
 """
 
 import argparse
+import contextlib
 import sys
 import webbrowser
 from functools import partial
@@ -37,15 +38,12 @@ def server(run_dir: Path, port: int = 0) -> ThreadingHTTPServer:
 
 def serve(run_dir: Path, port: int = 0, browser: bool = True) -> None:
     """Serves until it is interrupted (Ctrl-C). Prints the address, and opens it if `browser`."""
-    with server(run_dir, port) as running:
+    with server(run_dir, port) as running, contextlib.suppress(KeyboardInterrupt):
         url = f"http://127.0.0.1:{running.server_port}/{_PAGE}"
         print(f"{run_dir}: {url}   (Ctrl-C ends)", flush=True)
         if browser:
             webbrowser.open(url)
-        try:
-            running.serve_forever()
-        except KeyboardInterrupt:
-            print()
+        running.serve_forever()
 
 
 def main(arguments: list[str] | None = None) -> int:
