@@ -19,8 +19,12 @@ from worldgen.types import Camera, DistanceMap, Panorama, View
 
 def save_image(path: Path, rgb: Tensor) -> None:
     """rgb [3, H, W] in [0, 1] to an 8-bit PNG."""
-    pixels = (rgb.clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0)
-    Image.fromarray(pixels.numpy()).save(path, compress_level=3)
+    save_pixels(path, (rgb.clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0))
+
+
+def save_pixels(path: Path, pixels: Tensor) -> None:
+    """uint8 [H, W, 3] to a PNG."""
+    Image.fromarray(pixels.contiguous().numpy()).save(path, compress_level=3)
 
 
 def load_image(path: Path) -> Tensor:

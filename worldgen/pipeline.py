@@ -125,7 +125,7 @@ def refine_step(job: Job, out: Path) -> dict:
 def depth_step(job: Job, out: Path) -> dict:
     distances = job.adapter("depth")(job.panorama, job.prompts, job.reporter.track)
     artifacts.save_distances(out, distances)
-    artifacts.save_image(out / "distance.png", colourise(distances.distance, distances.sky))
+    artifacts.save_pixels(out / "distance.png", colourise(distances.distance, distances.sky))
     metres = distances.distance[~distances.sky]
     median = metres.median().item() if len(metres) else float("nan")
     return {"median_distance_m": round(median, 2), "sky": round(distances.sky.float().mean().item(), 4)}
