@@ -1,7 +1,6 @@
 """The exported files, read back by what did not write them."""
 
 import base64
-import json
 import re
 
 import gsply
@@ -54,14 +53,12 @@ def unpacked(page: str) -> tuple[dict[str, dict], list[bytes]]:
     return {message["type"]: message for _, message in recording["messages"]}, buffers
 
 
-def test_every_file_is_written_and_measured(exported):
+def test_every_file_is_written(exported):
     out, facts = exported
     names = {"points.ply", "world.ply", "world.spz", "world.html", "flythrough.mp4"}
     assert {path.name for path in out.iterdir()} == names
-    assert facts["splats"] == len(room_splats())
-    for name in names:
-        assert facts[f"{name}_mb"] == pytest.approx((out / name).stat().st_size / 1e6, abs=0.05)
-    json.dumps(facts)
+    assert all((out / name).stat().st_size > 0 for name in names)
+    assert facts == {"splats": len(room_splats()), "points": len(room_cloud())}
 
 
 def test_splats_and_points_read_back(exported):

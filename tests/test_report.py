@@ -95,7 +95,7 @@ def test_what_the_run_says_is_escaped(text):
 
 def test_page_carries_its_pictures_and_its_film(text):
     page = Page(text)
-    assert len(images(page)) == 6  # photo, panorama, distances, plan, two completed views
+    assert len(images(page)) == 8  # photo, panorama, distances, plan, two completed views, two of the splats
     for image in images(page):
         image.load()
     outside = {source for source in page.sources if not source.startswith(("data:", "#"))}
@@ -156,6 +156,13 @@ def test_photo_is_seen_again_through_its_camera(run_dir):
     panorama, _ = BoxRoom().panorama(HEIGHT)
     truth = to_perspective(panorama.rgb, Camera.from_fov(width, height, FOV_DEG), "bicubic")
     assert np.abs(seen / 255 - truth.permute(1, 2, 0).numpy()).mean() < 0.02
+
+
+def test_splats_are_shown_through_the_photos_camera_and_from_a_step_aside(run_dir):
+    through, aside = report_pictures.splat_views(run_dir)
+    truth = BoxRoom().view(report_pictures.photo_camera(run_dir)).rgb.permute(1, 2, 0).numpy()
+    assert through.shape == aside.shape == truth.shape
+    assert np.abs(through / 255 - truth).mean() < np.abs(aside / 255 - truth).mean()
 
 
 def test_panoramas_outline_is_the_photos_edge(run_dir):

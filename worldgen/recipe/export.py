@@ -38,12 +38,11 @@ def export(
     settings: ExportSettings,
     track: Track = untracked,
 ) -> dict[str, Any]:
-    """Writes every file to `out_dir`; `run_dir` names the world. Returns facts: counts and sizes."""
+    """Writes every file to `out_dir`; `run_dir` names the world. Returns facts: how much there is."""
     write_points_ply(out_dir / "points.ply", cloud)
     for name in WORLD_FILES:
         write_world(gaussians, out_dir / name, settings, run_dir.resolve().name, track)
-    sizes = {f"{name}_mb": round((out_dir / name).stat().st_size / 1e6, 1) for name in ("points.ply", *WORLD_FILES)}
-    return {"splats": len(gaussians), "points": len(cloud), **sizes}
+    return {"splats": len(gaussians), "points": len(cloud)}
 
 
 def write_world(

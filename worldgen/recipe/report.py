@@ -109,7 +109,7 @@ def _files(run_dir: Path) -> str:
         name: (run_dir / "export" / name).stat().st_size for name in _FILES if (run_dir / "export" / name).exists()
     }
     entries = [
-        f'<li><a href="export/{name}"><b>{name}</b> <small>{size / 1e6:.1f} MB<br>{_FILES[name]}</small></a></li>'
+        f'<li><a href="export/{name}"><b>{name}</b> <small>{_size(size)}<br>{_FILES[name]}</small></a></li>'
         for name, size in sizes.items()
     ]
     return f'<ul class="files">{"".join(entries)}</ul>\n' if entries else ""
@@ -139,11 +139,12 @@ def _pictures(name: str, run_dir: Path) -> str:
     if name == "lift":
         return _plan_figure(run_dir)
     if name == "complete":
-        pairs = [_figure(pair, "") for pair in pictures.completed(run_dir)]
-        caption = '<p class="soft">Before and after, the views that missed most; grey is what was missing.</p>'
-        return f'{caption}<div class="pictures">{"".join(pairs)}</div>\n' if pairs else ""
+        note = "Before and after, the views that missed most; grey is what was missing."
+        return _grid([_figure(pair, "") for pair in pictures.completed(run_dir)], note)
     if name == "splat":
-        return _curves(run_dir / "splat" / "metrics.csv")
+        captions = ("The splats from where the photo was taken.", "From a step aside.")
+        views = [_figure(view, caption) for view, caption in zip(pictures.splat_views(run_dir), captions, strict=False)]
+        return _grid(views + _curves(run_dir / "splat" / "metrics.csv"))
     return ""
 
 
@@ -165,15 +166,22 @@ def _plan_figure(run_dir: Path) -> str:
     return _figure(pixels, caption, "narrow")
 
 
-def _curves(path: Path) -> str:
+def _grid(figures: list[str], note: str = "") -> str:
+    """Figures beside each other where the page is wide enough."""
+    if not figures:
+        return ""
+    words = f'<p class="soft">{escape(note)}</p>' if note else ""
+    return f'{words}<div class="pictures">{"".join(figures)}</div>\n'
+
+
+def _curves(path: Path) -> list[str]:
     """One small chart for each column of the optimiser's metrics.csv that has at least two values."""
     if not path.exists():
-        return ""
+        return []
     with path.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     columns = [name for name in (rows[0] if rows else {}) if name not in ("step", "epoch")]
-    charts = [_chart(name, _series(rows, name)) for name in columns]
-    return f'<div class="pictures">{"".join(charts)}</div>\n' if any(charts) else ""
+    return [chart for name in columns if (chart := _chart(name, _series(rows, name)))]
 
 
 def _series(rows: list[dict[str, str]], column: str) -> list[tuple[float, float]]:
@@ -291,3 +299,7 @@ def _duration(seconds: float) -> str:
 
 def _memory(megabytes: float) -> str:
     return f"{megabytes / 1000:.1f} GB"
+
+
+def _size(size: int) -> str:
+    return f"{size / 1e6:.1f} MB" if size >= 1e6 else f"{size / 1e3:.0f} kB"

@@ -4,17 +4,22 @@ import base64
 import io
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
+from scipy.ndimage import distance_transform_edt
 
+from worldgen.geometry.cameras import look
 from worldgen.geometry.equirect import to_perspective
-from worldgen.splat.files import load_cloud
+from worldgen.splat.files import load_cloud, load_gaussians
+from worldgen.splat.rasterize import rasterize
 from worldgen.types import Camera
 
 _WIDTH = 1200  # pixels of a picture that fills the page
+_ASIDE_M = (0.5, -0.1, 0.3)
 
 
 def data_uri(pixels: np.ndarray) -> str:
@@ -35,22 +40,40 @@ def reduced(path: Path, width: int = _WIDTH) -> np.ndarray | None:
     return np.array(rgb)
 
 
-def photo(run_dir: Path) -> np.ndarray | None:
-    """The photo as the panorama holds it: the view through its own camera."""
-    panorama, mask = _panorama(run_dir)
+def photo_camera(run_dir: Path, width: int = 640) -> Camera | None:
+    """The photo's camera, as field of view and panorama tell it; none before both are there."""
+    _, mask = _panorama(run_dir)
     fov_path = run_dir / "fov" / "fov.json"
-    if panorama is None or mask is None or not fov_path.exists():
+    if mask is None or not mask.any() or not fov_path.exists():
         return None
     fov_deg = json.loads(fov_path.read_text(encoding="utf-8"))["deg"]
-    height, width = mask.shape
-    rows = np.flatnonzero(mask[:, width // 2])
-    if len(rows) == 0:
+    rows = np.flatnonzero(mask[:, mask.shape[1] // 2])
+    steepest = abs(((rows[[0, -1]] + [0, 1]) / len(mask) - 0.5) * math.pi).max()
+    height = max(1, round(width * math.tan(steepest) / math.tan(math.radians(fov_deg) / 2)))
+    return Camera.from_fov(width, height, fov_deg)
+
+
+def photo(run_dir: Path) -> np.ndarray | None:
+    """The photo as the panorama holds it: the view through its own camera."""
+    panorama, camera = _panorama(run_dir)[0], photo_camera(run_dir)
+    if panorama is None or camera is None:
         return None
-    steepest = abs(((rows[[0, -1]] + [0, 1]) / height - 0.5) * math.pi).max()
-    height = max(1, round(640 * math.tan(steepest) / math.tan(math.radians(fov_deg) / 2)))
-    camera = Camera.from_fov(640, height, fov_deg)
-    view = to_perspective(torch.from_numpy(panorama).permute(2, 0, 1).float(), camera, "bicubic")
-    return view.clamp(0, 255).round().byte().permute(1, 2, 0).numpy()
+    return _pixels(to_perspective(torch.from_numpy(panorama).permute(2, 0, 1) / 255, camera, "bicubic"))
+
+
+def splat_views(run_dir: Path) -> list[np.ndarray]:
+    """The finished splats through the photo's camera, and from a step aside."""
+    path, camera = run_dir / "splat" / "gaussians.safetensors", photo_camera(run_dir)
+    if camera is None or not path.exists():
+        return []
+    gaussians, aside = load_gaussians(path), look(0.0, position=torch.tensor(_ASIDE_M))
+    with torch.no_grad():
+        return [_pixels(rasterize(gaussians, one).rgb) for one in (camera, replace(camera, c2w=aside))]
+
+
+def _pixels(rgb: torch.Tensor) -> np.ndarray:
+    """[3, H, W] in [0, 1] -> uint8 [H, W, 3]."""
+    return (rgb.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
 
 
 def outlined_panorama(run_dir: Path) -> np.ndarray | None:
@@ -81,7 +104,8 @@ def _panorama(run_dir: Path) -> tuple[np.ndarray | None, np.ndarray | None]:
 def plan(run_dir: Path, size: int = 480) -> tuple[np.ndarray, float] | None:
     """The point cloud from above, the photo's direction up, the camera in the middle; and its half width in metres.
 
-    What lies more than half a metre above the camera is left out, so that no sky or ceiling covers the ground.
+    What lies more than half a metre above the camera is left out, so that no sky or ceiling covers the ground. A point
+    covers as much as its spacing says.
     """
     path = run_dir / "lift" / "cloud.safetensors"
     if not path.exists():
@@ -90,16 +114,19 @@ def plan(run_dir: Path, size: int = 480) -> tuple[np.ndarray, float] | None:
     cloud = cloud[cloud.xyz[:, 1] > -0.5]
     if len(cloud) == 0:
         return None
-    across = cloud.xyz[:, [0, 2]].norm(dim=1)
-    radius_m = float(across.quantile(0.9)) if len(across) < 1_000_000 else float(across[::10].quantile(0.9))
-    radius_m = min(max(radius_m, 1.0), 50.0)
-    cells = torch.stack([-cloud.xyz[:, 2], cloud.xyz[:, 0]], dim=1) / radius_m
-    place = ((cells + 1) / 2 * size).floor().long()
+    across = np.hypot(cloud.xyz[:, 0].numpy(), cloud.xyz[:, 2].numpy())
+    radius_m = float(np.clip(np.quantile(across, 0.9), 1.0, 50.0))
+    metres = 2 * radius_m / size
+    place = ((torch.stack([-cloud.xyz[:, 2], cloud.xyz[:, 0]], dim=1) + radius_m) / metres).floor().long()
     seen = ((place >= 0) & (place < size)).all(dim=1)
-    upward = cloud.xyz[seen, 1].argsort(descending=True)  # the highest is drawn last
-    place, rgb = place[seen][upward], (cloud.rgb[seen][upward].clamp(0, 1) * 255).byte().numpy()
-    picture = np.full((size, size, 3), 128, np.uint8)
-    picture[place[:, 0].numpy(), place[:, 1].numpy()] = rgb
+    upward = cloud[seen].xyz[:, 1].argsort(descending=True)  # the highest is drawn last
+    rows, columns = place[seen][upward].numpy().T
+    picture, reach = np.full((size, size, 3), 128, np.uint8), np.full((size, size), -1.0)
+    picture[rows, columns] = (cloud[seen].rgb[upward].clamp(0, 1) * 255).byte().numpy()
+    reach[rows, columns] = cloud[seen].spacing[upward].numpy()
+    gap, (row, column) = distance_transform_edt(reach < 0, return_indices=True)
+    covered = gap * metres <= reach[row, column]
+    picture[covered] = picture[row, column][covered]
     middle = slice(size // 2 - 3, size // 2 + 3)
     picture[middle, middle] = (255, 60, 60)
     return picture, radius_m
