@@ -27,12 +27,13 @@ class ContactCosts:
 
     steepest_deg: float = 32.0  # nothing upright is looked for nearer than this
     colour: float = 0.08  # per row: a pixel on the wrong side of the line, by its colour's log odds
-    edge: float = 2.5  # gained where colours change most across the line
+    edge: float = 3.2  # gained where colours change most across the line
     typical_height_m: float = 8.0  # of what stands upright: its skyline tells how far off it is when nothing else does
     camera_height_m: float = 1.6
     prior: float = 0.02  # per row off the latitude that the skyline suggests
-    jump: float = 0.35  # per row between neighbouring columns ...
-    largest_jump: float = 3.0  # ... but no more than this: things do end
+    bend: float = 0.12  # per squared row between neighbouring columns: slopes are cheaper than stairs ...
+    largest_jump: float = 30.0  # ... but no more than this: things do end ...
+    outline: float = 0.93  # ... and by this share less where the picture shows an upright outline
 
 
 def contact_latitude(rgb: Tensor, sky: Tensor, costs: ContactCosts | None = None) -> np.ndarray:
@@ -44,16 +45,17 @@ def contact_latitude(rgb: Tensor, sky: Tensor, costs: ContactCosts | None = None
     latitude_deg = (np.arange(first, last) - first + 0.5) * 180 / _ROWS
     fixed = -costs.edge * _edges(small)[first:last]
     fixed += costs.prior * np.abs(latitude_deg[:, None] - _expected_deg(small_sky, costs)) * _ROWS / 180
+    largest_jump = costs.largest_jump * (1 - costs.outline * _outlines(small))
     row = np.arange(_ROWS)[:, None]
     line = np.full(_COLUMNS, last - 1)
     for _ in range(_ROUNDS):
         ground = (row > line + _MARGIN) & (row < _NADIR * _ROWS)
-        upright = ~small_sky & (row < np.minimum(line - _MARGIN, first + _MARGIN)) & (row > 0.22 * _ROWS)
+        upright = ~small_sky & (row < np.minimum(line - _MARGIN, first - _MARGIN)) & (row > 0.22 * _ROWS)
         odds = np.where(small_sky, -2.0, _ground_odds(small, ground, upright))[first:last]
         # Line at row k: rows k and below are ground, the rows above it, down from the horizon, are not.
         above = np.cumsum(odds, 0) - odds
         cost = fixed + costs.colour * (2 * above - odds.sum(0))
-        line = first + _cheapest_loop(cost, costs.jump, costs.largest_jump)
+        line = first + _cheapest_loop(cost, costs.bend, largest_jump)
     return np.radians((line - first + 0.5) * 180 / _ROWS)
 
 
@@ -80,21 +82,35 @@ def _edges(rgb: np.ndarray) -> np.ndarray:
     return np.minimum(change / 0.35, 1.0)
 
 
-def _cheapest_loop(cost: np.ndarray, jump: float, largest_jump: float) -> np.ndarray:
-    """The row per column [W] of the closed path through cost [R, W] with a truncated linear price for jumps."""
+def _outlines(rgb: np.ndarray) -> np.ndarray:
+    """[W] in 0..1: how clear an upright edge runs between each column and the one to its left, about the horizon."""
+    band = rgb[round(0.3 * len(rgb)) : round(0.53 * len(rgb))]
+    band = ndimage.uniform_filter(band, (7, 1, 1), mode="nearest")
+    change = np.linalg.norm(band - np.roll(band, 1, 1), axis=-1)
+    unbroken = np.quantile(ndimage.maximum_filter(change, (1, 3), mode="wrap"), 0.35, axis=0)
+    return np.minimum((unbroken / 0.2) ** 1.5, 1.0)
+
+
+def _cheapest_loop(cost: np.ndarray, bend: float, largest_jump: np.ndarray) -> np.ndarray:
+    """The row per column [W] of the closed path through cost [R, W].
+
+    A step of n rows from the column to the left costs n^2 * bend, at most that column's largest_jump [W].
+    """
     rows, columns = cost.shape
-    step = np.minimum(np.abs(np.arange(rows)[:, None] - np.arange(rows)[None]) * jump, largest_jump)
+    step = np.square(np.arange(rows)[:, None] - np.arange(rows)[None]) * bend
     start = int(np.argmin(cost.min(0)))  # the surest column: the loop is cut there and nowhere shows it
     order = np.roll(np.arange(columns), -start)
+    first_row = int(np.argmin(cost[:, start]))
     best = np.full(rows, math.inf)
-    best[np.argmin(cost[:, start])] = 0.0
+    best[first_row] = 0.0
     came = np.zeros((columns + 1, rows), dtype=np.int64)
     for place in range(1, columns + 1):
-        total = best[None] + step
+        column = order[place % columns]
+        total = best[None] + np.minimum(step, largest_jump[column])
         came[place] = total.argmin(1)
-        best = total.min(1) + cost[:, order[place % columns]]
+        best = total.min(1) + cost[:, column]
     path = np.empty(columns, dtype=np.int64)
-    row = int(np.argmin(cost[:, start]))
+    row = first_row
     for place in range(columns, 0, -1):
         row = came[place][row]
         path[order[place - 1]] = row

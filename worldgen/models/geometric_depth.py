@@ -6,15 +6,20 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch.nn.functional as F
+from scipy import ndimage
 from torch import Tensor
 
 from worldgen.errors import UserError
-from worldgen.geometry.equirect import directions
+from worldgen.geometry.equirect import directions, sample
 from worldgen.geometry.ground import ContactCosts, contact_latitude
+from worldgen.geometry.outlines import follow_outlines
 from worldgen.geometry.sky import sky_mask
 from worldgen.models.protocols import PanoramaDepth
 from worldgen.progress import Track, untracked
 from worldgen.types import DistanceMap, Panorama, Prompts
+
+_RELIEF_ROWS = 256  # a small network's detail is coarser than this
+_TREND = 40  # the panorama's height by the width of what counts as a trend: 4.5 degrees
 
 
 @dataclass(frozen=True)
@@ -54,7 +59,8 @@ class GeometricDepth:
         costs = ContactCosts(camera_height_m=settings.camera_height_m)
         contact = contact_latitude(panorama.rgb, sky, costs)
         reach = reach_of_contact(contact, settings.camera_height_m, settings.farthest_m)
-        distance, upright = stand_up(reach, sky, settings)
+        level = follow_outlines(reach, panorama.rgb.numpy())
+        distance, upright = stand_up(torch.from_numpy(level).float(), sky, settings)
         if self.relief is not None and settings.relief > 0:
             network = self.relief(panorama, prompts, track).distance
             distance = torch.where(upright, distance * relief_factor(network, upright, settings.relief), distance)
@@ -81,11 +87,9 @@ def reach_of_contact(contact: np.ndarray, camera_height_m: float, farthest_m: fl
     return 1 / np.maximum(smooth, 1 / farthest_m)
 
 
-def stand_up(reach: np.ndarray, sky: Tensor, settings: GeometrySettings) -> tuple[Tensor, Tensor]:
-    """Level distances [W'] of what stands in every direction to distances [H, W] and where that is (bool [H, W])."""
-    height, width = sky.shape
-    down = directions(height, width)[..., 1]
-    level = torch.from_numpy(_columns(reach, width)).float()
+def stand_up(level: Tensor, sky: Tensor, settings: GeometrySettings) -> tuple[Tensor, Tensor]:
+    """Level distances [H, W] of upright things to those along the ray [H, W], and where they stand (bool [H, W])."""
+    down = directions(*sky.shape)[..., 1]
     wall = level / (1 - down.square()).clamp(min=1e-6).sqrt()
     wall = torch.minimum(wall, settings.tallest_m / (-down).clamp(min=1e-6)).clamp(max=settings.farthest_m)
     ground = settings.camera_height_m / down.clamp(min=1e-6)
@@ -96,23 +100,13 @@ def stand_up(reach: np.ndarray, sky: Tensor, settings: GeometrySettings) -> tupl
 
 def relief_factor(network: Tensor, upright: Tensor, limit: float) -> Tensor:
     """A network's distances [H, W] to bounded factors [H, W]: what they add to their own large-scale trend."""
-    log = network.log()[None, None]
-    weight = upright[None, None].float()
-    size = 2 * (len(network) // 24) + 1
+    rows = min(_RELIEF_ROWS, len(network))
+    small = F.interpolate(network[None, None], (rows, 2 * rows), mode="area")[0, 0].log().numpy()
+    weight = F.interpolate(upright[None, None].float(), (rows, 2 * rows), mode="area")[0, 0].numpy()
 
-    def mean(image: Tensor) -> Tensor:
-        wrapped = F.pad(image, (size // 2, size // 2, 0, 0), mode="circular")
-        return F.avg_pool2d(F.pad(wrapped, (0, 0, size // 2, size // 2), mode="replicate"), size, stride=1)
+    def mean(image: np.ndarray) -> np.ndarray:
+        return ndimage.gaussian_filter(image, rows / _TREND, mode=("nearest", "wrap"))
 
-    trend = mean(log * weight) / mean(weight).clamp(min=1e-6)
-    return torch.exp(math.log1p(limit) * torch.tanh((log - trend)[0, 0] / math.log1p(limit)))
-
-
-def _columns(values: np.ndarray, width: int) -> np.ndarray:
-    """[W'] resampled round the circle to [width]; between columns that differ much nothing is interpolated."""
-    place = (np.arange(width) + 0.5) / width * len(values) - 0.5
-    left = np.floor(place).astype(int)
-    share = place - left
-    before, after = values[left % len(values)], values[(left + 1) % len(values)]
-    torn = np.abs(np.log(before / after)) > 0.1
-    return np.where(torn, np.where(share < 0.5, before, after), before * (1 - share) + after * share)
+    excess = (small - mean(small * weight) / np.maximum(mean(weight), 1e-3)) * (weight > 0)
+    bounded = torch.from_numpy(np.tanh(excess / math.log1p(limit)) * math.log1p(limit))
+    return sample(bounded[None].float(), directions(*network.shape))[0].exp()

@@ -28,7 +28,7 @@ class MergeSettings:
     rings: Sequence[Sequence[float]] = field(default=((0, 8), (-55, 4), (55, 4)))  # (pitch in degrees, views)
     fov_deg: float = 90.0
     view_size: int = 256  # pixels
-    merge_height: int = 512  # rows of the merged panorama, enlarged to the panorama's own size afterwards
+    merge_height: int = 256  # rows of the merged panorama, enlarged to the panorama's own size afterwards
     bend: float = 0.05  # price of tilting a view's depth so that it meets its neighbours'; high = only its scale
     min_ground_m: float = 1.5  # the ground lies at least this far below the camera on average (paper)
 
