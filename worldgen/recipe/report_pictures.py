@@ -16,7 +16,7 @@ from worldgen.geometry.cameras import look
 from worldgen.geometry.equirect import to_perspective
 from worldgen.splat.files import load_cloud, load_gaussians
 from worldgen.splat.rasterize import rasterize
-from worldgen.types import Camera
+from worldgen.types import Camera, PointCloud
 
 _WIDTH = 1200  # pixels of a picture that fills the page
 _ASIDE_M = (0.5, -0.1, 0.3)
@@ -105,7 +105,7 @@ def plan(run_dir: Path, size: int = 480) -> tuple[np.ndarray, float] | None:
     """The point cloud from above, the photo's direction up, the camera in the middle; and its half width in metres.
 
     What lies more than half a metre above the camera is left out, so that no sky or ceiling covers the ground. A point
-    covers as much as its spacing says.
+    covers the surface as far as its neighbours.
     """
     path = run_dir / "lift" / "cloud.safetensors"
     if not path.exists():
@@ -123,13 +123,19 @@ def plan(run_dir: Path, size: int = 480) -> tuple[np.ndarray, float] | None:
     rows, columns = place[seen][upward].numpy().T
     picture, reach = np.full((size, size, 3), 128, np.uint8), np.full((size, size), -1.0)
     picture[rows, columns] = (cloud[seen].rgb[upward].clamp(0, 1) * 255).byte().numpy()
-    reach[rows, columns] = cloud[seen].spacing[upward].numpy()
+    reach[rows, columns] = _along_surface(cloud[seen])[upward].numpy()
     gap, (row, column) = distance_transform_edt(reach < 0, return_indices=True)
     covered = gap * metres <= reach[row, column]
     picture[covered] = picture[row, column][covered]
     middle = slice(size // 2 - 3, size // 2 + 3)
     picture[middle, middle] = (255, 60, 60)
     return picture, radius_m
+
+
+def _along_surface(cloud: PointCloud) -> torch.Tensor:
+    """[N] metres to the farther neighbour on a surface that the origin's rays meet at a slant."""
+    facing = (cloud.normals * torch.nn.functional.normalize(cloud.xyz, dim=1)).sum(dim=1).abs()
+    return cloud.spacing / facing.clamp(min=0.05)
 
 
 def completed(run_dir: Path, count: int = 4) -> list[np.ndarray]:
