@@ -22,6 +22,7 @@ _LANES = _SIDE * _SIDE
 _FORWARD_STATE = 5 * _LANES  # transmittance, red, green, blue, z-depth
 _BACKWARD_STATE = 6 * _LANES  # transmittance, what is still to come, gradients of red, green, blue, z-depth
 _SUMS = 10
+_SWEEP = 16  # after how many splats a tile looks for blocks that need no more
 
 _ZERO, _HALF, _ONE = np.float32(0), np.float32(0.5), np.float32(1)
 _MAX_ALPHA = np.float32(0.999)
@@ -36,6 +37,8 @@ def _fit_power() -> list[np.float32]:
     return [np.float32(c) for c in fit.coef]
 
 
+_LANE_X = np.array([lane % _SIDE for lane in range(_LANES)], np.float32)
+_LANE_Y = np.array([lane // _SIDE for lane in range(_LANES)], np.float32)
 _P0, _P1, _P2, _P3, _P4, _P5, _P6 = _fit_power()
 
 
@@ -46,16 +49,6 @@ def _power256(x):
     square = root * root
     fourth = square * square
     return fourth * fourth
-
-
-@njit(**FAST)
-def _lane_offsets(ellipse, lane_u, lane_v):
-    """(u, v) of a block's sixteen pixels relative to its corner pixel."""
-    scale_u, shear, scale_v = ellipse[2], ellipse[3], ellipse[4]
-    for lane in range(_LANES):
-        x, y = np.float32(lane % _SIDE), np.float32(lane // _SIDE)
-        lane_u[lane] = scale_u * (x - shear * y)
-        lane_v[lane] = scale_v * y
 
 
 @njit(**FAST)
@@ -78,14 +71,11 @@ def _touched_blocks(box, tile_x, tile_y):
 
 
 @njit(**FAST)
-def _blend_block(state, start, lane_u, lane_v, u, v, opacity, red, green, blue, zdepth):
-    """Blends one splat into one block; returns how many of its pixels still let light through.
-
-    The transmittance of a finished pixel is kept with a minus sign.
-    """
+def _blend_block(state, start, u, v, across, skew, down, opacity, red, green, blue, zdepth):
+    """Blends one splat into one block. The transmittance of a finished pixel is kept with a minus sign."""
     block = state[start : start + _FORWARD_STATE]
     for lane in range(_LANES):
-        lu, lv = lane_u[lane] + u, lane_v[lane] + v
+        lu, lv = u + across * _LANE_X[lane] + skew * _LANE_Y[lane], v + down * _LANE_Y[lane]
         exponent = opacity - lu * lu - lv * lv
         alpha = min(_power256(exponent), _MAX_ALPHA)
         alpha = alpha if exponent >= _MIN_EXPONENT else _ZERO
@@ -98,37 +88,43 @@ def _blend_block(state, start, lane_u, lane_v, u, v, opacity, red, green, blue, 
         block[2 * _LANES + lane] += weight * green
         block[3 * _LANES + lane] += weight * blue
         block[4 * _LANES + lane] += weight * zdepth
-    alive = np.int32(0)
-    for lane in range(_LANES):
-        alive += np.int32(1) if block[lane] > _ZERO else np.int32(0)
-    return alive
 
 
 @njit(**FAST)
 def _start_light(state, size, tile_x, tile_y, width, height):
-    """Transmittance 1 in the image, finished (-1) beyond its edge; returns how many blocks lie in the image."""
-    inside = 0
+    """Transmittance 1 in the image, finished (-1) beyond its edge."""
     for b in range(_BLOCKS):
         x, y = tile_x + b % _PER_ROW * _SIDE, tile_y + b // _PER_ROW * _SIDE
-        inside += x < width and y < height
         for lane in range(_LANES):
             seen = x + lane % _SIDE < width and y + lane // _SIDE < height
             state[b * size + lane] = _ONE if seen else -_ONE
-    return inside
 
 
 @njit(**FAST)
-def _blend_tile(first, last, pair_splats, ellipses, colours, boxes, state, tile_x, tile_y, blocks_alive):
+def _mark_finished(state, size, finished):
+    """Marks the blocks through which no light comes any more; returns how many there are."""
+    count = 0
+    for b in range(_BLOCKS):
+        if not finished[b]:
+            brightest = _ZERO
+            for lane in range(_LANES):
+                brightest = max(brightest, state[b * size + lane])
+            finished[b] = brightest == _ZERO
+        count += finished[b]
+    return count
+
+
+@njit(**FAST)
+def _blend_tile(first, last, pair_splats, ellipses, colours, boxes, state, tile_x, tile_y):
     """Blends the pairs first:last into `state`; returns the pair after the last one that was looked at."""
     finished = np.zeros(_BLOCKS, np.uint8)
-    lane_u, lane_v = np.empty(_LANES, np.float32), np.empty(_LANES, np.float32)
     for pair in range(first, last):
-        if blocks_alive == 0:
+        if (pair - first) % _SWEEP == _SWEEP - 1 and _mark_finished(state, _FORWARD_STATE, finished) == _BLOCKS:
             return pair
         k = pair_splats[pair]
         ellipse, opacity = ellipses[k], ellipses[k, 5]
         red, green, blue, zdepth = colours[k, 0], colours[k, 1], colours[k, 2], colours[k, 3]
-        _lane_offsets(ellipse, lane_u, lane_v)
+        across, skew, down = ellipse[2], -ellipse[2] * ellipse[3], ellipse[4]
         column_first, column_last, row_first, row_last = _touched_blocks(boxes[k], tile_x, tile_y)
         for row in range(row_first, row_last + 1):
             for column in range(column_first, column_last + 1):
@@ -137,10 +133,24 @@ def _blend_tile(first, last, pair_splats, ellipses, colours, boxes, state, tile_
                     continue
                 u, v = _corner(ellipse, tile_x + column * _SIDE, tile_y + row * _SIDE)
                 start = b * _FORWARD_STATE
-                if _blend_block(state, start, lane_u, lane_v, u, v, opacity, red, green, blue, zdepth) == 0:
-                    finished[b] = 1
-                    blocks_alive -= 1
+                _blend_block(state, start, u, v, across, skew, down, opacity, red, green, blue, zdepth)
     return last
+
+
+@njit(**FAST)
+def _write_tile(state, tile_x, tile_y, background, rgb, alpha, zdepth):
+    height, width = alpha.shape
+    for b in range(_BLOCKS):
+        x, y = tile_x + b % _PER_ROW * _SIDE, tile_y + b // _PER_ROW * _SIDE
+        for row in range(min(_SIDE, height - y)):
+            for column in range(min(_SIDE, width - x)):
+                lane = b * _FORWARD_STATE + row * _SIDE + column
+                light = abs(state[lane])
+                for channel in range(3):
+                    colour = state[lane + (1 + channel) * _LANES]
+                    rgb[channel, y + row, x + column] = colour + light * background[channel]
+                zdepth[y + row, x + column] = state[lane + 4 * _LANES]
+                alpha[y + row, x + column] = _ONE - light
 
 
 @njit(**FAST_PARALLEL)
@@ -150,7 +160,7 @@ def blend(tile_starts, pair_splats, ellipses, colours, boxes, tiles_x, backgroun
     for tile in prange(len(tile_ends)):
         tile_x, tile_y = tile % tiles_x * TILE, tile // tiles_x * TILE
         state = np.zeros(_BLOCKS * _FORWARD_STATE, np.float32)
-        alive = _start_light(state, _FORWARD_STATE, tile_x, tile_y, width, height)
+        _start_light(state, _FORWARD_STATE, tile_x, tile_y, width, height)
         tile_ends[tile] = _blend_tile(
             tile_starts[tile],
             tile_starts[tile + 1],
@@ -161,22 +171,13 @@ def blend(tile_starts, pair_splats, ellipses, colours, boxes, tiles_x, backgroun
             state,
             tile_x,
             tile_y,
-            alive,
         )
-        for y in range(tile_y, min(tile_y + TILE, height)):
-            for x in range(tile_x, min(tile_x + TILE, width)):
-                b = (y - tile_y) // _SIDE * _PER_ROW + (x - tile_x) // _SIDE
-                at = b * _FORWARD_STATE + (y - tile_y) % _SIDE * _SIDE + (x - tile_x) % _SIDE
-                light = abs(state[at])
-                for channel in range(3):
-                    rgb[channel, y, x] = state[at + (channel + 1) * _LANES] + light * background[channel]
-                zdepth[y, x] = state[at + 4 * _LANES]
-                alpha[y, x] = _ONE - light
+        _write_tile(state, tile_x, tile_y, background, rgb, alpha, zdepth)
 
 
 @njit(**FAST)
-def _blend_block_backward(state, start, sums, lane_u, lane_v, u, v, opacity, red, green, blue, zdepth):
-    """Adds one block's share to the splat's sums [10 x 16]; returns how many pixels still let light through.
+def _blend_block_backward(state, start, sums, u, v, across, skew, down, opacity, red, green, blue, zdepth):
+    """Adds one block's share to the splat's sums [10 x 16].
 
     With q = gradient . colour of a splat, the loss changes with ln(alpha) by g = weight q - alpha / (1 - alpha) times
     the sum of weight q over all that comes behind, background included. That sum starts as the whole and shrinks as
@@ -184,7 +185,7 @@ def _blend_block_backward(state, start, sums, lane_u, lane_v, u, v, opacity, red
     """
     block = state[start : start + _BACKWARD_STATE]
     for lane in range(_LANES):
-        lu, lv = lane_u[lane] + u, lane_v[lane] + v
+        lu, lv = u + across * _LANE_X[lane] + skew * _LANE_Y[lane], v + down * _LANE_Y[lane]
         exponent = opacity - lu * lu - lv * lv
         free_alpha = _power256(exponent)
         alpha = min(free_alpha, _MAX_ALPHA)
@@ -213,10 +214,6 @@ def _blend_block_backward(state, start, sums, lane_u, lane_v, u, v, opacity, red
         sums[7 * _LANES + lane] += weight * v_green
         sums[8 * _LANES + lane] += weight * v_blue
         sums[9 * _LANES + lane] += weight * v_zdepth
-    alive = np.int32(0)
-    for lane in range(_LANES):
-        alive += np.int32(1) if block[lane] > _ZERO else np.int32(0)
-    return alive
 
 
 @njit(**FAST)
@@ -235,13 +232,14 @@ def _blend_tile_backward(
     first, last, pair_splats, pair_slots, ellipses, colours, boxes, state, tile_x, tile_y, slots
 ):  # fmt: skip
     finished = np.zeros(_BLOCKS, np.uint8)
-    lane_u, lane_v = np.empty(_LANES, np.float32), np.empty(_LANES, np.float32)
     sums = np.empty(_SUMS * _LANES, np.float32)
     for pair in range(first, last):
+        if (pair - first) % _SWEEP == _SWEEP - 1:
+            _mark_finished(state, _BACKWARD_STATE, finished)
         k = pair_splats[pair]
         ellipse, opacity = ellipses[k], ellipses[k, 5]
         red, green, blue, zdepth = colours[k, 0], colours[k, 1], colours[k, 2], colours[k, 3]
-        _lane_offsets(ellipse, lane_u, lane_v)
+        across, skew, down = ellipse[2], -ellipse[2] * ellipse[3], ellipse[4]
         sums[:] = _ZERO
         column_first, column_last, row_first, row_last = _touched_blocks(boxes[k], tile_x, tile_y)
         for row in range(row_first, row_last + 1):
@@ -250,12 +248,29 @@ def _blend_tile_backward(
                 if finished[b]:
                     continue
                 u, v = _corner(ellipse, tile_x + column * _SIDE, tile_y + row * _SIDE)
-                alive = _blend_block_backward(
-                    state, b * _BACKWARD_STATE, sums, lane_u, lane_v, u, v, opacity, red, green, blue, zdepth
+                _blend_block_backward(
+                    state, b * _BACKWARD_STATE, sums, u, v, across, skew, down, opacity, red, green, blue, zdepth
                 )
-                if alive == 0:
-                    finished[b] = 1
         _add_up_lanes(sums, slots[pair_slots[pair]])
+
+
+@njit(**FAST)
+def _read_tile(state, tile_x, tile_y, rgb, alpha, zdepth, v_rgb, v_alpha, v_zdepth):
+    """What is to come (the loss's share of the whole pixel) and the gradients of the images."""
+    height, width = alpha.shape
+    for b in range(_BLOCKS):
+        x, y = tile_x + b % _PER_ROW * _SIDE, tile_y + b // _PER_ROW * _SIDE
+        for row in range(min(_SIDE, height - y)):
+            for column in range(min(_SIDE, width - x)):
+                lane = b * _BACKWARD_STATE + row * _SIDE + column
+                at_y, at_x = y + row, x + column
+                v_z = v_zdepth[at_y, at_x]
+                whole = v_z * zdepth[at_y, at_x] - v_alpha[at_y, at_x] * (_ONE - alpha[at_y, at_x])
+                for channel in range(3):
+                    whole += v_rgb[channel, at_y, at_x] * rgb[channel, at_y, at_x]
+                    state[lane + (2 + channel) * _LANES] = v_rgb[channel, at_y, at_x]
+                state[lane + _LANES] = whole
+                state[lane + 5 * _LANES] = v_z
 
 
 @njit(**FAST_PARALLEL)
@@ -272,16 +287,7 @@ def blend_backward(
         tile_x, tile_y = tile % tiles_x * TILE, tile // tiles_x * TILE
         state = np.zeros(_BLOCKS * _BACKWARD_STATE, np.float32)
         _start_light(state, _BACKWARD_STATE, tile_x, tile_y, width, height)
-        for y in range(tile_y, min(tile_y + TILE, height)):
-            for x in range(tile_x, min(tile_x + TILE, width)):
-                b = (y - tile_y) // _SIDE * _PER_ROW + (x - tile_x) // _SIDE
-                at = b * _BACKWARD_STATE + (y - tile_y) % _SIDE * _SIDE + (x - tile_x) % _SIDE
-                whole = v_zdepth[y, x] * zdepth[y, x] - v_alpha[y, x] * (_ONE - alpha[y, x])
-                for channel in range(3):
-                    whole += v_rgb[channel, y, x] * rgb[channel, y, x]
-                    state[at + (2 + channel) * _LANES] = v_rgb[channel, y, x]
-                state[at + _LANES] = whole
-                state[at + 5 * _LANES] = v_zdepth[y, x]
+        _read_tile(state, tile_x, tile_y, rgb, alpha, zdepth, v_rgb, v_alpha, v_zdepth)
         first, last, full = tile_starts[tile], tile_starts[tile + 1], tile_ends[tile]
         _blend_tile_backward(
             first, full, pair_splats, pair_slots, ellipses, colours, boxes, state, tile_x, tile_y, slots

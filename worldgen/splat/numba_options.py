@@ -16,8 +16,8 @@ PARALLEL = EXACT | {"parallel": True, "cache": True}
 SERIAL = EXACT | {"cache": True}
 """Kernels called from Python that run on one core."""
 
-FAST = _COMMON | {"fastmath": {"contract", "nsz", "arcp", "nnan"}}
+FAST = _COMMON | {"fastmath": {"contract", "nsz", "arcp", "nnan"}, "forceinline": True}
 """The blending loops over pixels, where everything is finite and selects must become vector instructions."""
 
-FAST_PARALLEL = FAST | {"parallel": True, "cache": True}
+FAST_PARALLEL = _COMMON | {"fastmath": FAST["fastmath"], "parallel": True, "cache": True}
 """Kernels over tiles, called from Python."""

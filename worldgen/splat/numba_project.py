@@ -148,32 +148,46 @@ def _footprint(i, means, quats, log_scales, pose, lens):
     )  # fmt: skip
 
 
+@njit(**EXACT)
+def _farthest_slope(focal, centre, size):
+    low, high = _slope_limits(focal, centre, size)
+    return max(-low, high)
+
+
 @njit(**PARALLEL)
-def mark_candidates(means, quats, log_scales, opacity_logits, pose, lens, marks):
-    """marks[i] = 1 where Gaussian i may show on the image, by a cheap bound on its size; 0 too if it is not finite."""
-    low_x, high_x = _slope_limits(lens[0], lens[2], lens[4])
-    low_y, high_y = _slope_limits(lens[1], lens[3], lens[5])
-    reach_x, reach_y = max(-low_x, high_x), max(-low_y, high_y)
-    stretch_x = lens[0] * lens[0] * (_ONE + reach_x * reach_x)
-    stretch_y = lens[1] * lens[1] * (_ONE + reach_y * reach_y)
+def mark_candidates(means, log_scales, opacity_logits, pose, lens, marks):
+    """marks[i] = 1 where Gaussian i may show on the image; `project` decides.
+
+    Most Gaussians of a world lie out of view, so this looks at little: where the centre lands, and a bound on the
+    radius that holds for every orientation: |J W R S| <= focal / z sqrt(1 + slope^2) max(S), sqrt(a^2 + b^2) <= a + b.
+    """
+    width, height = lens[4], lens[5]
+    slope_x, slope_y = _farthest_slope(lens[0], lens[2], width), _farthest_slope(lens[1], lens[3], height)
+    stretch_x = _MAX_SIGMAS * lens[0] * math.sqrt(_ONE + slope_x * slope_x)
+    stretch_y = _MAX_SIGMAS * lens[1] * math.sqrt(_ONE + slope_y * slope_y)
+    least = _MAX_SIGMAS * math.sqrt(_BLUR) + _ONE
     for i in prange(len(means)):
         marks[i] = 0
         x, y, z = _to_camera(means[i, 0], means[i, 1], means[i, 2], pose)
         if not (z >= _NEAR) or not (opacity_logits[i] > _MIN_LOGIT):
             continue
-        a, b, c = log_scales[i, 0], log_scales[i, 1], log_scales[i, 2]
-        total = x + y + z + a + b + c + quats[i, 0] + quats[i, 1] + quats[i, 2] + quats[i, 3] + opacity_logits[i]
-        if not math.isfinite(total):
-            continue
         per_z = _ONE / z
-        size = math.exp(max(a, max(b, c))) * per_z
         centre_x, centre_y = lens[0] * x * per_z + lens[2], lens[1] * y * per_z + lens[3]
-        radius_x = _MAX_SIGMAS * math.sqrt(stretch_x * size * size + _BLUR) + _ONE
-        radius_y = _MAX_SIGMAS * math.sqrt(stretch_y * size * size + _BLUR) + _ONE
-        outside_x = centre_x + radius_x <= _ZERO or centre_x - radius_x >= lens[4]
-        outside_y = centre_y + radius_y <= _ZERO or centre_y - radius_y >= lens[5]
-        if not (outside_x or outside_y):
-            marks[i] = 1
+        beyond_x = max(-centre_x, centre_x - width) - least
+        beyond_y = max(-centre_y, centre_y - height) - least
+        if beyond_x > _ZERO or beyond_y > _ZERO:
+            size = math.exp(max(log_scales[i, 0], max(log_scales[i, 1], log_scales[i, 2]))) * per_z
+            if beyond_x >= stretch_x * size or beyond_y >= stretch_y * size:
+                continue
+        marks[i] = 1
+
+
+@njit(**EXACT)
+def _is_finite(i, means, quats, log_scales, opacity_logits):
+    total = opacity_logits[i] + quats[i, 0] + quats[i, 1] + quats[i, 2] + quats[i, 3]
+    for axis in range(3):
+        total += means[i, axis] + log_scales[i, axis]
+    return math.isfinite(total)
 
 
 @njit(**EXACT)
@@ -188,7 +202,10 @@ def _pixel_range(centre, radius, size):
 
 @njit(**PARALLEL)
 def project(rows, means, quats, log_scales, opacity_logits, pose, lens, antialiased, ellipses, zdepths, boxes):
-    """Ellipse, z-depth and pixel box (x first, x last, y first, y last; empty if not drawn) of the Gaussians `rows`."""
+    """Ellipse, z-depth and pixel box (x first, x last, y first, y last) of the Gaussians `rows`.
+
+    The box stays empty, and the ellipse unwritten, where a value is not finite or nothing of the Gaussian shows.
+    """
     for k in prange(len(rows)):
         i = rows[k]
         seen = _footprint(i, means, quats, log_scales, pose, lens)
@@ -197,7 +214,8 @@ def project(rows, means, quats, log_scales, opacity_logits, pose, lens, antialia
         opacity = _ONE / (_ONE + math.exp(-opacity_logits[i]))
         if antialiased:
             opacity *= math.sqrt(seen.sharp)
-        if not (opacity >= _MIN_ALPHA) or not (seen.variance_x < _HUGE) or not (seen.variance_y < _HUGE):
+        drawable = opacity >= _MIN_ALPHA and seen.variance_x < _HUGE and seen.variance_y < _HUGE
+        if not drawable or not _is_finite(i, means, quats, log_scales, opacity_logits):
             continue
         x, y, z = seen.local
         centre_x, centre_y = lens[0] * x / z + lens[2], lens[1] * y / z + lens[3]

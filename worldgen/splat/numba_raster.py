@@ -66,7 +66,7 @@ def _draw(g: dict[str, np.ndarray], camera: Camera, background: np.ndarray, anti
     pose, lens = _pose(camera), _lens(camera)
     shape = g["means"], g["quats"], g["log_scales"], g["opacity_logits"]
     marks = np.empty(len(g["means"]), np.uint8)
-    numba_project.mark_candidates(*shape, pose, lens, marks)
+    numba_project.mark_candidates(g["means"], g["log_scales"], g["opacity_logits"], pose, lens, marks)
     rows = np.flatnonzero(marks)
 
     ellipses = np.empty((len(rows), 6), np.float32)
@@ -99,7 +99,8 @@ def draw_backward(
     gaussians: Gaussians, drawing: Drawing, v_rgb: Tensor, v_alpha: Tensor, v_zdepth: Tensor
 ) -> dict[str, Tensor]:
     """Gradients of the stored parameters, by name, from those of the images. Zero where a Gaussian is not in view."""
-    gradients = {name: torch.zeros_like(tensor) for name, tensor in gaussians.tensors().items()}
+    # numpy's zeros cost nothing until they are touched, and most Gaussians are out of view
+    gradients = {name: torch.from_numpy(np.zeros(t.shape, np.float32)) for name, t in gaussians.tensors().items()}
     images = drawing.rgb, drawing.alpha, drawing.zdepth, v_rgb, v_alpha, v_zdepth
     with _LAUNCH:
         _draw_backward(

@@ -56,7 +56,7 @@ def rasterize(
     """Renders what `camera` sees, with gradients for every tensor of `gaussians` that asks for one.
 
     background: [3] in [0, 1], black if None; a constant, it gets no gradient. antialiased: scale each opacity down by
-    what the 0.3 px^2 blur adds to the splat's area (Mip-Splatting), so that small splats do not swell when seen from afar.
+    what the 0.3 px^2 blur adds to the splat's area (Mip-Splatting), so that small splats do not swell from afar.
     Gaussians with a value that is not finite are not drawn (on CUDA that is gsplat's affair).
     Raises ValueError for spherical harmonics beyond degree 3, UserError for CUDA tensors without gsplat.
     """
