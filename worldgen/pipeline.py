@@ -5,12 +5,13 @@ A step is one function `(job, folder) -> facts`. The run folder decides whether 
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
+from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
@@ -34,19 +35,13 @@ from worldgen.types import Camera, Panorama, PointCloud, Prompts, View
 
 @dataclass
 class Job:
-    """One photo on its way through the recipe: the config, the run folder, and what the steps read from them."""
+    """One photo on its way through the recipe. adapters: the object that each config group stands for."""
 
     config: DictConfig
+    adapters: Mapping[str, Any]
     folder: RunFolder
     photo: Photo
     reporter: Reporter
-    _adapters: dict[str, Any] = field(default_factory=dict)
-
-    def adapter(self, group: str) -> Any:
-        """The object that a config group stands for; made once, so that a network is loaded once."""
-        if group not in self._adapters:
-            self._adapters[group] = instantiate(self.config[group])
-        return self._adapters[group]
 
     def seed(self, step: str) -> int:
         """A step's own seed, so that one step's draws never move another's."""
@@ -84,13 +79,13 @@ class Job:
 
 def fov_step(job: Job, out: Path) -> dict:
     by_hand = job.config.fov_deg
-    fov = job.adapter("fov")(job.photo) if by_hand is None else Fov(check_fov(by_hand), "fov_deg, by hand")
+    fov = job.adapters["fov"](job.photo) if by_hand is None else Fov(check_fov(by_hand), "fov_deg, by hand")
     artifacts.save_json(out / "fov.json", asdict(fov))
     return asdict(fov)
 
 
 def prompts_step(job: Job, out: Path) -> dict:
-    prompts = job.adapter("prompts")(job.photo.rgb)
+    prompts = job.adapters["prompts"](job.photo.rgb)
     save_prompts(out / "prompts.json", prompts)
     return asdict(prompts)
 
@@ -99,8 +94,8 @@ def panorama_step(job: Job, out: Path) -> dict:
     panorama = synthesize(
         job.photo_view,
         job.prompts,
-        job.adapter("inpainter"),
-        job.adapter("panorama"),
+        job.adapters["inpainter"],
+        job.adapters["panorama"],
         job.reporter.track,
         job.seed("panorama"),
     )
@@ -113,7 +108,7 @@ def refine_step(job: Job, out: Path) -> dict:
     panorama = artifacts.load_panorama(
         job.folder.path("panorama", "panorama.png"), job.folder.path("panorama", "photo_mask.png")
     )
-    refined = job.adapter("refine")(panorama, job.prompts, job.reporter.track, job.seed("refine"))
+    refined = job.adapters["refine"](panorama, job.prompts, job.reporter.track, job.seed("refine"))
     if refined is None:
         facts = {"skipped": "no text-to-image model in this profile"}
         artifacts.save_json(out / "skipped.json", facts)
@@ -123,7 +118,7 @@ def refine_step(job: Job, out: Path) -> dict:
 
 
 def depth_step(job: Job, out: Path) -> dict:
-    distances = job.adapter("depth")(job.panorama, job.prompts, job.reporter.track)
+    distances = job.adapters["depth"](job.panorama, job.prompts, job.reporter.track)
     artifacts.save_distances(out, distances)
     artifacts.save_pixels(out / "distance.png", colourise(distances.distance, distances.sky))
     metres = distances.distance[~distances.sky]
@@ -132,7 +127,7 @@ def depth_step(job: Job, out: Path) -> dict:
 
 
 def lift_step(job: Job, out: Path) -> dict:
-    cloud = lift(job.panorama.rgb, artifacts.load_distances(job.folder.path("depth", "")), job.adapter("lift"))
+    cloud = lift(job.panorama.rgb, artifacts.load_distances(job.folder.path("depth", "")), job.adapters["lift"])
     save_cloud(out / "cloud.safetensors", cloud)
     return {"points": len(cloud)}
 
@@ -141,9 +136,9 @@ def complete_step(job: Job, out: Path) -> dict:
     completion = complete(
         load_cloud(job.folder.path("lift", "cloud.safetensors")),
         job.prompts,
-        job.adapter("inpainter"),
-        job.adapter("view_depth"),
-        job.adapter("complete"),
+        job.adapters["inpainter"],
+        job.adapters["view_depth"],
+        job.adapters["complete"],
         job.reporter.track,
         job.seed("complete"),
     )
@@ -154,15 +149,15 @@ def complete_step(job: Job, out: Path) -> dict:
 
 def splat_step(job: Job, out: Path) -> dict:
     completed = artifacts.load_completed(job.folder.path("complete", ""))
-    views = supervision(job.photo_view, job.panorama, completed, job.adapter("views"))
-    result = job.adapter("splat")(job.cloud, views, out, job.reporter.track, job.seed("splat"))
+    views = supervision(job.photo_view, job.panorama, completed, job.adapters["views"])
+    result = job.adapters["splat"](job.cloud, views, out, job.reporter.track, job.seed("splat"))
     save_gaussians(out / "gaussians.safetensors", result.gaussians)
     return result.facts
 
 
 def export_step(job: Job, out: Path) -> dict:
     gaussians = load_gaussians(job.folder.path("splat", "gaussians.safetensors"))
-    return export(gaussians, job.cloud, job.folder.root, out, job.adapter("export"), job.reporter.track) or {}
+    return export(gaussians, job.cloud, job.folder.root, out, job.adapters["export"], job.reporter.track) or {}
 
 
 @dataclass(frozen=True)
@@ -231,11 +226,11 @@ def run(
 
     when_done: is told of each step's result.
     """
-    check(config)
+    adapters = make_adapters(config)
     photo = load_photo(Path(config.image))
     with RunFolder.open(Path(config.out), photo.sha256, photo.path.name) as folder:
         reporter.log_to(folder.root / "log.txt")
-        job = Job(config, folder, photo, reporter)
+        job = Job(config, adapters, folder, photo, reporter)
         for number, step in enumerate(STEPS, start=1):
             with reporter.step(number, len(STEPS), step.name, step.title) as line:
                 line.result = run_step(job, step)
@@ -258,15 +253,16 @@ def _plain(node: Any) -> Any:
     return OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
 
 
-def check(config: DictConfig) -> None:
-    """Makes every group's object, so that a wrong setting is found before the first step runs."""
-    for group in sorted({group for step in STEPS for group in step.groups} - {"fov_deg"}):
-        try:
-            instantiate(config[group])
-        except UserError:
-            raise
-        except Exception as error:
-            cause = error.__cause__ or error
-            if isinstance(cause, UserError):
-                raise cause from error
-            raise
+def make_adapters(config: DictConfig) -> dict[str, Any]:
+    """Every group's object, all before the first step, so that a wrong setting costs no time. Raises UserError."""
+    groups = sorted({group for step in STEPS for group in step.groups if OmegaConf.is_config(config[group])})
+    return {group: _make_adapter(config[group]) for group in groups}
+
+
+def _make_adapter(config: DictConfig) -> Any:
+    try:
+        return instantiate(config)
+    except InstantiationException as error:  # Hydra wraps what a setting's own check says
+        if isinstance(error.__cause__, UserError):
+            raise error.__cause__ from error
+        raise
