@@ -1,12 +1,14 @@
 """Masks and smooth filling of holes in images."""
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 
 def erode(mask: Tensor, radius: int) -> Tensor:
-    """A bool mask [H, W] without its pixels within `radius` (square) of a False one; the image border does not erode."""
+    """A bool mask [H, W] without its pixels `radius` (square) or nearer to a False one; the border does not erode."""
     return ~dilate(~mask, radius)
 
 
@@ -39,3 +41,14 @@ def _push_pull(premultiplied: Tensor, weight: Tensor) -> Tensor:
     coarse = _push_pull(colour * gained, mean_weight * gained)
     behind = F.interpolate(coarse[None], (height, width), mode="bilinear", align_corners=False)[0]
     return premultiplied + (1 - weight) * behind
+
+
+def blur(image: Tensor, sigma: float) -> Tensor:
+    """Gaussian blur of an image [C, H, W], sigma in pixels; beyond the border the border goes on."""
+    reach = math.ceil(3 * sigma)
+    kernel = torch.exp(-0.5 * (torch.arange(-reach, reach + 1) / sigma) ** 2)
+    kernel = kernel / kernel.sum()
+    channels = image.shape[0]
+    padded = F.pad(image[None], (reach,) * 4, mode="replicate")
+    rows = F.conv2d(padded, kernel.view(1, 1, 1, -1).expand(channels, 1, 1, -1), groups=channels)
+    return F.conv2d(rows, kernel.view(1, 1, -1, 1).expand(channels, 1, -1, 1), groups=channels)[0]

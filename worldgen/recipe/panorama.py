@@ -15,12 +15,15 @@ from worldgen.geometry.blending import edge_feather, smoothstep
 from worldgen.geometry.cameras import look
 from worldgen.geometry.equirect import from_perspective, mask_to_perspective, to_perspective
 from worldgen.geometry.fill import dilate, push_pull
+from worldgen.geometry.seams import degrees_to_seam
 from worldgen.models.protocols import Inpainter
 from worldgen.progress import Track, untracked
 from worldgen.recipe.schedules import ANCHORED, SEQUENTIAL, Look, Schedule
+from worldgen.recipe.stand_in import stand_in
 from worldgen.types import Camera, Panorama, Prompts, View
 
 SCHEDULES = {"anchored": ANCHORED, "sequential": SEQUENTIAL}
+_BORDER = 3  # pixels beside a hole where the painted picture is held against the known one
 _SURE = 0.99  # a pixel with at least this confidence is context, one with less is painted (again)
 
 
@@ -28,12 +31,16 @@ _SURE = 0.99  # a pixel with at least this confidence is context, one with less 
 class PanoramaSettings:
     """heuristic: anchored, sequential or adhoc. width: of the panorama, pixels, height is half of it.
     view_size: of the square views that are inpainted, pixels. feather: part of a view over which it fades out.
+    stand_in: let the photo's own continuation stand in for the unknown, for inpainters that close gaps only (see
+    recipe/stand_in.py; the paper has none). gap_deg: how wide the gaps are that the inpainter closes then.
     """
 
     heuristic: str = "anchored"
     width: int = 2048
     view_size: int = 512
     feather: float = 0.05
+    stand_in: bool = True
+    gap_deg: float = 5.0
 
     def __post_init__(self) -> None:
         choices = (*SCHEDULES, "adhoc")
@@ -45,6 +52,8 @@ class PanoramaSettings:
             raise UserError(f"panorama.view_size: {self.view_size}, wanted 32 to 4096")
         if not 0 <= self.feather < 0.25:
             raise UserError(f"panorama.feather: {self.feather}, wanted 0 or more and less than 0.25")
+        if not 0.5 <= self.gap_deg <= 30:
+            raise UserError(f"panorama.gap_deg: {self.gap_deg}, wanted 0.5 to 30")
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,8 +82,13 @@ def synthesize(
     if settings.heuristic == "adhoc":
         canvas = _paint_at_once(canvas, prompts, inpainter, seed)
     else:
+        if settings.stand_in:
+            given = stand_in(photo, canvas.rgb, canvas.photo, prompts.indoor, settings.gap_deg, seed)
+            canvas = replace(canvas, rgb=given.rgb, confidence=given.known.float())
         canvas = _paint_by_schedule(canvas, SCHEDULES[settings.heuristic], prompts, inpainter, settings, track, seed)
-    rgb = torch.where(canvas.photo, canvas.rgb, push_pull(canvas.rgb, canvas.confidence))
+    rgb = canvas.rgb
+    if bool((canvas.confidence < 1).any()):
+        rgb = torch.where(canvas.photo, rgb, push_pull(rgb, canvas.confidence))
     return Panorama(rgb.clamp(0, 1), canvas.photo)
 
 
@@ -86,19 +100,27 @@ def embed(photo: View, width: int) -> Canvas:
     return Canvas(rgb * own, own.float(), own)
 
 
-def add_anchor(canvas: Canvas) -> tuple[Canvas, Tensor]:
-    """The canvas with a copy of the photo at the back, where nothing else is; and where that copy lies, bool [H, W]."""
-    half_turn = canvas.photo.shape[1] // 2
-    anchor = canvas.photo.roll(half_turn, dims=1) & (canvas.confidence == 0)
-    rgb = torch.where(anchor, canvas.rgb.roll(half_turn, dims=2), canvas.rgb)
-    return replace(canvas, rgb=rgb, confidence=torch.where(anchor, 1.0, canvas.confidence)), anchor
+def add_anchor(canvas: Canvas, gap_deg: float) -> Canvas:
+    """The canvas with a copy of the photo at the back (paper, the anchor) and a gap round it to be painted."""
+    anchor = _anchor_place(canvas)
+    gap = (degrees_to_seam(anchor) < gap_deg) & ~canvas.photo & ~anchor
+    rgb = torch.where(anchor, canvas.rgb.roll(canvas.rgb.shape[2] // 2, dims=2), canvas.rgb)
+    return replace(canvas, rgb=rgb, confidence=torch.where(anchor, 1.0, torch.where(gap, 0.0, canvas.confidence)))
 
 
-def remove_anchor(canvas: Canvas, anchor: Tensor) -> Canvas:
-    """The canvas without the copy, nor what is near enough to it to have taken its colour."""
-    margin = max(2, canvas.rgb.shape[-1] // 256)
-    gone = dilate(anchor, margin) & ~canvas.photo
-    return replace(canvas, rgb=canvas.rgb * ~gone, confidence=canvas.confidence * ~gone)
+def remove_anchor(canvas: Canvas, before: Canvas, gap_deg: float) -> Canvas:
+    """The canvas without the copy, as `before` it came, nor what is near enough to it to have taken its colour."""
+    anchor = _anchor_place(canvas)
+    to_border = degrees_to_seam(anchor)
+    restored = (anchor | (to_border < gap_deg)) & ~canvas.photo
+    gap = (to_border < gap_deg / 2) & ~canvas.photo
+    rgb = torch.where(restored, before.rgb, canvas.rgb)
+    confidence = torch.where(restored, before.confidence, canvas.confidence)
+    return replace(canvas, rgb=rgb, confidence=torch.where(gap, 0.0, confidence))
+
+
+def _anchor_place(canvas: Canvas) -> Tensor:
+    return canvas.photo.roll(canvas.photo.shape[1] // 2, dims=1) & ~canvas.photo
 
 
 def _paint_by_schedule(
@@ -111,12 +133,12 @@ def _paint_by_schedule(
     seed: int,
 ) -> Canvas:
     looks = schedule.with_anchor + schedule.without_anchor
-    anchor = None
+    before = canvas
     if schedule.with_anchor:
-        canvas, anchor = add_anchor(canvas)
+        canvas = add_anchor(canvas, settings.gap_deg)
     for index, view in enumerate(track(looks, len(looks), "painting views")):
-        if anchor is not None and index == len(schedule.with_anchor):
-            canvas = remove_anchor(canvas, anchor)
+        if index == len(schedule.with_anchor) > 0:
+            canvas = remove_anchor(canvas, before, settings.gap_deg)
         canvas = paint_view(canvas, view, getattr(prompts, view.prompt), inpainter, settings, seed + index)
     return canvas
 
@@ -132,6 +154,8 @@ def paint_view(
         return canvas
     rgb = to_perspective(canvas.rgb, camera, "bicubic").clamp(0, 1)
     painted = inpainter(rgb, known, prompt, seed)
+    border = known & dilate(~known, _BORDER)
+    painted = torch.where(known, rgb, painted + push_pull(rgb - painted, border))  # no step along the hole's border
     return blend(canvas, painted, camera, settings.feather * size)
 
 

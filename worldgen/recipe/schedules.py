@@ -30,7 +30,7 @@ class Schedule:
 def _both_ways(step_deg: float) -> tuple[float, ...]:
     """Right and left by turns until both meet at the back: 45, -45, 90, -90, 135, -135, 180."""
     count = round(180 / step_deg)
-    return tuple(yaw for i in range(1, count) for yaw in (i * step_deg, -i * step_deg)) + (180.0,)
+    return (*(side * i * step_deg for i in range(1, count) for side in (1, -1)), 180.0)
 
 
 def _sky_and_ground(yaws_deg: tuple[float, ...]) -> tuple[Look, ...]:

@@ -1,0 +1,77 @@
+"""Closes steps of brightness and colour where pieces of a panorama meet."""
+
+import math
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from scipy.sparse import coo_matrix, diags
+from scipy.sparse.linalg import splu
+from scipy.spatial import cKDTree
+from torch import Tensor
+
+from worldgen.geometry.equirect import directions
+
+_GRID = 256  # columns of the coarse panorama on which the correction is found
+_REACH = 40  # grid columns over which a correction dies away
+_SAME = 0.12  # colour step beyond which two sides are different things and may differ
+
+
+def close_seams(rgb: Tensor, piece: Tensor) -> Tensor:
+    """rgb [3, H, W] equirectangular, made of pieces, int [H, W] (0 = the photo, which stays) -> [3, H, W].
+
+    Adds to every other piece a smooth correction that takes the step away where pieces meet, in the least-squares
+    sense (gradient-domain compositing, Perez et al., 2003, on a coarse grid), except where what meets is too
+    different to be the same thing.
+    """
+    height, width = piece.shape
+    rows, columns = _GRID // 2, _GRID
+    coarse = F.interpolate(rgb[None], (rows, columns), mode="area")[0]
+    label = F.interpolate(piece[None, None].float(), (rows, columns), mode="nearest-exact")[0, 0].long()
+    correction = _correction(coarse.permute(1, 2, 0).reshape(-1, 3).double().numpy(), label.numpy())
+    fine = F.interpolate(
+        F.pad(torch.from_numpy(correction).float().T.reshape(1, 3, rows, columns), (2, 2, 0, 0), mode="circular"),
+        (height, width * (columns + 4) // columns),
+        mode="bilinear",
+        align_corners=False,
+    )[0]
+    margin = (fine.shape[-1] - width) // 2
+    return torch.where(piece == 0, rgb, rgb + fine[..., margin : margin + width])
+
+
+def _correction(colour: np.ndarray, label: np.ndarray) -> np.ndarray:
+    """colour [R * C, 3], label [R, C] -> [R * C, 3]."""
+    rows, columns = label.shape
+    index = np.arange(rows * columns).reshape(rows, columns)
+    cos_lat = np.cos((np.arange(rows) + 0.5 - rows / 2) * math.pi / rows)
+    across = (index, np.roll(index, -1, 1), np.repeat(1 / cos_lat, columns))
+    down = (index[:-1], index[1:], np.repeat((cos_lat[:-1] + cos_lat[1:]) / 2, columns))
+    a, b = (np.concatenate([across[k].ravel(), down[k].ravel()]) for k in (0, 1))
+    weight = np.concatenate([across[2], down[2]])
+    seam = label.ravel()[a] != label.ravel()[b]
+    step = np.where(seam[:, None], colour[a] - colour[b], 0.0)
+    weight = weight / (1 + np.square(step).sum(1) / _SAME**2) ** 2
+    count = index.size
+    links = np.arange(len(a))
+    gradient = coo_matrix((np.ones(len(a)), (links, b)), (len(a), count)) - coo_matrix(
+        (np.ones(len(a)), (links, a)), (len(a), count)
+    )
+    weighted = gradient.T @ diags(weight)
+    stay = np.repeat(cos_lat, columns) / _REACH**2 + np.where(label.ravel() == 0, 1e6, 0.0)
+    solve = splu((weighted @ gradient + diags(stay)).tocsc())
+    return solve.solve(weighted @ step)
+
+
+def degrees_to_seam(piece: Tensor) -> Tensor:
+    """piece int [H, W] on a panorama -> [H, W], the angle to the nearest place where two pieces meet, about exact."""
+    height, width = piece.shape
+    seam = piece != piece.roll(1, 1)
+    seam[1:] |= piece[1:] != piece[:-1]
+    size = (min(height, _GRID), min(width, 2 * _GRID))
+    seam = F.adaptive_max_pool2d(seam[None].float(), size)[0] > 0
+    rays = directions(*size)
+    if not bool(seam.any()):
+        return torch.full((height, width), 180.0)
+    chord, _ = cKDTree(rays[seam].numpy()).query(rays.reshape(-1, 3).numpy())
+    angle = torch.from_numpy(np.degrees(2 * np.arcsin(np.minimum(chord / 2, 1)))).float().reshape(1, 1, *size)
+    return F.interpolate(angle, (height, width), mode="bilinear", align_corners=False)[0, 0]

@@ -1,0 +1,166 @@
+"""A plausible sky or ground where a photo shows none: a smooth field of colour with the photo's own texture."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from worldgen.geometry.equirect import directions, sample
+from worldgen.geometry.fill import blur
+from worldgen.types import View
+
+_FIT_WIDTH = 256  # the colour field is smooth: a coarse panorama is enough to fit it
+_EXTRAPOLATION = 0.2  # sine of latitude beyond the photo's border up to which a trend goes on
+_INLIER = 0.06  # colour difference at which a pixel stops counting as sky or ground
+
+
+def colour_field(rgb: Tensor, known: Tensor, down: bool, is_sky: bool) -> Tensor:
+    """A smooth sky (or ground, if `down`) over a whole panorama [3, H, W], after what `rgb` shows of it where `known`.
+
+    Linear in the direction, fitted robustly to the known pixels nearest the pole, so that what stands against the sky
+    or on the ground counts little; never darker or brighter than what was seen. prefer_bright: the sky is the
+    brighter part.
+    """
+    height, width = known.shape
+    size = (_FIT_WIDTH // 2, _FIT_WIDTH)
+    share = F.interpolate(known[None, None].float(), size, mode="area")[0, 0]
+    colour = F.interpolate((rgb * known)[None], size, mode="area")[0] / share.clamp(min=1e-6)
+    rays = directions(*size)
+    depth = rays[..., 1] if down else -rays[..., 1]
+    seen = (share > 0.5) & (depth > 0.05)
+    if not bool(seen.any()):
+        return torch.full_like(rgb, 0.5)
+    last = torch.where(seen, depth, -1.0).amax(0, keepdim=True)  # of each column
+    near_pole = torch.exp(-(last - depth).clamp(min=0) / (0.25 if down else 0.1))
+    weight = (near_pole * torch.sqrt(1 - depth**2))[seen]
+    terms = _terms(rays, depth, float(last[last > 0].median()))
+    seen_terms, seen_colour = terms[seen], colour.permute(1, 2, 0)[seen]
+    if is_sky:
+        weight = weight * _like_sky(colour, share > 0.99)[seen]
+    coefficients = _robust_fit(seen_terms, seen_colour, weight)
+    inliers = seen_colour[(seen_terms @ coefficients - seen_colour).square().sum(-1) < (2 * _INLIER) ** 2]
+    fitted = (terms @ coefficients).permute(2, 0, 1)
+    if len(inliers):
+        low, high = inliers.quantile(0.02, 0), inliers.quantile(0.98, 0)
+        low = low - (high - low) / 2  # skies darken towards the zenith
+        fitted = torch.minimum(torch.maximum(fitted, low[:, None, None]), high[:, None, None])
+    return F.interpolate(fitted[None], (height, width), mode="bilinear", align_corners=False)[0]
+
+
+def _like_sky(colour: Tensor, known: Tensor) -> Tensor:
+    """[H, W]: weights of a coarse panorama's pixels, high where it is smooth, and rather bright and blue."""
+    luma = colour.mean(0)
+    steep = torch.maximum((luma - luma.roll(1, 1)).abs(), (luma - luma.roll(1, 0)).abs()) + (~known).float()
+    steep = F.max_pool2d(steep[None, None], 5, stride=1, padding=2)[0, 0]
+    smooth = 1 / (1 + (steep / 0.03) ** 2) ** 2
+    return smooth * torch.exp(4 * luma + 3 * (colour[2] - colour[0])) + 1e-4
+
+
+def _terms(rays: Tensor, depth: Tensor, centre: float) -> Tensor:
+    return torch.stack(
+        [torch.ones_like(depth), rays[..., 0], rays[..., 2], (depth - centre).clamp(max=_EXTRAPOLATION)], -1
+    )
+
+
+def _robust_fit(terms: Tensor, colour: Tensor, prior: Tensor) -> Tensor:
+    """[N, 4], [N, 3], [N] -> [4, 3]: weighted least squares that lets go of what does not fit (Geman-McClure)."""
+    ridge = torch.diag(torch.tensor([0.0, 0.01, 0.01, 0.005])) * prior.sum()
+    weight = prior
+    for width in (8, 6, 4, 3, 2, 1.5, 1, 1, 1, 1):  # from all pixels to the inliers
+        normal = (terms * weight[:, None]).T @ terms + ridge + 1e-6 * torch.eye(4)
+        coefficients = torch.linalg.solve(normal, (terms * weight[:, None]).T @ colour)
+        miss = (terms @ coefficients - colour).square().sum(-1)
+        weight = prior / (1 + miss / (width * _INLIER) ** 2).square()
+    return coefficients
+
+
+def plane_texture(photo: View, field: Tensor, down: bool, pixels_per_height: float) -> Tensor | None:
+    """The photo's most typical piece of ground (or ceiling, or sky as a plane), seen at right angles, without its mean.
+
+    Returns [3, N, N] at `pixels_per_height` pixels per camera height, mean 0, or None where the photo shows no plane.
+    `field`: the colour, [3, H, W] panorama, that is typical.
+    """
+    plane, shown, rays = _unrolled(photo, down, pixels_per_height)
+    typical = sample(field, rays)
+    size = round(pixels_per_height * 0.8)
+    while size >= 16:
+        windows = [
+            (row, column)
+            for row in range(0, plane.shape[1] - size + 1, size // 4)
+            for column in range(0, plane.shape[2] - size + 1, size // 4)
+            if bool(shown[row : row + size : 4, column : column + size : 4].all())
+        ]
+        if windows:
+            fine = plane - blur(plane, size / 5)
+            part = min(windows, key=lambda at: _untypical(plane, fine, typical, *at, size) + 0.01 * at[0] / size)
+            return _cut_out(fine, *part, size)
+        size = round(size * 0.7)
+    return None
+
+
+def _unrolled(photo: View, down: bool, density: float) -> tuple[Tensor, Tensor, Tensor]:
+    camera = photo.camera
+    nearest = camera.fy / (camera.height / 2)  # in camera heights, where the photo ends
+    z = nearest + torch.arange(round(2.5 * density)) / density
+    x = (torch.arange(round(5 * density)) + 0.5) / density - 2.5
+    z, x = torch.meshgrid(z, x, indexing="ij")
+    y = torch.ones_like(x) if down else -torch.ones_like(x)
+    u, v = (camera.fx * x / z + camera.cx) / camera.width, (camera.fy * y / z + camera.cy) / camera.height
+    shown = (u > 0.01) & (u < 0.99) & (v > 0.01) & (v < 0.99)
+    grid = torch.stack([u, v], -1)[None] * 2 - 1
+    plane = F.grid_sample(photo.rgb[None], grid, "bicubic", "border", align_corners=False)[0]
+    return plane, shown, torch.stack([x, y, z], -1)
+
+
+def _cut_out(image: Tensor, row: int, column: int, size: int) -> Tensor:
+    piece = image[:, row : row + size, column : column + size]
+    return piece - piece.mean((1, 2), keepdim=True)
+
+
+def _untypical(plane: Tensor, fine: Tensor, typical: Tensor, row: int, column: int, size: int) -> float:
+    """Far from the typical colour, or with single strong edges instead of texture (and, added outside, far away)."""
+    window = (slice(None), slice(row, row + size, 2), slice(column, column + size, 2))
+    miss = (plane[window] - typical[window]).square().sum(0).mean()
+    energy = fine[window].square().sum(0)
+    peaks = energy.square().mean() / (energy.mean().square() + 1e-8)
+    return float(miss + 0.001 * peaks)
+
+
+def spread_texture(texture: Tensor, x: Tensor, y: Tensor, seed: int) -> Tensor:
+    """An endless texture like `texture` [3, N, N] (mean 0) at plane positions x, y [H, W] in its pixels; [3, H, W].
+
+    Three randomly shifted copies are blended on a triangle grid, at equal variance (Heitz and Neyret, "By-example
+    noise", 2018, without their histogram transform).
+    """
+    size = texture.shape[-1]
+    cell = size / 2
+    skewed_x, skewed_y = (x - y / math.sqrt(3)) / cell, y * 2 / math.sqrt(3) / cell
+    base_x, base_y = skewed_x.floor(), skewed_y.floor()
+    along, across = skewed_x - base_x, skewed_y - base_y
+    lower = (along + across < 1).to(x.dtype)
+    upper = 1 - lower
+    corners = [
+        (base_x + upper, base_y + upper, (1 - along - across).abs()),
+        (base_x + upper, base_y + lower, lower * across + upper * (1 - across)),
+        (base_x + lower, base_y + upper, lower * along + upper * (1 - along)),
+    ]
+    total, power = torch.zeros(3, *x.shape), torch.zeros_like(x)
+    for corner_x, corner_y, weight in corners:
+        weight = weight**3
+        shift_x, shift_y = _hash(corner_x, corner_y, seed), _hash(corner_y, corner_x, seed + 1)
+        grid = torch.stack([_bounce(x / size + shift_x), _bounce(y / size + shift_y)], -1)
+        total += weight * F.grid_sample(texture[None], grid[None], "bicubic", "border", align_corners=False)[0]
+        power += weight * weight
+    return total / power.sqrt()
+
+
+def _bounce(position: Tensor) -> Tensor:
+    """0..1 there and back again for ever, as a sampling coordinate -1..1."""
+    return 1 - (position % 2 - 1).abs() * 2
+
+
+def _hash(a: Tensor, b: Tensor, seed: int) -> Tensor:
+    """Random-looking numbers in 0..2, one per grid corner."""
+    value = torch.sin(a * 12.9898 + b * 78.233 + seed * 7.47) * 437.58547
+    return 2 * (value - value.floor())

@@ -1,0 +1,60 @@
+"""What stands in for the unknown while a small network fills a panorama from one photo.
+
+MI-GAN closes gaps well and invents clutter where it has to continue a picture into nothing. So it gets gaps only: the
+photo goes on round the horizon in mirrored and shifted copies, a smooth sky and ground with the photo's own texture
+lie over the poles, and what is between them is left to the network. A network that knows the world needs none of it.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from worldgen.geometry.equirect import directions
+from worldgen.geometry.quilt import quilt_ring
+from worldgen.geometry.seams import close_seams, degrees_to_seam
+from worldgen.geometry.texture import colour_field, plane_texture, spread_texture
+from worldgen.types import View
+
+_SKY, _GROUND = 1000, 1001  # names of pieces, beside the copies of the photo
+_CALM_SKY = 0.02  # most contrast (standard deviation) that a made-up sky or ceiling may have
+
+
+@dataclass(frozen=True, eq=False)
+class StandIn:
+    """A panorama that is all there but for its gaps. rgb: [3, H, W]; known: bool [H, W]."""
+
+    rgb: Tensor
+    known: Tensor
+
+
+def stand_in(photo: View, rgb: Tensor, own: Tensor, indoor: bool, gap_deg: float, seed: int) -> StandIn:
+    """Continues the photo, which lies on a panorama [3, H, W] where `own`, bool [H, W]; gaps are `gap_deg` wide."""
+    height, width = own.shape
+    ring = quilt_ring(rgb, own)
+    known = ring.copy >= 0
+    half = height // 2
+    sky = _pole(photo, ring.rgb, known, down=False, is_sky=not indoor, seed=seed)
+    ground = _pole(photo, ring.rgb, known, down=True, is_sky=False, seed=seed + 1)
+    filled = torch.where(known, ring.rgb, torch.cat([sky, ground], 1))
+    pole = torch.cat([torch.full((half, width), _SKY), torch.full((height - half, width), _GROUND)])
+    piece = torch.where(known, ring.copy, pole)
+    gap = (degrees_to_seam(piece) < gap_deg / 2) | (degrees_to_seam(piece == 0) < gap_deg)
+    return StandIn(close_seams(filled, piece), own | ~gap)
+
+
+def _pole(photo: View, rgb: Tensor, known: Tensor, down: bool, is_sky: bool, seed: int) -> Tensor:
+    """The upper or lower half of a panorama, [3, H / 2, W]."""
+    height, width = known.shape
+    rows = slice(height // 2, None) if down else slice(0, height // 2)
+    field = colour_field(rgb, known, down, is_sky)
+    density = 0.5 * width / (2 * math.pi)
+    texture = plane_texture(photo, field, down, density)
+    if texture is None:
+        return field[:, rows]
+    if not down:  # what is rough overhead are branches and roofs, no plane
+        texture = texture * min(1.0, _CALM_SKY / (float(texture.std()) + 1e-6))
+    x, y, z = directions(height, width)[rows].unbind(-1)
+    plane = density / y.abs().clamp(min=0.2)
+    return field[:, rows] + spread_texture(texture, x * plane, z * plane, seed)
