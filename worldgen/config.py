@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import hydra
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType
 from hydra.errors import HydraException, InstantiationException
@@ -87,8 +88,13 @@ def groups() -> dict[str, list[str]]:
 
 
 def _compose(overrides: Sequence[str]) -> DictConfig:
-    with one_line_errors(), hydra.initialize_config_dir(str(CONF_DIR.resolve()), version_base="1.3"):
-        return hydra.compose("config", overrides=list(overrides))
+    others = GlobalHydra.instance().hydra  # of a program that uses Hydra itself and calls us
+    GlobalHydra.instance().clear()
+    try:
+        with one_line_errors(), hydra.initialize_config_dir(str(CONF_DIR.resolve()), version_base="1.3"):
+            return hydra.compose("config", overrides=list(overrides))
+    finally:
+        GlobalHydra.instance().hydra = others
 
 
 def _parse(override: str) -> Override:
@@ -132,7 +138,7 @@ def _check_value(override: Override, plain: DictConfig) -> None:
 def _has(holder: DictConfig | ListConfig, name: str) -> bool:
     if isinstance(holder, ListConfig):
         return name.isdecimal() and int(name) < len(holder)
-    return name in holder
+    return name in list(holder)  # `in holder` itself is False for a value that is still missing
 
 
 def _kind(value: Any) -> str:

@@ -1,0 +1,67 @@
+# Everything starts here: `make help`.
+
+IMAGE ?= examples/venice.jpg
+OUT ?= $(if $(filter examples/venice.jpg,$(IMAGE)),runs/example,runs/$(basename $(notdir $(IMAGE))))
+ARGS ?=
+PYTHON ?= python3
+EXTRAS ?= eval,slurm,wandb,dev
+CONSTRAINTS ?= constraints.txt
+TESTS ?= tests
+
+VENV := .venv
+RUN := $(VENV)/bin/python
+READY := $(VENV)/.ready
+
+.PHONY: help setup world view test test-all lint format assets doctor clean clean-runs clean-venv
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@echo
+	@echo "  IMAGE=photo.jpg   the photo for make world (now $(IMAGE)); OUT=folder for its world (now $(OUT))"
+	@echo "  ARGS='...'        more for python -m worldgen, for example ARGS='panorama=sequential seed=1'"
+	@echo "  PYTHON=python3.12 the Python that .venv is made with; 3.11 or 3.12"
+	@echo "  CONSTRAINTS=constraints-cuda.txt EXTRAS=$(EXTRAS),cuda   for a machine with a GPU"
+
+setup: $(READY)  ## make .venv and install everything into it; does nothing when that is done
+
+world: $(READY)  ## turn a photo into a world: make world IMAGE=photo.jpg
+	$(RUN) -m worldgen image="$(IMAGE)" out="$(OUT)" $(ARGS)
+
+view: $(READY)  ## walk in the finished world: make view OUT=runs/example
+	$(RUN) -m worldgen.view "$(OUT)"
+
+test: export HF_HUB_OFFLINE := 1
+test: export WANDB_MODE := offline
+test: $(READY)  ## run the tests that take no more than ten minutes together: make test TESTS=tests/test_run.py
+	$(RUN) -m pytest -m "not slow" $(TESTS)
+
+test-all: export HF_HUB_OFFLINE := 1
+test-all: export WANDB_MODE := offline
+test-all: $(READY)  ## run every test
+	$(RUN) -m pytest $(TESTS)
+
+lint: $(READY)  ## check style and format
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+
+format: $(READY)  ## mend style and format
+	$(RUN) -m ruff check --fix .
+	$(RUN) -m ruff format .
+
+assets: $(READY)  ## fetch every pretrained file into the cache
+	$(RUN) -m worldgen.assets
+
+doctor: $(READY)  ## say what is missing on this machine
+	$(RUN) -m worldgen.doctor
+
+clean: clean-venv clean-runs  ## remove all that was made here
+
+clean-runs:  ## remove the finished worlds
+	rm -rf runs
+
+clean-venv:  ## remove .venv
+	rm -rf $(VENV)
+
+$(READY): pyproject.toml $(CONSTRAINTS)
+	PYTHON="$(PYTHON)" VENV="$(VENV)" EXTRAS="$(EXTRAS)" CONSTRAINTS="$(CONSTRAINTS)" sh .ci/install
+	@touch $@
