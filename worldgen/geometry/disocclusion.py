@@ -23,6 +23,11 @@ _LEAST_COSINE = 0.2  # directions at a wider angle to the background's side coun
 _FARTHEST_RATIO = 0.1
 _BEFORE = 1.15  # ratio of inverse zdepths from which on one thing stands before another
 _LEVEL = 1.1  # ratio of inverse zdepths up to which a pixel belongs to the ground or ceiling behind it
+_FOOT = 1.03  # the same, where the question is how far down a thing reaches
+_TORN = 0.95  # ratio of neighbours' inverse zdepths below which they are not one surface
+_BASE_PX = 6  # over twice as many pixels a background's slope is taken
+_BENT = 0.01  # how far, relatively, the three pixels may be off a plane
+_SLOPE_LIMIT = 1.5  # a background's inverse zdepth is continued to at most this ratio
 _SWEEPS = 120
 _OVERRELAXATION = 1.9
 _ANGLES = np.arange(_DIRECTIONS) * (2 * np.pi / _DIRECTIONS)
@@ -68,30 +73,30 @@ def guess_background(view: View, away: Tensor, level: Tensor) -> View:
     """
     inverse = inverse_zdepth(view)
     rgb, guess = _guess(view.rgb.contiguous().numpy(), inverse.numpy(), away.numpy(), level.numpy(), _STEPS)
-    return _with_inverse(view.camera, torch.from_numpy(rgb), torch.from_numpy(guess))
+    return with_inverse_zdepth(View(view.camera, torch.from_numpy(rgb), view.known), torch.from_numpy(guess))
 
 
-def foreground_rim(guess: View, known: Tensor, away: Tensor, reach_px: int) -> Tensor:
-    """bool [H, W]: known pixels that stand before what the next hole on their background's side shows.
+def foreground_rim(guess: View, known: Tensor, away: Tensor, level: Tensor, reach_px: int) -> Tensor:
+    """bool [H, W]: known pixels of what stands before a hole, up to `reach_px` from the hole.
 
-    guess: from `guess_background`; reach_px: how far off that hole may be. An inpainter that sees such pixels would
-    continue them into the hole, where what they hid belongs.
+    guess, away, level: as above. An inpainter that sees these pixels would continue them into the hole, where what
+    they hid belongs.
     """
-    return torch.from_numpy(_rim(inverse_zdepth(guess).numpy(), known.numpy(), away.numpy(), reach_px))
+    rim = _rim(inverse_zdepth(guess).numpy(), known.numpy(), away.numpy(), level.numpy(), reach_px)
+    return torch.from_numpy(rim)
 
 
-def settle_background(guess: View, known: Tensor, level: Tensor) -> View:
-    """`guess` with the depth of its unknown pixels bent smoothly so that it meets the background at their border.
+def settle_background(guess: View, known: Tensor, expected: Tensor) -> View:
+    """The unknown pixels of `guess` at the depths `expected`, bent smoothly to meet the background at their border.
 
-    Solves Laplace's equation for the logarithm of the ratio to the guess, free where a foreground begins or the
-    picture ends.
+    expected: inverse zdepth [H, W], of the background everywhere. Solves Laplace's equation for the logarithm of the
+    ratio to it, free where a foreground (known pixels before `guess`) begins or the picture ends.
     """
     inverse = inverse_zdepth(guess)
-    expected = torch.where(known, torch.maximum(inverse, level), inverse)
-    bend = (inverse / expected.clamp(min=1e-9)).clamp(min=1e-3).log()
+    bend = torch.where(known, inverse / expected.clamp(min=1e-9), torch.ones_like(inverse)).clamp(min=1e-3).log()
     rows, columns = torch.nonzero(~known & guess.known, as_tuple=True)
     _relax(bend.numpy(), inverse.numpy(), known.numpy(), rows.numpy(), columns.numpy())
-    return _with_inverse(guess.camera, guess.rgb, torch.where(known, inverse, inverse * bend.exp()))
+    return with_inverse_zdepth(guess, torch.where(known, inverse, expected * bend.exp() * guess.known))
 
 
 def inverse_zdepth(view: View) -> Tensor:
@@ -100,10 +105,11 @@ def inverse_zdepth(view: View) -> Tensor:
     return torch.where(view.known, 1 / zdepth.clamp(min=1e-6), torch.zeros_like(zdepth))
 
 
-def _with_inverse(camera: Camera, rgb: Tensor, inverse: Tensor) -> View:
+def with_inverse_zdepth(view: View, inverse: Tensor) -> View:
+    """`view` at other depths [H, W], 1/metres; unknown where 0."""
     known = inverse > 0
     zdepth = torch.where(known, 1 / inverse.clamp(min=1e-9), torch.zeros_like(inverse))
-    return View(camera, rgb, known, zdepth_to_distance(camera, zdepth))
+    return View(view.camera, view.rgb, known, zdepth_to_distance(view.camera, zdepth))
 
 
 @njit(parallel=True, cache=True, error_model="numpy")
@@ -122,7 +128,7 @@ def _guess(rgb, inverse, away, level, steps):
     rgb_out, out = rgb.copy(), inverse.copy()
     for row in prange(height):
         found_y, found_x = np.empty(len(steps), np.int64), np.empty(len(steps), np.int64)
-        weights = np.empty(len(steps), np.float32)
+        weights, continued = np.empty(len(steps), np.float32), np.empty(len(steps), np.float32)
         for column in range(width):
             if inverse[row, column] > 0:
                 continue
@@ -140,6 +146,7 @@ def _guess(rgb, inverse, away, level, steps):
                 if any_behind and not behind:
                     continue
                 found_y[found], found_x[found] = y, x
+                continued[found] = _continued(inverse, y, x, steps[k, 1], steps[k, 0], length)
                 weights[found] = (cosine * cosine if behind else np.float32(1)) / (length * length)
                 farthest = min(farthest, inverse[y, x])
                 found += 1
@@ -155,7 +162,7 @@ def _guess(rgb, inverse, away, level, steps):
                 blue += weight * rgb[2, y, x]
                 total += weight
                 if inverse[y, x] > _LEVEL * level[y, x]:
-                    upright += weight * inverse[y, x]
+                    upright += weight * continued[k]
                     upright_total += weight
             rgb_out[0, row, column], rgb_out[1, row, column] = red / total, green / total
             rgb_out[2, row, column] = blue / total
@@ -179,23 +186,55 @@ def _first_known(inverse, row, column, dy, dx):
             return y, x, length
 
 
-@njit(parallel=True, cache=True, error_model="numpy")
-def _rim(inverse, known, away, reach):
+@njit
+def _continued(inverse, y, x, dy, dx, length):
+    """Inverse zdepth `length` pixels before (y, x), continued from what lies behind it where that is one plane."""
     height, width = inverse.shape
-    rim = np.zeros((height, width), np.bool_)
-    for row in prange(height):
+    here = inverse[y, x]
+    y1, x1 = int(np.floor(y + dy * _BASE_PX + 0.5)), int(np.floor(x + dx * _BASE_PX + 0.5))
+    y2, x2 = int(np.floor(y + 2 * dy * _BASE_PX + 0.5)), int(np.floor(x + 2 * dx * _BASE_PX + 0.5))
+    if y2 < 0 or y2 >= height or x2 < 0 or x2 >= width:
+        return here
+    middle, far = inverse[y1, x1], inverse[y2, x2]
+    if abs(here + far - 2 * middle) > _BENT * here:
+        return here
+    slope = (here - far) / (2 * _BASE_PX)
+    return min(max(here + slope * length, here / _SLOPE_LIMIT), here * _SLOPE_LIMIT)
+
+
+@njit(cache=True, error_model="numpy")
+def _rim(inverse, known, away, level, reach):
+    """Known pixels nearer than the hole next to them on their background's side, and what hangs together with them."""
+    height, width = inverse.shape
+    steps = np.full((height, width), -1, np.int32)
+    queue = np.empty((height * width, 2), np.int32)
+    end = 0
+    for row in range(height):
         for column in range(width):
-            if not known[row, column]:
-                continue
             dx, dy = away[row, column]
-            for length in range(1, reach + 1):
-                y, x = int(np.floor(row + dy * length + 0.5)), int(np.floor(column + dx * length + 0.5))
-                if y < 0 or y >= height or x < 0 or x >= width:
-                    break
-                if not known[y, x]:
-                    rim[row, column] = inverse[row, column] > _BEFORE * inverse[y, x]
-                    break
-    return rim
+            y, x = int(np.floor(row + dy + 0.5)), int(np.floor(column + dx + 0.5))
+            if not known[row, column] or y < 0 or y >= height or x < 0 or x >= width or known[y, x]:
+                continue
+            if inverse[row, column] > _BEFORE * inverse[y, x]:
+                steps[row, column] = 0
+                queue[end, 0], queue[end, 1] = row, column
+                end += 1
+    start = 0
+    while start < end:
+        row, column = queue[start]
+        start += 1
+        if steps[row, column] == reach:
+            continue
+        for side in range(4):
+            y, x = row + (0, 0, 1, -1)[side], column + (1, -1, 0, 0)[side]
+            if y < 0 or y >= height or x < 0 or x >= width or not known[y, x] or steps[y, x] >= 0:
+                continue
+            ratio = inverse[y, x] / inverse[row, column]
+            if _TORN < ratio < 1 / _TORN and inverse[y, x] > _FOOT * level[y, x]:
+                steps[y, x] = steps[row, column] + 1
+                queue[end, 0], queue[end, 1] = y, x
+                end += 1
+    return steps >= 0
 
 
 @njit(cache=True, error_model="numpy")

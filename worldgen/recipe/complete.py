@@ -10,10 +10,12 @@ import torch
 from torch import Tensor
 
 from worldgen.errors import UserError
+from worldgen.geometry.cameras import unproject
 from worldgen.geometry.disocclusion import (
     background_side,
     foreground_rim,
     guess_background,
+    inverse_zdepth,
     level_planes,
     settle_background,
     split_holes,
@@ -22,7 +24,8 @@ from worldgen.geometry.points import render_points, view_points
 from worldgen.models.protocols import DepthEstimator, Inpainter
 from worldgen.progress import Track, untracked
 from worldgen.recipe.cube import cube_cameras, cube_positions
-from worldgen.recipe.holes import HoleScores, level_heights, reachable
+from worldgen.recipe.holes import HoleScores, reachable
+from worldgen.recipe.layout import Seen, level_heights
 from worldgen.types import Camera, PointCloud, Prompts, View
 
 _RIM = 1 / 5  # of the view's width: how much foreground round a hole the inpainter is not shown
@@ -35,7 +38,9 @@ class CompleteSettings:
     budget: views at most; side_m: of the cube whose face centres and corners the cameras stand at; size: pixels of a
     square view; fov_deg: its field of view; min_hole, max_hole: parts of a view, views that see fewer holes are not
     worth a completion, views that see more have nothing to go by; clearance_m: how far cameras stay from surfaces (the
-    cube is dented where something stands in it); pinhole_px: gaps up to twice as wide are closed without inpainting.
+    cube is dented where something stands in it); pinhole_px: gaps up to twice as wide are closed without inpainting;
+    relief: how far, in parts of the distance, the depth network may move what was inpainted from the background's
+    own continuation; indoors only, 0 = never.
     """
 
     budget: int = 36
@@ -46,6 +51,7 @@ class CompleteSettings:
     max_hole: float = 0.6
     clearance_m: float = 0.3
     pinhole_px: int = 2
+    relief: float = 0.15
 
     def __post_init__(self) -> None:
         if self.budget < 0:
@@ -64,11 +70,13 @@ class CompleteSettings:
             raise UserError(f"complete.clearance_m: {self.clearance_m:g}, wanted 0 or more")
         if not 0 <= self.pinhole_px <= 16:
             raise UserError(f"complete.pinhole_px: {self.pinhole_px}, wanted 0 to 16")
+        if not 0 <= self.relief < 1:
+            raise UserError(f"complete.relief: {self.relief:g}, wanted 0 or more and less than 1")
 
 
 @dataclass(frozen=True, eq=False)
 class CompletedView:
-    """view: all known, with distances; inpainted: bool [H, W], the pixels that are new."""
+    """view: with distances; inpainted: bool [H, W], what the inpainter added, without closed pinholes."""
 
     view: View
     inpainted: Tensor
@@ -95,49 +103,60 @@ def complete(
     positions = reachable(cloud, cube_positions(settings.side_m), settings.clearance_m)
     cameras = cube_cameras(positions, settings.size, settings.fov_deg)
     scores = HoleScores(cloud, cameras)
-    heights = level_heights(cloud)
+    completer = Completer(prompts, inpainter, depth, settings, level_heights(cloud), Seen(cloud))
     original = len(cloud)
     views: list[CompletedView] = []
     for index in track(range(settings.budget), settings.budget, "completing views"):
         done = None
         while done is None and (chosen := scores.best(settings.min_hole, settings.max_hole)) is not None:
             scores.done(chosen)
-            done = complete_view(cloud, cameras[chosen], heights, prompts, inpainter, depth, settings, seed + index)
+            done = completer(cloud, cameras[chosen], seed + index)
         if done is None:
             break
-        points = view_points(done.view, done.inpainted)
+        view, points = done
         scores.add(points)
         cloud = cloud + points
-        views.append(done)
+        views.append(view)
     return Completion(views, cloud[original:])
 
 
-def complete_view(
-    cloud: PointCloud,
-    camera: Camera,
-    heights: Sequence[float],
-    prompts: Prompts,
-    inpainter: Inpainter,
-    depth: DepthEstimator,
-    settings: CompleteSettings,
-    seed: int,
-) -> CompletedView | None:
-    """What `camera` sees, holes filled; None if they turn out to be too few or too many for `settings`.
+@dataclass(frozen=True)
+class Completer:
+    """Completes one view; see `complete`. heights: world y of the scene's level planes; seen: from the origin."""
 
-    heights: of the scene's level planes, from `level_heights`.
-    """
-    rendered = render_points(cloud, camera)
-    holes, _ = split_holes(rendered.known, settings.pinhole_px)
-    if not settings.min_hole <= holes.float().mean() <= settings.max_hole:
-        return None
-    away = background_side(camera, torch.zeros(3))
-    level = level_planes(camera, heights)
-    guess = guess_background(rendered, away, level)
-    shown = ~holes & ~foreground_rim(guess, rendered.known, away, round(_RIM * camera.width))
-    painted = inpainter(guess.rgb, shown, prompt_for(camera, prompts), seed)
-    settled = settle_background(guess, rendered.known, level)
-    rgb = torch.where(holes, painted, guess.rgb)
-    return CompletedView(View(camera, rgb, settled.known, settled.distance), holes & settled.known)
+    prompts: Prompts
+    inpainter: Inpainter
+    depth: DepthEstimator
+    settings: CompleteSettings
+    heights: Sequence[float]
+    seen: Seen
+
+    def __call__(self, cloud: PointCloud, camera: Camera, seed: int) -> tuple[CompletedView, PointCloud] | None:
+        """The view and the points that it adds; None if its holes turn out to be too few or too many."""
+        settings = self.settings
+        rendered = render_points(cloud, camera)
+        holes, _ = split_holes(rendered.known, settings.pinhole_px)
+        if not settings.min_hole <= holes.float().mean() <= settings.max_hole:
+            return None
+        away = background_side(camera, torch.zeros(3))
+        level = level_planes(camera, self.heights)
+        guess = guess_background(rendered, away, level)
+        rim = foreground_rim(guess, rendered.known, away, level, round(_RIM * camera.width))
+        painted = self.inpainter(guess.rgb, ~holes & ~rim, prompt_for(camera, self.prompts), seed)
+        settled = settle_background(guess, rendered.known, torch.maximum(inverse_zdepth(guess), level))
+        if self.prompts.indoor and settings.relief > 0:
+            relief = settle_background(guess, rendered.known, 1 / self.depth(painted, camera))
+            settled = bounded(relief, settled, settings.relief)
+        view = View(camera, torch.where(holes, painted, guess.rgb), settled.known, settled.distance)
+        new = ~rendered.known & view.known
+        new &= ~self.seen.before(unproject(camera, view.distance).flatten(0, 1)).view_as(new)
+        return CompletedView(view, holes & new), view_points(view, new)
+
+
+def bounded(view: View, reference: View, share: float) -> View:
+    """`view` with distances at most `share` of the reference's away from them."""
+    low, high = reference.distance * (1 - share), reference.distance * (1 + share)
+    return View(view.camera, view.rgb, reference.known, view.distance.clamp(low, high))
 
 
 def prompt_for(camera: Camera, prompts: Prompts) -> str:

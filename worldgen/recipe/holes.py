@@ -1,7 +1,5 @@
 """Which cameras see holes: cheap scores on a thinned cloud, kept up to date while the cloud grows."""
 
-import math
-
 import numpy as np
 import torch
 from numba import njit, prange
@@ -9,13 +7,10 @@ from torch import Tensor
 
 from worldgen.types import Camera, PointCloud
 
-_SCORE_PX = 64
+_SCORE_PX = 128
 _LEAST_FREE_M = 0.05
 _NEAR_M = 0.05
-_LEAST_HEIGHT_M = 0.3  # above or below the origin
-_LEVEL_COSINE = 0.9
-_LEVEL_REACH_M = 10.0
-_LEVEL_SHARE = 0.2  # of the half space
+_REACH_ANGLE = 0.01  # radians, the grain of what cameras keep clear of
 _COVER = 0.75  # half the side of the square that a point covers, in spacings
 
 
@@ -87,29 +82,14 @@ def thinned(cloud: PointCloud, angle: float) -> PointCloud:
 
 def reachable(cloud: PointCloud, positions: Tensor, clearance_m: float) -> Tensor:
     """Positions [N, 3] drawn towards the origin until the way to them is `clearance_m` clear of points."""
+    xyz = thinned(cloud, _REACH_ANGLE).xyz
     moved = []
     for position in positions:
         length = position.norm()
         direction = position / length.clamp(min=1e-9)
-        along = cloud.xyz @ direction
-        beside = (cloud.xyz - along[:, None] * direction).norm(dim=1)
+        along = xyz @ direction
+        beside = (xyz - along[:, None] * direction).norm(dim=1)
         in_the_way = along[(along > 0) & (beside < clearance_m)]
         free = in_the_way.min() - clearance_m if len(in_the_way) else length
         moved.append(direction * torch.minimum(length, free.clamp(min=_LEAST_FREE_M)))
     return torch.stack(moved)
-
-
-def level_heights(cloud: PointCloud) -> list[float]:
-    """World y of the level ground and the level ceiling, each if the origin sees much of it within reach."""
-    distance = cloud.xyz.norm(dim=1).clamp(min=1e-6)
-    solid_angle = (cloud.spacing / distance) ** 2
-    heights = []
-    for down in (1, -1):
-        height = down * cloud.xyz[:, 1]
-        level = (height > _LEAST_HEIGHT_M) & (down * cloud.normals[:, 1] < -_LEVEL_COSINE) & (distance < _LEVEL_REACH_M)
-        if solid_angle[level].sum() < _LEVEL_SHARE * 2 * math.pi:
-            continue
-        order = height[level].argsort()
-        share = solid_angle[level][order].cumsum(0)
-        heights.append(down * float(height[level][order][torch.searchsorted(share, share[-1] / 2)]))
-    return heights
