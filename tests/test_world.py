@@ -10,6 +10,8 @@ from functools import partial
 from html.parser import HTMLParser
 from pathlib import Path
 
+import nbclient
+import nbformat
 import plyfile
 import pytest
 import torch
@@ -214,3 +216,15 @@ NOTEBOOK = Path(__file__).parent.parent / "notebooks" / "first_world.ipynb"
 def test_notebook_is_committed_without_outputs():
     cells = json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]
     assert all(not cell.get("outputs") and not cell.get("execution_count") for cell in cells)
+
+
+@pytest.mark.slow
+def test_notebook_runs(tmp_path, monkeypatch):
+    """With the real small networks, which it fetches."""
+    monkeypatch.setenv("PYTHONPATH", str(NOTEBOOK.parent.parent))
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    nbclient.NotebookClient(notebook, timeout=900, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    assert (tmp_path / "runs" / "first_world" / "report.html").exists()
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    assert sum("image/png" in output.get("data", {}) for output in outputs) >= 7
+    assert not any("viser" in output.get("data", {}).get("text/plain", "") for output in outputs)

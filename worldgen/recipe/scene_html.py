@@ -1,10 +1,11 @@
 """The world as one HTML file: viser's viewer with the splats in it. It opens offline, where the photo was taken."""
 
-import contextlib
 import html
-import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
+import rich
 import torch
 import viser
 from torch import Tensor
@@ -79,12 +80,14 @@ def colours(gaussians: Gaussians) -> Tensor:
     return (0.5 + (basis[..., None] * gaussians.sh).sum(dim=1)).clamp(0, 1)
 
 
-@contextlib.contextmanager
-def _quiet_server():
-    """A viser server on any free local port: viser builds scenes in no other way. It greets on stdout; not here."""
-    with contextlib.redirect_stdout(io.StringIO()):
-        server = viser.ViserServer(host="127.0.0.1", port=0, verbose=False)
-        try:
-            yield server
-        finally:
-            server.stop()
+@contextmanager
+def _quiet_server() -> Iterator[viser.ViserServer]:
+    """A viser server on any free local port, as viser builds scenes in no other way, without its greetings."""
+    console = rich.get_console()  # viser's voice; ours is another
+    quiet, console.quiet = console.quiet, True
+    server = viser.ViserServer(host="127.0.0.1", port=0, verbose=False)
+    try:
+        yield server
+    finally:
+        server.stop()
+        console.quiet = quiet
