@@ -1,0 +1,130 @@
+"""`python -m worldgen.doctor`: what a profile needs and whether it is here. Exit status 1: something is missing."""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+import psutil
+from packaging.requirements import Requirement
+
+from worldgen import assets
+from worldgen.config import compose, groups
+from worldgen.errors import UserError
+
+_MEMORY_GB = 3.0
+_DISK_GB = 1.0
+
+
+@dataclass(frozen=True)
+class Finding:
+    """needed: the profile cannot run without it."""
+
+    what: str
+    here: bool
+    details: str
+    needed: bool = True
+
+    def __str__(self) -> str:
+        mark = "ok" if self.here else "MISSING" if self.needed else "absent"
+        return f"{self.what:<22} {mark:<8} {self.details}"
+
+
+def examine(profile: str) -> Iterator[Finding]:
+    """Findings about this machine, one by one. Raises UserError for an unknown profile."""
+    config = compose("photo.jpg", [f"profile={profile}"])
+    version = sys.version_info
+    yield Finding("Python", (3, 11) <= version < (3, 13), f"{sys.version.split()[0]}; 3.11 or 3.12 is wanted")
+    yield from _packages()
+    yield _cuda()
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    memory = psutil.virtual_memory().available / 1e9
+    yield Finding("processor cores", cores >= 2, f"{cores}; with fewer than 2 all takes longer", needed=False)
+    yield Finding("free memory", memory >= _MEMORY_GB, f"{memory:.1f} GB; about {_MEMORY_GB:.0f} GB is used")
+    free = shutil.disk_usage(Path.cwd()).free / 1e9
+    yield Finding("free disk here", free >= _DISK_GB, f"{free:.1f} GB; a world takes up to {_DISK_GB:.0f} GB")
+    yield _ffmpeg()
+    for name in assets.needed(config):
+        yield _asset(name)
+
+
+def _packages() -> Iterator[Finding]:
+    """What pyproject.toml asks for; only what is wrong is told one by one."""
+    try:
+        asked = [Requirement(text) for text in metadata.requires("worldgen") or []]
+    except metadata.PackageNotFoundError:
+        yield Finding("worldgen", False, "not installed; make setup does it")
+        return
+    core = [requirement for requirement in asked if requirement.marker is None or requirement.marker.evaluate()]
+    found = [(requirement, _installed(requirement.name)) for requirement in core]
+    wrong = [
+        (requirement, version) for requirement, version in found if not version or version not in requirement.specifier
+    ]
+    for requirement, version in wrong:
+        yield Finding(requirement.name, False, f"{version or 'not installed'}; {requirement} is wanted")
+    if not wrong:
+        yield Finding("packages", True, f"all {len(core)} that pyproject.toml asks for")
+
+
+def _installed(package: str) -> str:
+    """Its version; empty where it is not installed."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return ""
+
+
+def _cuda() -> Finding:
+    import torch
+
+    if not torch.cuda.is_available():
+        return Finding("CUDA", False, f"torch {torch.__version__} sees no GPU; this profile needs none", needed=False)
+    gsplat = _installed("gsplat")
+    details = f"{torch.cuda.get_device_name()}, torch {torch.__version__}, gsplat {gsplat or 'not installed'}"
+    return Finding("CUDA and gsplat", bool(gsplat), details, needed=False)
+
+
+def _ffmpeg() -> Finding:
+    import imageio_ffmpeg
+
+    try:
+        path = imageio_ffmpeg.get_ffmpeg_exe()
+        subprocess.run([path, "-version"], capture_output=True, check=True)
+    except (RuntimeError, OSError, subprocess.CalledProcessError) as error:
+        return Finding("ffmpeg", False, str(error).partition("\n")[0])
+    return Finding("ffmpeg", True, path)
+
+
+def _asset(name: str) -> Finding:
+    asset = assets.ASSETS[name]
+    path = assets.cache_dir() / asset.filename
+    if assets.is_intact(asset, path):
+        return Finding(f"network {name}", True, str(path))
+    state = "damaged" if path.exists() else "not fetched yet"
+    return Finding(f"network {name}", False, f"{state}; python -m worldgen.assets {name} fetches it")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m worldgen.doctor", description="Say what is missing here.")
+    parser.add_argument("profile", nargs="?", default="embedded", help=f"one of {', '.join(groups()['profile'])}")
+    chosen = parser.parse_args(arguments)
+    missing = 0
+    try:
+        for finding in examine(chosen.profile):
+            print(finding, flush=True)
+            missing += finding.needed and not finding.here
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(f"{missing} missing" if missing else f"profile {chosen.profile} can run here")
+    return 1 if missing else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
