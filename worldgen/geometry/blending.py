@@ -1,6 +1,7 @@
-"""How much a pixel of a perspective view counts when views are blended."""
+"""How pictures go over into each other."""
 
 import torch
+from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
 
@@ -15,3 +16,33 @@ def edge_feather(height: int, width: int, feather_px: float) -> Tensor:
     y, x = torch.arange(height) + 0.5, torch.arange(width) + 0.5
     to_edge = torch.minimum(torch.minimum(y, height - y)[:, None], torch.minimum(x, width - x)[None])
     return smoothstep(to_edge / max(feather_px, 1e-6))
+
+
+def reflect_outwards(rgb: Tensor, inside: Tensor, width_px: float) -> Tensor:
+    """Fades the mirror image of what is `inside`, bool [H, W], into the first pixels outside of it; [3, H, W].
+
+    What was painted beside a photo continues its colours but not every grain of it; so narrow a reflection shows
+    nothing but that the photo's border is gone. `inside` must not reach the image's left and right edge.
+    """
+    rows, columns = _box(inside, round(width_px) + 1)
+    part, keep = rgb[:, rows, columns], inside[rows, columns]
+    away, nearest = distance_transform_edt(~keep.numpy(), return_indices=True)
+    away, nearest = torch.from_numpy(away).float(), torch.from_numpy(nearest).long()
+    grid = torch.stack(torch.meshgrid(*(torch.arange(n) for n in keep.shape), indexing="ij"))
+    # The border lies half a pixel outside the nearest pixel: the first pixel outside shows that pixel itself.
+    mirrored = nearest + ((nearest - grid) * (1 - 1 / away.clamp(min=1))).round().long()
+    y, x = (m.clamp(0, n - 1) for m, n in zip(mirrored, keep.shape, strict=True))
+    share = (1 - smoothstep(away / (width_px + 1))) * (keep[y, x] & ~keep)
+    out = rgb.clone()
+    out[:, rows, columns] = part + (part[:, y, x] - part) * share
+    return out
+
+
+def _box(mask: Tensor, margin: int) -> tuple[slice, slice]:
+    """The rows and columns of a mask [H, W] that hold anything, and `margin` more on every side."""
+    spans = []
+    for axis, length in ((1, mask.shape[0]), (0, mask.shape[1])):
+        found = mask.any(axis).nonzero()[:, 0]
+        first, last = (int(found[0]), int(found[-1])) if len(found) else (0, -1)
+        spans.append(slice(max(0, first - margin), min(length, last + 1 + margin)))
+    return spans[0], spans[1]

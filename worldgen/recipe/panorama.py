@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from worldgen.errors import UserError
-from worldgen.geometry.blending import edge_feather, smoothstep
+from worldgen.geometry.blending import edge_feather, reflect_outwards, smoothstep
 from worldgen.geometry.cameras import look
 from worldgen.geometry.equirect import from_perspective, mask_to_perspective, to_perspective
 from worldgen.geometry.fill import dilate, push_pull
@@ -40,7 +40,7 @@ class PanoramaSettings:
     view_size: int = 512
     feather: float = 0.05
     stand_in: bool = True
-    gap_deg: float = 5.0
+    gap_deg: float = 4.0
 
     def __post_init__(self) -> None:
         choices = (*SCHEDULES, "adhoc")
@@ -89,7 +89,7 @@ def synthesize(
     rgb = canvas.rgb
     if bool((canvas.confidence < 1).any()):
         rgb = torch.where(canvas.photo, rgb, push_pull(rgb, canvas.confidence))
-    return Panorama(rgb.clamp(0, 1), canvas.photo)
+    return Panorama(reflect_outwards(rgb, canvas.photo, settings.width / 200).clamp(0, 1), canvas.photo)
 
 
 def embed(photo: View, width: int) -> Canvas:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from worldgen.geometry.blending import smoothstep
+from worldgen.geometry.canopy import grow_upwards, shows_sky
 from worldgen.geometry.equirect import directions
 from worldgen.geometry.quilt import quilt_ring
 from worldgen.geometry.seams import close_seams, degrees_to_seam
@@ -18,6 +20,9 @@ from worldgen.geometry.texture import colour_field, plane_texture, spread_textur
 from worldgen.types import View
 
 _SKY, _GROUND = 1000, 1001  # names of pieces, beside the copies of the photo
+_POLE_GAPS = 2.5  # gaps towards the poles are wider by this: roofs and things on the ground have to end there
+_FADED_DEG = 25.0  # from the zenith
+_SHRINK = 1.5  # texture is shown smaller than it is by this, or it would be as blurred as what is far away
 _CALM_SKY = 0.02  # most contrast (standard deviation) that a made-up sky or ceiling may have
 
 
@@ -40,8 +45,28 @@ def stand_in(photo: View, rgb: Tensor, own: Tensor, indoor: bool, gap_deg: float
     filled = torch.where(known, ring.rgb, torch.cat([sky, ground], 1))
     pole = torch.cat([torch.full((half, width), _SKY), torch.full((height - half, width), _GROUND)])
     piece = torch.where(known, ring.copy, pole)
-    gap = (degrees_to_seam(piece) < gap_deg / 2) | (degrees_to_seam(piece == 0) < gap_deg)
+    if not indoor and not shows_sky(ring.rgb, known):
+        filled, piece = _under_canopy(filled, piece)
+        from_poles = degrees_to_seam((piece == _GROUND).int())
+    else:
+        from_poles = degrees_to_seam((piece == _SKY).int() + 2 * (piece == _GROUND).int())
+    gap = degrees_to_seam(piece) < gap_deg / 2
+    gap |= (degrees_to_seam(piece == 0) < gap_deg) | (from_poles < _POLE_GAPS * gap_deg / 2)
     return StandIn(close_seams(filled, piece), own | ~gap)
+
+
+def _under_canopy(rgb: Tensor, piece: Tensor) -> tuple[Tensor, Tensor]:
+    """What stands in the ring goes on upwards, and all but fades out at the zenith, where its lines would meet."""
+    above, known = piece == _SKY, piece < _SKY
+    grown = grow_upwards(torch.where(known, rgb, 0.0), known)
+    copies = grow_upwards(torch.where(known, piece, 0)[None].float(), known)[0].round().int()
+    height = len(piece)
+    from_zenith = (torch.arange(height) + 0.5) / height * 180
+    fade = smoothstep(from_zenith / _FADED_DEG)[:, None]
+    colour = (grown * above).sum((1, 2))[:, None, None] / above.sum().clamp(min=1)
+    # Near the zenith every copy is at hand; what fades out there needs no gaps.
+    copies = torch.where((from_zenith < _FADED_DEG)[:, None], _SKY, copies)
+    return torch.where(above, colour + (grown - colour) * fade, rgb), torch.where(above, copies, piece)
 
 
 def _pole(photo: View, rgb: Tensor, known: Tensor, down: bool, is_sky: bool, seed: int) -> Tensor:
@@ -56,5 +81,5 @@ def _pole(photo: View, rgb: Tensor, known: Tensor, down: bool, is_sky: bool, see
     if not down:  # what is rough overhead are branches and roofs, no plane
         texture = texture * min(1.0, _CALM_SKY / (float(texture.std()) + 1e-6))
     x, y, z = directions(height, width)[rows].unbind(-1)
-    plane = density / y.abs().clamp(min=0.2)
+    plane = _SHRINK * density / y.abs().clamp(min=0.2)
     return field[:, rows] + spread_texture(texture, x * plane, z * plane, seed)

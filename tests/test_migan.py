@@ -1,0 +1,51 @@
+"""The MI-GAN adapter, and the real network through the whole step at a small size."""
+
+import pytest
+import torch
+
+from worldgen.errors import UserError
+from worldgen.models.migan import MiganInpainter
+
+
+@pytest.fixture(scope="module")
+def inpainter() -> MiganInpainter:
+    return MiganInpainter()
+
+
+@pytest.fixture(scope="module")
+def picture() -> tuple[torch.Tensor, torch.Tensor]:
+    """A gradient with stripes, 96x128, and a hole in its middle."""
+    y, x = torch.meshgrid(torch.linspace(0, 1, 96), torch.linspace(0, 1, 128), indexing="ij")
+    rgb = torch.stack([x, y, 0.5 + 0.2 * torch.sin(40 * x)])
+    known = torch.ones(96, 128, dtype=torch.bool)
+    known[36:60, 50:80] = False
+    return rgb, known
+
+
+def test_what_is_known_stays_and_what_lies_in_the_hole_does_not_count(inpainter, picture):
+    rgb, known = picture
+    painted = inpainter(rgb * known, known, "", 0)
+    far = known.clone()
+    far[32:64, 46:84] = False
+    assert torch.equal(painted[:, far], rgb[:, far])
+    assert torch.equal(painted, inpainter(torch.where(known, rgb, 1.0), known, "", 7))
+
+
+def test_a_hole_is_filled_in_the_colours_around_it(inpainter, picture):
+    rgb, known = picture
+    painted = inpainter(rgb * known, known, "", 0)
+    assert painted.shape == rgb.shape
+    assert (painted - rgb)[:, ~known].abs().mean() < 0.12
+
+
+def test_nothing_to_fill_asks_nobody(picture):
+    rgb, known = picture
+    idle = MiganInpainter()
+    assert idle(rgb, torch.ones_like(known), "", 0) is rgb
+    assert idle._session is None
+
+
+@pytest.mark.parametrize(("key", "value"), [("threads", -1), ("margin_px", 99)])
+def test_wrong_settings_name_the_key(key, value):
+    with pytest.raises(UserError, match=f"inpainter.{key}"):
+        MiganInpainter(**{key: value})
