@@ -24,6 +24,7 @@ _MAX_PX = 24.0
 _BAND_ROWS = 16
 _CHUNKS = 64  # fixed: the order of the points in a band must not depend on the machine
 _SLOPE_LIMIT = 0.5  # a disc's inverse depth changes by at most this part of itself within its radius
+_GAP_ROUNDS = 2
 _GAP_REACH = 3.0  # how far to look across a gap, in discs of the surface on its sides
 
 
@@ -49,18 +50,21 @@ def render_points(
         np.float32(tolerance),
     )
     size = np.maximum(size, 1)
-    seen = _unhidden(inverse, size, np.float32(gap))
-    rgb, seen = map(torch.from_numpy, _closed(rgb, seen, size, np.float32(gap)))
+    for _ in range(_GAP_ROUNDS):  # a crossing of two gaps is surrounded only once they are closed
+        rgb, inverse = _closed(rgb, _unhidden(inverse, size, np.float32(gap)), size, np.float32(gap))
+    seen = torch.from_numpy(inverse)
     known = seen > 0
     zdepth = torch.where(known, 1 / seen.clamp(min=1e-9), torch.zeros_like(seen))
-    return View(camera, rgb, known, zdepth_to_distance(camera, zdepth))
+    return View(camera, torch.from_numpy(rgb), known, zdepth_to_distance(camera, zdepth))
 
 
 def view_points(view: View, where: Tensor) -> PointCloud:
     """The pixels `where` (bool [H, W]) of a view with distances, as points; normals follow the view's own surface.
 
-    A pixel's neighbours count for its normal only if they lie in `where` too.
+    A pixel's neighbours count for its normal only if they lie in `where` too. Raises ValueError without distances.
     """
+    if view.distance is None:
+        raise ValueError("view_points: the view has no distances")
     camera = view.camera
     size = distance_to_zdepth(camera, view.distance) / camera.fx
     return PointCloud(
@@ -267,7 +271,7 @@ def _unhidden(inverse, size, gap):
 
 @njit(parallel=True, cache=True, error_model="numpy")
 def _closed(rgb, inverse, size, gap):
-    """rgb and inverse zdepth with gaps filled: pixels that lie between two close pixels of one surface."""
+    """rgb and inverse zdepth with gaps filled: pixels that lie between two close pixels of one surface, the nearest."""
     height, width = inverse.shape
     farthest = int(_GAP_REACH * size.max())
     rgb_out, inverse_out = np.zeros_like(rgb), inverse.copy()
@@ -277,7 +281,7 @@ def _closed(rgb, inverse, size, gap):
                 for channel in range(3):
                     rgb_out[channel, row, column] = rgb[channel, row, column]
                 continue
-            weights = np.float32(0)
+            weights, nearest = np.float32(0), np.float32(0)
             for axis in range(4):
                 dy, dx = (0, 1, 1, 1)[axis], (1, 0, 1, -1)[axis]
                 ahead = _reach(inverse, size, farthest, row, column, dy, dx)
@@ -287,12 +291,19 @@ def _closed(rgb, inverse, size, gap):
                 y0, x0, y1, x1 = row + dy * ahead, column + dx * ahead, row - dy * behind, column - dx * behind
                 if abs(inverse[y0, x0] - inverse[y1, x1]) > gap * max(inverse[y0, x0], inverse[y1, x1]):
                     continue
-                weight = np.float32(1) / (ahead + behind)
                 part = np.float32(behind) / (ahead + behind)
+                here = part * inverse[y0, x0] + (1 - part) * inverse[y1, x1]
+                if here < nearest * (1 - gap):
+                    continue
+                if here > nearest * (1 + gap):
+                    nearest, weights, inverse_out[row, column] = here, np.float32(0), np.float32(0)
+                    for channel in range(3):
+                        rgb_out[channel, row, column] = 0
+                weight = np.float32(1) / (ahead + behind)
                 for channel in range(3):
                     between = part * rgb[channel, y0, x0] + (1 - part) * rgb[channel, y1, x1]
                     rgb_out[channel, row, column] += weight * between
-                inverse_out[row, column] += weight * (part * inverse[y0, x0] + (1 - part) * inverse[y1, x1])
+                inverse_out[row, column] += weight * here
                 weights += weight
             if weights > 0:
                 for channel in range(3):

@@ -10,9 +10,7 @@ _SAME_SURFACE = 0.03  # relative distance within which a pixel that came back li
 
 def forward_warp(view: View, camera: Camera) -> View:
     """What `camera` sees of the known pixels of `view` (with distances); `known` is the warp's mask."""
-    if view.distance is None:
-        raise ValueError("forward_warp: the view has no distances")
-    return render_points(view_points(view, view.known & (view.distance > 0)), camera)
+    return render_points(view_points(view, view.known), camera)
 
 
 def round_trip_warp(view: View, camera: Camera) -> View:

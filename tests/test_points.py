@@ -1,0 +1,183 @@
+"""Points rendered with visibility, against the analytic room: pytest tests/test_points.py"""
+
+import math
+
+import numba
+import pytest
+import torch
+from scenes import BoxRoom
+
+from worldgen.geometry.cameras import look, project
+from worldgen.geometry.points import render_points, view_normals, view_points
+from worldgen.recipe.lift import LiftSettings, lift
+from worldgen.types import Camera, PointCloud, View
+
+ROOM = BoxRoom()
+CORNERS = [torch.tensor([x, y, z]) for x in (-1.0, 1.0) for y in (-1.0, 1.0) for z in (-1.0, 1.0)]
+
+
+@pytest.fixture(scope="module")
+def room_cloud() -> PointCloud:
+    panorama, distances = ROOM.panorama(512)
+    return lift(panorama.rgb, distances, LiftSettings())
+
+
+def plane(zdepth: float, half_m: float, spacing: float, colour: tuple[float, float, float]) -> PointCloud:
+    """A square grid of points across the z axis."""
+    ticks = torch.arange(-half_m, half_m + 1e-6, spacing)
+    x, y = torch.meshgrid(ticks, ticks, indexing="xy")
+    xyz = torch.stack([x.flatten(), y.flatten(), torch.full((x.numel(),), zdepth)], dim=1)
+    normals = torch.tensor([0.0, 0.0, -1.0]).expand(len(xyz), 3)
+    return PointCloud(xyz, torch.tensor(colour).expand(len(xyz), 3), normals, torch.full((len(xyz),), spacing))
+
+
+@pytest.mark.parametrize("corner", CORNERS)
+def test_the_room_from_a_corner_of_the_cube(room_cloud, corner):
+    """Away from edges, where one pixel holds two things: distances within 1 %, colours as they are there."""
+    for yaw_deg, pitch_deg in [(0, 0), (100, 20), (200, -30), (300, 10)]:
+        camera = Camera.from_fov(256, 256, 90, look(yaw_deg, pitch_deg, corner))
+        view, truth = render_points(room_cloud, camera), ROOM.view(camera)
+        relative = ((view.distance / truth.distance - 1).abs())[view.known]
+        assert view.known.float().mean() > 0.9  # the rest stands behind the pillar
+        assert (relative < 0.01).float().mean() > 0.98
+        assert (view.rgb - truth.rgb).abs().mean(0)[view.known].median() < 0.02
+        assert (view.distance[~view.known] == 0).all()
+        assert (view.rgb[:, ~view.known] == 0).all()
+
+
+def test_what_the_cloud_was_lifted_from_has_no_holes(room_cloud):
+    for yaw_deg in (0, 90, 180, 270):
+        assert render_points(room_cloud, Camera.from_fov(256, 256, 90, look(yaw_deg))).known.float().mean() > 0.999
+
+
+def test_a_surface_seen_closer_than_it_was_sampled_has_no_pinholes(room_cloud):
+    """0.4 m before a wall that was sampled from 3 m away."""
+    camera = Camera.from_fov(256, 256, 60, look(-90, 0, torch.tensor([-2.6, 0.0, 0.0])))
+    view, truth = render_points(room_cloud, camera), ROOM.view(camera)
+    assert view.known.all()
+    assert ((view.distance / truth.distance - 1).abs() < 0.01).all()
+    assert (view.rgb - truth.rgb).abs().mean() < 0.02
+
+
+@pytest.mark.parametrize(("x", "y", "zdepth"), [(0.0, 0.0, 2.0), (-1.2, 0.7, 3.0), (1.9, -1.9, 2.0)])
+def test_a_point_lands_within_a_pixel(x, y, zdepth):
+    point = PointCloud(
+        torch.tensor([[x, y, zdepth]]), torch.ones(1, 3), torch.tensor([[0, 0, -1.0]]), torch.tensor([0.01])
+    )
+    camera = Camera.from_fov(128, 128, 90)
+    view = render_points(point, camera)
+    rows, columns = torch.nonzero(view.known, as_tuple=True)
+    centre = torch.stack([columns.float().mean() + 0.5, rows.float().mean() + 0.5])
+    assert (centre - project(camera, point.xyz)[0][0]).norm() < 1
+    length = math.sqrt(x * x + y * y + zdepth * zdepth)
+    torch.testing.assert_close(view.distance[view.known], torch.full((len(rows),), length), rtol=0.01, atol=0)
+
+
+@pytest.mark.parametrize("sparser", [1, 2])
+def test_no_background_through_a_foreground(sparser):
+    """Not even where the foreground's points are further apart than they say."""
+    spacing = 0.01
+    near = plane(1.0, 0.5, spacing * sparser, (0.0, 1.0, 0.0))
+    near = PointCloud(near.xyz, near.rgb, near.normals, torch.full_like(near.spacing, spacing))
+    far = plane(3.0, 4.0, 0.01, (1.0, 0.0, 0.0))
+    camera = Camera.from_fov(256, 256, 90)  # a spacing is 1.28 px of the near plane
+    view = render_points(near + far, camera)
+    inside = torch.zeros(256, 256, dtype=torch.bool)
+    inside[68:188, 68:188] = True  # the near plane's 128 px, less a rim
+    assert view.known[inside].all()
+    assert (view.rgb[0][inside] == 0).all()
+    assert (view.rgb[1][inside] > 0.999).all()
+    outside = torch.zeros(256, 256, dtype=torch.bool)
+    outside[:60], outside[196:] = True, True
+    assert (view.rgb[0][outside] == 1).all()
+
+
+def test_a_slit_between_two_things_stays_open():
+    """8 px wide: no gap of one surface. The background is seen through it."""
+    left, far = plane(1.0, 0.5, 0.01, (0.0, 1.0, 0.0)), plane(3.0, 4.0, 0.01, (1.0, 0.0, 0.0))
+    near = left[left.xyz[:, 0].abs() > 0.03]
+    view = render_points(near + far, Camera.from_fov(256, 256, 90))
+    assert (view.rgb[0, 100:156, 126:130] == 1).all()
+
+
+def test_surfaces_at_a_slant_do_not_hide_themselves():
+    ground = plane(0.0, 20.0, 0.05, (0.0, 0.0, 1.0))
+    ground = PointCloud(
+        torch.stack([ground.xyz[:, 0], torch.full((len(ground),), 1.6), ground.xyz[:, 1]], dim=1),
+        ground.rgb,
+        torch.tensor([0.0, -1.0, 0.0]).expand(len(ground), 3),
+        ground.spacing,
+    )
+    camera = Camera.from_fov(128, 128, 90)
+    view = render_points(ground, camera)
+    rows = torch.arange(80, 128)  # down to where the rows of points are still denser than those of pixels
+    expected = 1.6 / ((rows + 0.5 - 64) / 64)
+    zdepth = view.distance[80:, 64] * torch.cos(torch.atan((rows + 0.5 - 64) / 64)) / math.hypot(1, 0.5 / 64)
+    assert view.known[80:].all()
+    torch.testing.assert_close(zdepth, expected, rtol=2e-3, atol=0)
+
+
+def test_nothing_behind_the_camera_or_before_the_near_plane_is_drawn():
+    behind = plane(-1.0, 1.0, 0.05, (1.0, 1.0, 1.0))
+    close = plane(0.03, 0.02, 0.01, (1.0, 1.0, 1.0))
+    assert not render_points(behind + close, Camera.from_fov(64, 64, 90)).known.any()
+
+
+def test_an_empty_cloud_leaves_everything_unknown():
+    empty = plane(1.0, 1.0, 0.5, (1.0, 1.0, 1.0))[:0]
+    assert not render_points(empty, Camera.from_fov(40, 24, 90)).known.any()
+
+
+def test_the_same_picture_from_any_number_of_threads(room_cloud):
+    camera = Camera.from_fov(120, 90, 80, look(30, 10, CORNERS[3]))
+    before = numba.get_num_threads()
+    views = []
+    try:
+        for threads in {1, before}:
+            numba.set_num_threads(threads)
+            views.append(render_points(room_cloud, camera))
+    finally:
+        numba.set_num_threads(before)
+    again = render_points(room_cloud, camera)
+    for view in views:
+        assert torch.equal(view.rgb, again.rgb)
+        assert torch.equal(view.distance, again.distance)
+
+
+def test_a_view_becomes_points_and_is_rendered_back():
+    camera = Camera.from_fov(96, 64, 75, look(25, -15, torch.tensor([0.3, -0.2, 0.5])))
+    view = ROOM.view(camera)
+    everywhere = torch.ones_like(view.known)
+    points = view_points(view, everywhere)
+    assert ROOM.surface_gap(points.xyz).max() < 1e-4
+    back = render_points(points, camera)
+    assert back.known.all()
+    torch.testing.assert_close(back.rgb, view.rgb, rtol=0, atol=0.15)
+    assert ((back.distance / view.distance - 1).abs() < 0.01).float().mean() > 0.98
+
+
+def test_normals_are_exact_on_planes_and_face_the_camera():
+    camera = Camera.from_fov(128, 96, 80, look(200, -25, torch.tensor([0.5, 0.2, -0.5])))
+    view = ROOM.view(camera)
+    normals = view_normals(camera, view.distance, view.known)
+    assert (normals.abs().amax(-1) > 0.999).float().mean() > 0.97
+    rays = view_points(view, view.known).xyz - camera.position
+    assert ((normals.flatten(0, 1) * rays).sum(-1) < 0).all()
+
+
+def test_normals_do_not_look_beyond_the_mask():
+    camera = Camera.from_fov(64, 64, 90)
+    distance = ROOM.view(camera).distance
+    left = torch.zeros(64, 64, dtype=torch.bool)
+    left[:, :32] = True
+    spoilt = torch.where(left, distance, 0.1 * distance)
+    torch.testing.assert_close(
+        view_normals(camera, spoilt, left)[left], view_normals(camera, distance, left)[left], rtol=0, atol=0
+    )
+
+
+def test_points_need_distances():
+    camera = Camera.from_fov(8, 8, 90)
+    known = torch.ones(8, 8, dtype=torch.bool)
+    with pytest.raises(ValueError, match="no distances"):
+        view_points(View(camera, torch.zeros(3, 8, 8), known), known)

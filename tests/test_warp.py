@@ -1,0 +1,72 @@
+"""Warps against analytic truth: pytest tests/test_warp.py"""
+
+import pytest
+import torch
+from scenes import BoxRoom
+
+from worldgen.geometry.cameras import look, project, unproject
+from worldgen.geometry.fill import erode
+from worldgen.geometry.warp import forward_warp, round_trip_warp
+from worldgen.types import Camera, View
+
+ROOM = BoxRoom()
+HERE = Camera.from_fov(256, 192, 80, look(25))
+THERE = Camera.from_fov(256, 192, 80, look(32, 5, torch.tensor([0.9, -0.3, 0.4])))
+
+
+def truly_seen(view: View, camera: Camera) -> torch.Tensor:
+    """bool [H, W]: which pixels of `view` show something that `camera` sees too."""
+    xyz = unproject(view.camera, view.distance)
+    pixel, zdepth = project(camera, xyz)
+    size = torch.tensor([camera.width, camera.height])
+    inside = (zdepth > 0) & ((pixel >= 0) & (pixel <= size)).all(-1)
+    offset = xyz - camera.position
+    distance = offset.norm(dim=-1)
+    return inside & (ROOM.trace(camera.position, offset / distance[..., None])[1] > 0.999 * distance)
+
+
+def test_forward_warp_shows_what_is_there():
+    warped, truth = forward_warp(ROOM.view(HERE), THERE), ROOM.view(THERE)
+    known = warped.known
+    assert ((warped.distance / truth.distance - 1).abs()[known] < 0.01).float().mean() > 0.98
+    assert (warped.rgb - truth.rgb).abs().mean(0)[known].median() < 0.02
+
+
+def test_forward_warp_knows_what_both_cameras_see():
+    warped = forward_warp(ROOM.view(HERE), THERE)
+    both = truly_seen(ROOM.view(THERE), HERE)
+    assert 0.3 < both.float().mean() < 0.95  # the pillar hides, and the picture ends
+    sure = erode(both, 2) | erode(~both, 2)
+    assert (warped.known == both)[sure].float().mean() > 0.99
+
+
+def test_round_trip_keeps_exactly_what_survives():
+    view = ROOM.view(HERE)
+    kept = round_trip_warp(view, THERE)
+    assert torch.equal(kept.rgb[:, kept.known], view.rgb[:, kept.known])
+    assert torch.equal(kept.distance[kept.known], view.distance[kept.known])
+    assert (kept.rgb[:, ~kept.known] == 0).all()
+    both = truly_seen(view, THERE)
+    sure = erode(both, 2) | erode(~both, 2)
+    assert (kept.known == both)[sure].float().mean() > 0.99
+
+
+def test_a_round_trip_to_the_same_place_loses_nothing():
+    view = ROOM.view(HERE)
+    assert round_trip_warp(view, HERE).known.float().mean() > 0.995
+
+
+def test_unknown_pixels_stay_unknown():
+    view = ROOM.view(HERE)
+    known = torch.ones_like(view.known)
+    known[:, :100] = False
+    kept = round_trip_warp(View(HERE, view.rgb, known, view.distance), THERE)
+    assert not kept.known[:, :100].any()
+    assert kept.known.any()
+
+
+@pytest.mark.parametrize("warp", [forward_warp, round_trip_warp])
+def test_warps_need_distances(warp):
+    view = ROOM.view(HERE)
+    with pytest.raises(ValueError, match="no distances"):
+        warp(View(HERE, view.rgb, view.known), THERE)
