@@ -14,7 +14,7 @@ from torch import Tensor
 
 from worldgen.geometry.sky import colour_density
 
-_COLUMNS = 512
+CONTACT_COLUMNS = 512
 _ROWS = 512  # of the whole panorama's height; only those of the search band are used
 _ROUNDS = 2  # the ground found so far teaches the ground's colours
 _MARGIN = 6  # rows under the line that teach nothing
@@ -30,24 +30,31 @@ class ContactCosts:
     edge: float = 3.2  # gained where colours change most across the line
     typical_height_m: float = 8.0  # of what stands upright: its skyline tells how far off it is when nothing else does
     camera_height_m: float = 1.6
-    prior: float = 0.02  # per row off the latitude that the skyline suggests
+    nearer: float = 0.02  # per row below the latitude that is expected
+    farther: float = 0.02  # per row above it
     bend: float = 0.12  # per squared row between neighbouring columns: slopes are cheaper than stairs ...
     largest_jump: float = 30.0  # ... but no more than this: things do end ...
     outline: float = 0.93  # ... and by this share less where the picture shows an upright outline
 
 
-def contact_latitude(rgb: Tensor, sky: Tensor, costs: ContactCosts | None = None) -> np.ndarray:
-    """rgb [3, H, W], sky bool [H, W] -> [512] radians below the horizon, > 0, one per direction, left to right."""
+def contact_latitude(
+    rgb: Tensor, sky: Tensor, costs: ContactCosts | None = None, expected: np.ndarray | None = None
+) -> np.ndarray:
+    """rgb [3, H, W], sky bool [H, W] -> [512] radians below the horizon, > 0, one per direction, left to right.
+
+    expected: [512] radians, where the line is thought to be; None: where the skyline suggests it.
+    """
     costs = costs or ContactCosts()
-    small = F.interpolate(rgb[None], (_ROWS, _COLUMNS), mode="area")[0].numpy().transpose(1, 2, 0)
-    small_sky = F.interpolate(sky[None, None].float(), (_ROWS, _COLUMNS), mode="area")[0, 0].numpy() > 0.5
+    small = F.interpolate(rgb[None], (_ROWS, CONTACT_COLUMNS), mode="area")[0].numpy().transpose(1, 2, 0)
+    small_sky = F.interpolate(sky[None, None].float(), (_ROWS, CONTACT_COLUMNS), mode="area")[0, 0].numpy() > 0.5
     first, last = _ROWS // 2, _ROWS // 2 + round(costs.steepest_deg / 180 * _ROWS)
     latitude_deg = (np.arange(first, last) - first + 0.5) * 180 / _ROWS
+    nearer = latitude_deg[:, None] - (_expected_deg(small_sky, costs) if expected is None else np.degrees(expected))
     fixed = -costs.edge * _edges(small)[first:last]
-    fixed += costs.prior * np.abs(latitude_deg[:, None] - _expected_deg(small_sky, costs)) * _ROWS / 180
+    fixed += np.where(nearer > 0, costs.nearer * nearer, -costs.farther * nearer) * _ROWS / 180
     largest_jump = costs.largest_jump * (1 - costs.outline * _outlines(small))
     row = np.arange(_ROWS)[:, None]
-    line = np.full(_COLUMNS, last - 1)
+    line = np.full(CONTACT_COLUMNS, last - 1)
     for _ in range(_ROUNDS):
         ground = (row > line + _MARGIN) & (row < _NADIR * _ROWS)
         upright = ~small_sky & (row < np.minimum(line - _MARGIN, first - _MARGIN)) & (row > 0.22 * _ROWS)
@@ -57,6 +64,26 @@ def contact_latitude(rgb: Tensor, sky: Tensor, costs: ContactCosts | None = None
         cost = fixed + costs.colour * (2 * above - odds.sum(0))
         line = first + _cheapest_loop(cost, costs.bend, largest_jump)
     return np.radians((line - first + 0.5) * 180 / _ROWS)
+
+
+def reach_of_contact(contact: np.ndarray, camera_height_m: float, farthest_m: float) -> np.ndarray:
+    """Latitudes below the horizon [W] of the contact line to level distances [W] in metres.
+
+    The line comes in whole rows; neighbours of nearly the same row are averaged (their inverse distances, as a
+    straight wall's is the smoothest), ends of things stay sharp.
+    """
+    inverse = np.tan(contact) / camera_height_m
+    smooth = inverse.copy()
+    offsets = range(-9, 10)
+    for _ in range(3):
+        total, weights = np.zeros_like(smooth), np.zeros_like(smooth)
+        for offset in offsets:
+            other = np.roll(smooth, offset)
+            weight = np.exp(-0.5 * (offset / 5) ** 2 - 0.5 * ((other - smooth) / 0.01) ** 2)
+            total += weight * other
+            weights += weight
+        smooth = total / weights
+    return 1 / np.maximum(smooth, 1 / farthest_m)
 
 
 def _expected_deg(sky: np.ndarray, costs: ContactCosts) -> np.ndarray:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from worldgen.errors import UserError
 from worldgen.geometry.equirect import directions, sample
-from worldgen.geometry.ground import ContactCosts, contact_latitude
+from worldgen.geometry.ground import ContactCosts, contact_latitude, reach_of_contact
 from worldgen.geometry.outlines import follow_outlines
 from worldgen.geometry.sky import sky_mask
 from worldgen.models.protocols import PanoramaDepth
@@ -65,26 +65,6 @@ class GeometricDepth:
             network = self.relief(panorama, prompts, track).distance
             distance = torch.where(upright, distance * relief_factor(network, upright, settings.relief), distance)
         return DistanceMap(distance, sky)
-
-
-def reach_of_contact(contact: np.ndarray, camera_height_m: float, farthest_m: float) -> np.ndarray:
-    """Latitudes below the horizon [W] of the contact line to level distances [W] in metres.
-
-    The line comes in whole rows; neighbours of nearly the same row are averaged (their inverse distances, as a
-    straight wall's is the smoothest), ends of things stay sharp.
-    """
-    inverse = np.tan(contact) / camera_height_m
-    smooth = inverse.copy()
-    offsets = range(-9, 10)
-    for _ in range(3):
-        total, weights = np.zeros_like(smooth), np.zeros_like(smooth)
-        for offset in offsets:
-            other = np.roll(smooth, offset)
-            weight = np.exp(-0.5 * (offset / 5) ** 2 - 0.5 * ((other - smooth) / 0.01) ** 2)
-            total += weight * other
-            weights += weight
-        smooth = total / weights
-    return 1 / np.maximum(smooth, 1 / farthest_m)
 
 
 def stand_up(level: Tensor, sky: Tensor, settings: GeometrySettings) -> tuple[Tensor, Tensor]:
