@@ -56,7 +56,7 @@ def test_a_run_says_where_the_world_is_and_leaves_nothing_else(here, runs, capsy
     assert "The world is in runs/photo" in printed
     assert "runs/photo/world.html" in printed
     assert "python -m worldgen.view runs/photo" in printed
-    assert "flythrough" not in printed  # it is not there
+    assert "video" not in printed  # it is not there
     assert sorted(path.name for path in here.iterdir()) == ["photo.jpg", "runs"]
 
 

@@ -114,15 +114,16 @@ def _run(config: DictConfig) -> None:
 
 
 def _where_it_is(root: Path, seconds: float) -> str:
-    ways = {
-        "world.html": f"walk in it        open it in a browser, or run: python -m worldgen.view {root}",
-        "flythrough.mp4": "watch it",
-        "panorama.png": "look round",
-        "report.html": "see how it was made",
-        "world.ply": "other viewers     also world.spz and points.ply",
+    looks = {
+        "world.html": f"open it in a browser to walk in it, or run: python -m worldgen.view {root}",
+        "flythrough.mp4": "a walk as a video",
+        "panorama.png": "the photo, grown all round",
+        "report.html": "every step with its picture, time and memory",
+        "world.ply": "for splat viewers; also world.spz, and points.ply",
     }
-    there = [f"  {root / name!s:<40} {what}" for name, what in ways.items() if (root / name).exists()]
-    return "\n".join([f"The world is in {root} ({seconds:.0f} s)", *there])
+    there = [(str(root / name), what) for name, what in looks.items() if (root / name).exists()]
+    width = max((len(path) for path, _ in there), default=0)
+    return "\n".join([f"The world is in {root} ({seconds:.0f} s)", *(f"  {p:<{width}}  {what}" for p, what in there)])
 
 
 def _take_paths(arguments: Sequence[str]) -> tuple[str | None, list[str], str | None]:

@@ -12,12 +12,14 @@ from rich.console import Console
 from rich.progress import (
     BarColumn,
     Progress,
+    ProgressColumn,
     SpinnerColumn,
+    Task,
     TaskProgressColumn,
     TextColumn,
     TimeElapsedColumn,
-    TimeRemainingColumn,
 )
+from rich.text import Text
 
 if TYPE_CHECKING:
     from worldgen.run import StepResult
@@ -74,7 +76,7 @@ class Reporter:
         """One line for the person to read."""
         _log.info(text)
         if not self._quiet:
-            self._console.print(text, markup=False, soft_wrap=True)
+            self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     @contextmanager
     def step(self, number: int, total: int, name: str, title: str) -> Iterator[StepLine]:
@@ -118,6 +120,13 @@ class _LogFile(logging.FileHandler):
         """A full disk is the run folder's to report, once; not the log's, line by line."""
 
 
+class _TimeLeftColumn(ProgressColumn):
+    max_refresh = 0.5  # seconds; an estimate that jumps about helps nobody
+
+    def render(self, task: Task) -> Text:
+        return Text("" if task.time_remaining is None else f"about {task.time_remaining:.0f} s left")
+
+
 def _new_bars(console: Console) -> Progress:
     return Progress(
         SpinnerColumn(),
@@ -125,8 +134,7 @@ def _new_bars(console: Console) -> Progress:
         BarColumn(bar_width=30),
         TaskProgressColumn(),
         TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
+        _TimeLeftColumn(),
         console=console,
         transient=True,
     )
