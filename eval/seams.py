@@ -1,4 +1,9 @@
-"""Is a seam visible? The picture's gradient across a line, over the gradient next to that line (1 = no seam)."""
+"""Is a seam visible? The picture's gradient across a line, over the gradient next to that line (1 = no seam).
+
+At the back it is the ratio of mean gradients. Along the border of a view it is the ratio of geometric means: a border
+is a straight line of the scene, and where it happens to run along the edge of a house or a door, plain means find
+"seams" of 3 to 6 in photographed panoramas; geometric ones stay below 1.5 there and still find a step of 3/255.
+"""
 
 import torch
 from torch import Tensor
@@ -6,6 +11,7 @@ from torch import Tensor
 from worldgen.geometry.equirect import from_perspective
 from worldgen.types import Camera
 
+_STEP_FLOOR = 1 / 510  # half of what 8 bits can tell apart, so that flat sky has a logarithm
 _NEAR, _FAR = 3, 10  # pixels from the line, on both sides, that the gradient is compared with
 
 
@@ -31,12 +37,12 @@ def border_seam(panorama: Tensor, inside: Tensor) -> float:
     if not bool(right.any() | down.any()):
         return 1.0
     steps_right, steps_down = _step_right(panorama), _step_down(panorama)
-    across = torch.cat([steps_right[right], steps_down[down]]).mean()
+    across = torch.cat([steps_right[right], steps_down[down]])
     shifts = [side * k for k in range(_NEAR, _FAR + 1) for side in (-1, 1)]
     beside = torch.cat(
         [steps_right[right.roll(k, dims=1)] for k in shifts] + [steps_down[down.roll(k, dims=0)] for k in shifts]
-    ).mean()
-    return float(across / beside.clamp(min=1e-6))
+    )
+    return float(((across + _STEP_FLOOR).log().mean() - (beside + _STEP_FLOOR).log().mean()).exp())
 
 
 def _step_right(panorama: Tensor) -> Tensor:

@@ -38,7 +38,7 @@ _REACH = 4  # pixels around a broken one that may mend it
 
 _EXAMPLE = "san_giuseppe_bridge"
 _EXAMPLE_YAW_DEG = -31.0
-_EXAMPLE_SIZE = (640, 480)
+EXAMPLE_SIZE = (640, 480)
 _EXAMPLE_FOCAL_35MM = 20
 _FILM_DIAGONAL_MM = 43.267
 
@@ -118,7 +118,7 @@ def tone_map(radiance: np.ndarray) -> np.ndarray:
 
 
 def _mend(radiance: np.ndarray) -> np.ndarray:
-    """Replaces what is broken by the median of its sound neighbours, or by the brightest value where there are none.
+    """Replaces what is broken by the median of its sound neighbours, or by white where there are none.
 
     Suns overflow half floats, and the reduced panoramas ring around lamps and suns: negative channels, or channels
     at zero beside brilliant ones.
@@ -134,7 +134,7 @@ def _mend(radiance: np.ndarray) -> np.ndarray:
     near_columns = (columns[:, None] + around[:, 0]) % width
     near = np.where(broken[near_rows, near_columns, None], np.nan, sound[near_rows, near_columns])
     lonely = np.isnan(near).all(axis=(1, 2))
-    near[lonely] = sound.max()
+    near[lonely] = np.finfo(np.float16).max
     sound[rows, columns] = np.nanmedian(near, axis=1)
     return sound
 
@@ -194,14 +194,23 @@ def _decode(name: str, content: bytes, scratch: Path) -> np.ndarray:
         return np.stack([channels[c].pixels for c in "RGB"], axis=-1) if together is None else together.copy()
 
 
-def write_example_photo(path: Path) -> None:
-    """The photo that ships with the project: a crop of a panorama, with the EXIF data that its camera would write."""
-    panorama = next(rgb for name, rgb in truth_panoramas() if name == _EXAMPLE)
-    width, height = _EXAMPLE_SIZE
-    # By definition (CIPA DCG-001), the 35 mm equivalent compares diagonals.
+def example_fov_deg() -> float:
+    """The horizontal field of view of the example photo. By definition (CIPA DCG-001), 35 mm equivalents compare
+    diagonals."""
+    width, height = EXAMPLE_SIZE
     focal_px = _EXAMPLE_FOCAL_35MM * math.hypot(width, height) / _FILM_DIAGONAL_MM
-    fov_deg = 2 * math.degrees(math.atan(0.5 * width / focal_px))
-    photo = crop(panorama, _EXAMPLE_YAW_DEG, fov_deg, width, height)
+    return 2 * math.degrees(math.atan(0.5 * width / focal_px))
+
+
+def write_example_photo(path: Path) -> None:
+    """The photo that ships with the project: a crop of a panorama, with the EXIF data that its camera would write.
+
+    Raises UserError where that panorama cannot be had.
+    """
+    panorama = dict(truth_panoramas()).get(_EXAMPLE)
+    if panorama is None:
+        raise UserError(f"{_EXAMPLE}: not available, wanted for {path}")
+    photo = crop(panorama, _EXAMPLE_YAW_DEG, example_fov_deg(), *EXAMPLE_SIZE)
     pixels = (photo.permute(1, 2, 0) * 255 + 0.5).byte().numpy()
     exif = Image.Exif()
     exif[ExifTags.Base.ImageDescription] = "A crop of the panorama San Giuseppe Bridge by Greg Zaal, Poly Haven"
@@ -222,4 +231,8 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
