@@ -7,7 +7,7 @@ equal depths keep the order of the Gaussians, on every machine. One compilation 
 import numpy as np
 from numba import njit
 
-from worldgen.splat.numba_options import SERIAL
+from worldgen.splat.numba_options import EXACT, SERIAL
 
 _DIGIT_BITS = 11
 _DIGITS = 1 << _DIGIT_BITS
@@ -34,6 +34,12 @@ def depth_order(depth_bits):
     return order
 
 
+@njit(**EXACT)
+def _tile_range(first, last, tile_size):
+    """Range of the tiles that the pixels first..last touch; empty if last < first."""
+    return range(first // tile_size, last // tile_size + 1)
+
+
 @njit(**SERIAL)
 def deal_to_tiles(boxes, order, tile_size, tiles_x, tiles_y):
     """Which splats each tile has to draw, front to back.
@@ -47,10 +53,8 @@ def deal_to_tiles(boxes, order, tile_size, tiles_x, tiles_y):
     slot_starts = np.zeros(count + 1, np.int64)
     for k in range(count):
         slot_starts[k + 1] = slot_starts[k]
-        if boxes[k, 1] < boxes[k, 0]:
-            continue
-        for tile_y in range(boxes[k, 2] // tile_size, boxes[k, 3] // tile_size + 1):
-            for tile_x in range(boxes[k, 0] // tile_size, boxes[k, 1] // tile_size + 1):
+        for tile_y in _tile_range(boxes[k, 2], boxes[k, 3], tile_size):
+            for tile_x in _tile_range(boxes[k, 0], boxes[k, 1], tile_size):
                 tile_starts[tile_y * tiles_x + tile_x + 1] += 1
                 slot_starts[k + 1] += 1
     for tile in range(tiles_x * tiles_y):
@@ -61,10 +65,8 @@ def deal_to_tiles(boxes, order, tile_size, tiles_x, tiles_y):
     free = tile_starts[:-1].copy()
     for k in order:
         slot = slot_starts[k]
-        if slot == slot_starts[k + 1]:
-            continue
-        for tile_y in range(boxes[k, 2] // tile_size, boxes[k, 3] // tile_size + 1):
-            for tile_x in range(boxes[k, 0] // tile_size, boxes[k, 1] // tile_size + 1):
+        for tile_y in _tile_range(boxes[k, 2], boxes[k, 3], tile_size):
+            for tile_x in _tile_range(boxes[k, 0], boxes[k, 1], tile_size):
                 tile = tile_y * tiles_x + tile_x
                 pair_splats[free[tile]] = k
                 pair_slots[free[tile]] = slot

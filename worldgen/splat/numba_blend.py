@@ -1,18 +1,18 @@
 """Numba kernels that blend splats into the image, front to back, and the gradient of that.
 
-An image is cut into tiles of 32 x 32 pixels, a tile into blocks of 4 x 4: sixteen pixels, one vector register. A splat
-visits only the blocks that its box touches. The rules are gsplat's: alpha = min(0.999, opacity falloff), nothing below
-1/255, stop before the splat that would take the transmittance to 1e-4.
+An image is cut into tiles of 32 x 32 pixels, a tile into blocks of 4 x 4, which the compiler works off in vector
+registers. A splat visits only the blocks that its box touches. The rules are gsplat's: alpha = min(0.999, opacity
+falloff), nothing below 1/255, stop before the splat that would take the transmittance to 1e-4.
 
-The loops over the sixteen lanes must become vector instructions. Numba loses that silently when a loop holds a float
-reduction or indexes with `base + lane`; hence the slices at the top of the block functions. tests/test_rasterize.py
-looks for the vector instructions. One compilation unit, see numba_options.py.
+The loops over a block's sixteen lanes must become vector instructions. Numba loses that silently: when a loop holds a
+reduction, or indexes with `base + lane` instead of a slice. tests/test_rasterize.py looks for the vector instructions.
+One compilation unit, see numba_options.py.
 """
 
 import numpy as np
 from numba import njit, prange
 
-from worldgen.splat.numba_options import FAST, FAST_PARALLEL
+from worldgen.splat.numba_options import ADDING, FAST, FAST_PARALLEL
 
 TILE = 32
 _SIDE = 4  # pixels of a block's edge
@@ -52,16 +52,16 @@ def _power256(x):
 
 
 @njit(**FAST)
-def _corner(ellipse, x, y):
+def _corner(splat, x, y):
     """(u, v) of the pixel (x, y)."""
-    dx = np.float32(x) + _HALF - ellipse[0]
-    dy = np.float32(y) + _HALF - ellipse[1]
-    return ellipse[2] * (dx - ellipse[3] * dy), ellipse[4] * dy
+    dx = np.float32(x) + _HALF - splat[0]
+    dy = np.float32(y) + _HALF - splat[1]
+    return splat[2] * (dx - splat[3] * dy), splat[4] * dy
 
 
 @njit(**FAST)
 def _touched_blocks(box, tile_x, tile_y):
-    """First and last block column, first and last block row that a pixel box touches in the tile at (x, y) pixels."""
+    """First and last block column, first and last block row that a box touches in the tile at (x, y) pixels."""
     return (
         max(0, box[0] - tile_x) // _SIDE,
         min(TILE - 1, box[1] - tile_x) // _SIDE,
@@ -71,11 +71,13 @@ def _touched_blocks(box, tile_x, tile_y):
 
 
 @njit(**FAST)
-def _blend_block(state, start, u, v, across, skew, down, opacity, red, green, blue, zdepth):
-    """Blends one splat into one block. The transmittance of a finished pixel is kept with a minus sign."""
-    block = state[start : start + _FORWARD_STATE]
+def _blend_block(block, splat, x, y):
+    """Blends one splat into the block at pixel (x, y). A finished pixel keeps its transmittance with a minus sign."""
+    u, v = _corner(splat, x, y)
+    across, skew, down, opacity = splat[2], -splat[2] * splat[3], splat[4], splat[5]
+    red, green, blue, zdepth = splat[6], splat[7], splat[8], splat[9]
     for lane in range(_LANES):
-        lu, lv = u + across * _LANE_X[lane] + skew * _LANE_Y[lane], v + down * _LANE_Y[lane]
+        lu, lv = (u + across * _LANE_X[lane] + skew * _LANE_Y[lane], v + down * _LANE_Y[lane])
         exponent = opacity - lu * lu - lv * lv
         alpha = min(_power256(exponent), _MAX_ALPHA)
         alpha = alpha if exponent >= _MIN_EXPONENT else _ZERO
@@ -88,6 +90,14 @@ def _blend_block(state, start, u, v, across, skew, down, opacity, red, green, bl
         block[2 * _LANES + lane] += weight * green
         block[3 * _LANES + lane] += weight * blue
         block[4 * _LANES + lane] += weight * zdepth
+
+
+@njit(**FAST)
+def _take_turn(turn, tiles_x, tiles_y):
+    """Tile and its corner pixel. Columns come one after the other: numba gives every thread a run of turns, and the
+    left and the right of a picture are more alike than its sky and its ground."""
+    x, y = turn // tiles_y, turn % tiles_y
+    return y * tiles_x + x, x * TILE, y * TILE
 
 
 @njit(**FAST)
@@ -115,25 +125,21 @@ def _mark_finished(state, size, finished):
 
 
 @njit(**FAST)
-def _blend_tile(first, last, pair_splats, ellipses, colours, boxes, state, tile_x, tile_y):
+def _blend_tile(first, last, pair_splats, splats, boxes, state, tile_x, tile_y):
     """Blends the pairs first:last into `state`; returns the pair after the last one that was looked at."""
     finished = np.zeros(_BLOCKS, np.uint8)
     for pair in range(first, last):
         if (pair - first) % _SWEEP == _SWEEP - 1 and _mark_finished(state, _FORWARD_STATE, finished) == _BLOCKS:
             return pair
         k = pair_splats[pair]
-        ellipse, opacity = ellipses[k], ellipses[k, 5]
-        red, green, blue, zdepth = colours[k, 0], colours[k, 1], colours[k, 2], colours[k, 3]
-        across, skew, down = ellipse[2], -ellipse[2] * ellipse[3], ellipse[4]
+        splat = splats[k]
         column_first, column_last, row_first, row_last = _touched_blocks(boxes[k], tile_x, tile_y)
         for row in range(row_first, row_last + 1):
             for column in range(column_first, column_last + 1):
                 b = row * _PER_ROW + column
-                if finished[b]:
-                    continue
-                u, v = _corner(ellipse, tile_x + column * _SIDE, tile_y + row * _SIDE)
-                start = b * _FORWARD_STATE
-                _blend_block(state, start, u, v, across, skew, down, opacity, red, green, blue, zdepth)
+                if not finished[b]:
+                    block = state[b * _FORWARD_STATE : (b + 1) * _FORWARD_STATE]
+                    _blend_block(block, splat, tile_x + column * _SIDE, tile_y + row * _SIDE)
     return last
 
 
@@ -154,38 +160,32 @@ def _write_tile(state, tile_x, tile_y, background, rgb, alpha, zdepth):
 
 
 @njit(**FAST_PARALLEL)
-def blend(tile_starts, pair_splats, ellipses, colours, boxes, tiles_x, background, rgb, alpha, zdepth, tile_ends):
+def blend(tile_starts, pair_splats, splats, boxes, tiles_x, background, rgb, alpha, zdepth, tile_ends):
     """Draws all tiles into rgb [3, H, W], alpha [H, W], zdepth [H, W]; tile_ends [T]: where each tile was full."""
     height, width = alpha.shape
-    for tile in prange(len(tile_ends)):
-        tile_x, tile_y = tile % tiles_x * TILE, tile // tiles_x * TILE
+    for turn in prange(len(tile_ends)):
+        tile, tile_x, tile_y = _take_turn(turn, tiles_x, len(tile_ends) // tiles_x)
         state = np.zeros(_BLOCKS * _FORWARD_STATE, np.float32)
         _start_light(state, _FORWARD_STATE, tile_x, tile_y, width, height)
         tile_ends[tile] = _blend_tile(
-            tile_starts[tile],
-            tile_starts[tile + 1],
-            pair_splats,
-            ellipses,
-            colours,
-            boxes,
-            state,
-            tile_x,
-            tile_y,
+            tile_starts[tile], tile_starts[tile + 1], pair_splats, splats, boxes, state, tile_x, tile_y
         )
         _write_tile(state, tile_x, tile_y, background, rgb, alpha, zdepth)
 
 
 @njit(**FAST)
-def _blend_block_backward(state, start, sums, u, v, across, skew, down, opacity, red, green, blue, zdepth):
+def _blend_block_backward(block, sums, splat, x, y):
     """Adds one block's share to the splat's sums [10 x 16].
 
     With q = gradient . colour of a splat, the loss changes with ln(alpha) by g = weight q - alpha / (1 - alpha) times
     the sum of weight q over all that comes behind, background included. That sum starts as the whole and shrinks as
     we walk front to back.
     """
-    block = state[start : start + _BACKWARD_STATE]
+    u, v = _corner(splat, x, y)
+    across, skew, down, opacity = splat[2], -splat[2] * splat[3], splat[4], splat[5]
+    red, green, blue, zdepth = splat[6], splat[7], splat[8], splat[9]
     for lane in range(_LANES):
-        lu, lv = u + across * _LANE_X[lane] + skew * _LANE_Y[lane], v + down * _LANE_Y[lane]
+        lu, lv = (u + across * _LANE_X[lane] + skew * _LANE_Y[lane], v + down * _LANE_Y[lane])
         exponent = opacity - lu * lu - lv * lv
         free_alpha = _power256(exponent)
         alpha = min(free_alpha, _MAX_ALPHA)
@@ -216,42 +216,35 @@ def _blend_block_backward(state, start, sums, u, v, across, skew, down, opacity,
         sums[9 * _LANES + lane] += weight * v_zdepth
 
 
-@njit(**FAST)
-def _add_up_lanes(sums, slot):
-    """Sixteen lanes to one number for each of the ten sums, always in the same order."""
-    for half in (8, 4, 2, 1):
-        for s in range(_SUMS):
-            for lane in range(half):
-                sums[s * _LANES + lane] += sums[s * _LANES + lane + half]
-    for s in range(_SUMS):
-        slot[s] = sums[s * _LANES]
+@njit(**ADDING)
+def _total(lanes):
+    total = _ZERO
+    for lane in range(_LANES):
+        total += lanes[lane]
+    return total
 
 
 @njit(**FAST)
-def _blend_tile_backward(
-    first, last, pair_splats, pair_slots, ellipses, colours, boxes, state, tile_x, tile_y, slots
-):  # fmt: skip
+def _blend_tile_backward(first, last, pair_splats, pair_slots, splats, boxes, state, tile_x, tile_y, slots):
     finished = np.zeros(_BLOCKS, np.uint8)
-    sums = np.empty(_SUMS * _LANES, np.float32)
+    sums = state[_BLOCKS * _BACKWARD_STATE :]
     for pair in range(first, last):
         if (pair - first) % _SWEEP == _SWEEP - 1:
             _mark_finished(state, _BACKWARD_STATE, finished)
         k = pair_splats[pair]
-        ellipse, opacity = ellipses[k], ellipses[k, 5]
-        red, green, blue, zdepth = colours[k, 0], colours[k, 1], colours[k, 2], colours[k, 3]
-        across, skew, down = ellipse[2], -ellipse[2] * ellipse[3], ellipse[4]
-        sums[:] = _ZERO
+        splat = splats[k]
+        for at in range(_SUMS * _LANES):
+            sums[at] = _ZERO
         column_first, column_last, row_first, row_last = _touched_blocks(boxes[k], tile_x, tile_y)
         for row in range(row_first, row_last + 1):
             for column in range(column_first, column_last + 1):
                 b = row * _PER_ROW + column
-                if finished[b]:
-                    continue
-                u, v = _corner(ellipse, tile_x + column * _SIDE, tile_y + row * _SIDE)
-                _blend_block_backward(
-                    state, b * _BACKWARD_STATE, sums, u, v, across, skew, down, opacity, red, green, blue, zdepth
-                )
-        _add_up_lanes(sums, slots[pair_slots[pair]])
+                if not finished[b]:
+                    block = state[b * _BACKWARD_STATE : (b + 1) * _BACKWARD_STATE]
+                    _blend_block_backward(block, sums, splat, tile_x + column * _SIDE, tile_y + row * _SIDE)
+        slot = slots[pair_slots[pair]]
+        for s in range(_SUMS):
+            slot[s] = _total(sums[s * _LANES : (s + 1) * _LANES])
 
 
 @njit(**FAST)
@@ -275,7 +268,7 @@ def _read_tile(state, tile_x, tile_y, rgb, alpha, zdepth, v_rgb, v_alpha, v_zdep
 
 @njit(**FAST_PARALLEL)
 def blend_backward(
-    tile_starts, tile_ends, pair_splats, pair_slots, ellipses, colours, boxes, tiles_x,
+    tile_starts, tile_ends, pair_splats, pair_slots, splats, boxes, tiles_x,
     rgb, alpha, zdepth, v_rgb, v_alpha, v_zdepth, slots,
 ):  # fmt: skip
     """Fills slots [P, 10] with the gradients of each splat in each tile; what they hold: see project_backward.
@@ -283,14 +276,12 @@ def blend_backward(
     rgb, alpha, zdepth: what `blend` drew. v_*: the gradients of the loss with respect to them.
     """
     height, width = alpha.shape
-    for tile in prange(len(tile_ends)):
-        tile_x, tile_y = tile % tiles_x * TILE, tile // tiles_x * TILE
-        state = np.zeros(_BLOCKS * _BACKWARD_STATE, np.float32)
+    for turn in prange(len(tile_ends)):
+        tile, tile_x, tile_y = _take_turn(turn, tiles_x, len(tile_ends) // tiles_x)
+        state = np.zeros(_BLOCKS * _BACKWARD_STATE + _SUMS * _LANES, np.float32)
         _start_light(state, _BACKWARD_STATE, tile_x, tile_y, width, height)
         _read_tile(state, tile_x, tile_y, rgb, alpha, zdepth, v_rgb, v_alpha, v_zdepth)
         first, last, full = tile_starts[tile], tile_starts[tile + 1], tile_ends[tile]
-        _blend_tile_backward(
-            first, full, pair_splats, pair_slots, ellipses, colours, boxes, state, tile_x, tile_y, slots
-        )
+        _blend_tile_backward(first, full, pair_splats, pair_slots, splats, boxes, state, tile_x, tile_y, slots)
         for pair in range(full, last):
             slots[pair_slots[pair]] = _ZERO

@@ -19,5 +19,8 @@ SERIAL = EXACT | {"cache": True}
 FAST = _COMMON | {"fastmath": {"contract", "nsz", "arcp", "nnan"}, "forceinline": True}
 """The blending loops over pixels, where everything is finite and selects must become vector instructions."""
 
+ADDING = FAST | {"fastmath": FAST["fastmath"] | {"reassoc"}}
+"""Sums over lanes, which only become vector instructions when their order is left to the compiler."""
+
 FAST_PARALLEL = _COMMON | {"fastmath": FAST["fastmath"], "parallel": True, "cache": True}
 """Kernels over tiles, called from Python."""

@@ -38,15 +38,16 @@ def sh_degree(gaussians: Gaussians) -> int:
 class _CpuRasterizer(torch.autograd.Function):
     @staticmethod
     def forward(ctx, camera, antialiased, background, *tensors):
-        drawing = numba_raster.draw(Gaussians(*tensors), camera, background, antialiased)
-        ctx.save_for_backward(*tensors)
+        *images, drawing = numba_raster.draw(Gaussians(*tensors), camera, background, antialiased)
+        ctx.save_for_backward(*images, *tensors)
         ctx.drawing = drawing
-        return drawing.rgb, drawing.alpha, drawing.zdepth
+        return tuple(images)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, v_rgb, v_alpha, v_zdepth):
-        gradients = numba_raster.draw_backward(Gaussians(*ctx.saved_tensors), ctx.drawing, v_rgb, v_alpha, v_zdepth)
+    def backward(ctx, *v_images):
+        images, tensors = ctx.saved_tensors[:3], ctx.saved_tensors[3:]
+        gradients = numba_raster.draw_backward(Gaussians(*tensors), ctx.drawing, images, v_images)
         return None, None, None, *gradients.values()
 
 
@@ -57,7 +58,7 @@ def rasterize(
 
     background: [3] in [0, 1], black if None; a constant, it gets no gradient. antialiased: scale each opacity down by
     what the 0.3 px^2 blur adds to the splat's area (Mip-Splatting), so that small splats do not swell from afar.
-    Gaussians with a value that is not finite are not drawn (on CUDA that is gsplat's affair).
+    Gaussians with a value that is not finite or a quaternion of zeros are not drawn (on CUDA that is gsplat's affair).
     Raises ValueError for spherical harmonics beyond degree 3, UserError for CUDA tensors without gsplat.
     """
     degree = sh_degree(gaussians)
@@ -68,5 +69,5 @@ def rasterize(
     background = background.detach().to(torch.float32).contiguous()
     if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
         return Render(*_CpuRasterizer.apply(camera, antialiased, background, *tensors))
-    drawing = numba_raster.draw(Gaussians(*tensors), camera, background, antialiased)
-    return Render(drawing.rgb, drawing.alpha, drawing.zdepth)
+    *images, _ = numba_raster.draw(Gaussians(*tensors), camera, background, antialiased)
+    return Render(*images)
