@@ -17,6 +17,7 @@ from eval.panorama_scores import at_density_of, looks_of, photo_psnr_db, seams
 from worldgen.artifacts import load_json
 from worldgen.errors import UserError
 from worldgen.photo import load_photo
+from worldgen.pipeline import STEPS
 from worldgen.types import Camera, View
 from worldgen.world import World
 
@@ -60,7 +61,8 @@ def photo_view(run_dir: Path, image: Path | None) -> View:
 def report(run_dir: Path, figures: dict[str, float]) -> None:
     """Prints what each step took, each figure beside what is wanted, and all of it as JSON."""
     steps = load_json(run_dir / "manifest.json")["steps"]
-    for name, step in steps.items():
+    for name in (step.name for step in STEPS):
+        step = steps[name]
         print(f"{name:20} {step['seconds']:10.1f} s {step['peak_memory_mb']:8.0f} MB")
     for name, value in figures.items():
         bound, side = WANTED[name]
