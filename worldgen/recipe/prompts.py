@@ -19,14 +19,14 @@ from worldgen.types import Prompts
 
 _ROWS = 96  # the statistics are those of a thumbnail: they shall not depend on the photo's resolution
 _SMOOTH = 0.02  # luma gradient per thumbnail pixel below which a sky or a painted ceiling counts as smooth
-_BIAS = -0.23
-_WEIGHTS = {  # statistic: (mean, spread, weight); a logistic fit, weight > 0 speaks for indoors
-    "top_brighter": (0.119, 0.198, -1.20),
-    "straight_lines": (0.327, 0.121, 0.98),
-    "smooth_top_blue": (0.017, 0.121, -0.68),
-    "bottom_blue": (-0.074, 0.112, 0.80),
-    "blue_smooth_share": (0.190, 0.277, -0.77),
-    "bottom_rougher": (-0.226, 0.769, 0.43),
+_BIAS = -0.25
+_WEIGHTS = {  # statistic: (mean, spread, weight > 0 for indoors); logistic regression on rooms, nature and panoramas
+    "top_brighter": (0.099, 0.193, -0.26),
+    "straight_lines": (0.288, 0.108, 1.03),
+    "smooth_top_blue": (-0.009, 0.151, -1.14),
+    "gradient": (0.037, 0.017, 0.61),
+    "saturation": (0.282, 0.137, -1.07),
+    "dark_share": (0.069, 0.102, 0.63),
 }
 
 
@@ -107,7 +107,7 @@ def _statistics(rgb: np.ndarray) -> dict[str, float]:
     luma = 0.3 * red + 0.59 * green + 0.11 * blue
     across, along = ndimage.sobel(luma, 1) / 8, ndimage.sobel(luma, 0) / 8
     gradient = np.hypot(across, along)
-    third, half = _ROWS // 3, _ROWS // 2
+    third = _ROWS // 3
     smooth = ndimage.maximum_filter(gradient, 3) < _SMOOTH
     top = _connected_to_top(smooth | (luma > 0.97))
     if top.sum() < 20:
@@ -115,14 +115,13 @@ def _statistics(rgb: np.ndarray) -> dict[str, float]:
     angle = np.arctan2(np.abs(along), np.abs(across))
     edges = gradient > 0.04
     upright_or_level = (angle < 0.12) | (angle > math.pi / 2 - 0.12)
-    bluish = (blue > red * 1.08) & (blue >= green * 0.98) & smooth
     return {
         "top_brighter": float(luma[:third].mean() - luma[-third:].mean()),
         "straight_lines": float(upright_or_level[edges].mean()) if edges.sum() > 20 else 0.2,
         "smooth_top_blue": float((blue - red)[top].mean()),
-        "bottom_blue": float((blue - red)[-third:].mean()),
-        "blue_smooth_share": float(bluish[:half].mean()),
-        "bottom_rougher": math.log((gradient[-third:].mean() + 0.003) / (gradient[:third].mean() + 0.003)),
+        "gradient": float(gradient.mean()),
+        "saturation": float(((rgb.max(0) - rgb.min(0)) / (rgb.max(0) + 1e-3)).mean()),
+        "dark_share": float((luma < 0.15).mean()),
     }
 
 
