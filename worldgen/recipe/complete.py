@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from worldgen.errors import UserError
-from worldgen.geometry.cameras import unproject
 from worldgen.geometry.disocclusion import (
     background_side,
     foreground_rim,
@@ -29,6 +28,7 @@ from worldgen.recipe.layout import Seen, level_heights
 from worldgen.types import Camera, PointCloud, Prompts, View
 
 _RIM = 1 / 5  # of the view's width: how much foreground round a hole the inpainter is not shown
+_PATIENCE = 8  # after so many views in a row without holes worth a completion there are none left
 
 
 @dataclass(frozen=True)
@@ -107,10 +107,7 @@ def complete(
     original = len(cloud)
     views: list[CompletedView] = []
     for index in track(range(settings.budget), settings.budget, "completing views"):
-        done = None
-        while done is None and (chosen := scores.best(settings.min_hole, settings.max_hole)) is not None:
-            scores.done(chosen)
-            done = completer(cloud, cameras[chosen], seed + index)
+        done = _first_worth_it(completer, cloud, cameras, scores, seed + index)
         if done is None:
             break
         view, points = done
@@ -118,6 +115,22 @@ def complete(
         cloud = cloud + points
         views.append(view)
     return Completion(views, cloud[original:])
+
+
+def _first_worth_it(
+    completer: "Completer", cloud: PointCloud, cameras: Sequence[Camera], scores: HoleScores, seed: int
+) -> tuple[CompletedView, PointCloud] | None:
+    """The view with most holes that can be completed; None once several in a row could not."""
+    settings = completer.settings
+    for _ in range(_PATIENCE):
+        chosen = scores.best(settings.min_hole, settings.max_hole)
+        if chosen is None:
+            return None
+        scores.done(chosen)
+        done = completer(cloud, cameras[chosen], seed)
+        if done is not None:
+            return done
+    return None
 
 
 @dataclass(frozen=True)
@@ -141,15 +154,18 @@ class Completer:
         away = background_side(camera, torch.zeros(3))
         level = level_planes(camera, self.heights)
         guess = guess_background(rendered, away, level)
+        settled = settle_background(guess, rendered.known, torch.maximum(inverse_zdepth(guess), level))
+        unknown = ~rendered.known & settled.known
+        settled, new = self.seen.pushed_behind(settled, unknown)
+        if (holes & new).float().mean() < settings.min_hole:
+            return None
         rim = foreground_rim(guess, rendered.known, away, level, round(_RIM * camera.width))
         painted = self.inpainter(guess.rgb, ~holes & ~rim, prompt_for(camera, self.prompts), seed)
-        settled = settle_background(guess, rendered.known, torch.maximum(inverse_zdepth(guess), level))
         if self.prompts.indoor and settings.relief > 0:
             relief = settle_background(guess, rendered.known, 1 / self.depth(painted, camera))
-            settled = bounded(relief, settled, settings.relief)
-        view = View(camera, torch.where(holes, painted, guess.rgb), settled.known, settled.distance)
-        new = ~rendered.known & view.known
-        new &= ~self.seen.before(unproject(camera, view.distance).flatten(0, 1)).view_as(new)
+            settled, new = self.seen.pushed_behind(bounded(relief, settled, settings.relief), unknown)
+        distance = torch.where(rendered.known, rendered.distance, settled.distance)
+        view = View(camera, torch.where(holes, painted, guess.rgb), settled.known, distance)
         return CompletedView(view, holes & new), view_points(view, new)
 
 

@@ -11,7 +11,7 @@ _SCORE_PX = 128
 _LEAST_FREE_M = 0.05
 _NEAR_M = 0.05
 _REACH_ANGLE = 0.01  # radians, the grain of what cameras keep clear of
-_COVER = 0.75  # half the side of the square that a point covers, in spacings
+_COVER = 1.1  # half the side of the square that a point covers, in spacings: thinned points lie up to two cells apart
 
 
 class HoleScores:
@@ -30,9 +30,13 @@ class HoleScores:
         thin = thinned(cloud, 1 / float(self._focal))
         _mark_seen(self._known, thin.xyz.numpy(), thin.spacing.numpy(), self._w2c, self._focal)
 
+    def unknown(self) -> np.ndarray:
+        """[cameras], the parts of their views."""
+        return 1 - self._known.mean(axis=(1, 2))
+
     def best(self, least: float, most: float) -> int | None:
         """The camera that sees most unknown, of those that see between `least` and `most` (parts of the view)."""
-        unknown = 1 - self._known.mean(axis=(1, 2))
+        unknown = self.unknown()
         eligible = self._open & (unknown >= least) & (unknown <= most)
         return int(np.where(eligible, unknown, -1).argmax()) if eligible.any() else None
 
