@@ -2,6 +2,8 @@
 
 import base64
 import re
+import shutil
+import subprocess
 
 import gsply
 import msgspec
@@ -10,6 +12,7 @@ import plyfile
 import pytest
 import torch
 import zstandard
+from PIL import Image
 
 from tests.small_world import SETTINGS, room_cloud, room_splats
 from worldgen.errors import UserError
@@ -105,6 +108,44 @@ def test_page_holds_the_splats(scene):
 def test_building_the_page_prints_nothing(capfd):
     scene_html(some(5), "quiet", 10)
     assert capfd.readouterr() == ("", "")
+
+
+CHROME = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+CHROME_FLAGS = (
+    "--headless --no-sandbox --no-first-run --disable-background-networking --disable-component-update --disable-sync"
+    " --disable-quic --use-angle=swiftshader --enable-unsafe-swiftshader --window-size=400,300"
+    " --virtual-time-budget=15000"
+)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROME is None, reason="no Chrome or Chromium")
+def test_browser_shows_what_is_near_before_what_is_far(tmp_path):
+    """A red wall before a blue one, first in the file: opened from disk, it hides what lies behind."""
+    red, blue = wall(2.0, 0.3, (1.0, 0.0, 0.0)), wall(6.0, 6.0, (0.0, 0.0, 1.0))
+    both = [torch.cat(pair) for pair in zip(red.tensors().values(), blue.tensors().values(), strict=True)]
+    page, shot = tmp_path / "world.html", tmp_path / "shot.png"
+    page.write_text(scene_html(Gaussians(*both), "walls", 10_000), encoding="utf-8")
+    command = [CHROME, *CHROME_FLAGS.split(), f"--user-data-dir={tmp_path}", f"--screenshot={shot}", page.as_uri()]
+    subprocess.run(command, check=True, capture_output=True, timeout=120)
+    with Image.open(shot) as image:
+        middle, side = image.convert("RGB").getpixel((200, 150)), image.convert("RGB").getpixel((20, 200))
+    assert middle == pytest.approx((255, 0, 0), abs=12)
+    assert side == pytest.approx((0, 0, 255), abs=12)
+
+
+def wall(z: float, half_width: float, rgb: tuple[float, float, float], across: int = 40) -> Gaussians:
+    """A square of one colour, upright, across the z axis."""
+    side = torch.linspace(-half_width, half_width, across)
+    x, y = (grid.flatten() for grid in torch.meshgrid(side, side, indexing="xy"))
+    sh = (torch.tensor(rgb) - 0.5) / 0.28209479177387814
+    return Gaussians(
+        torch.stack([x, y, torch.full_like(x, z)], dim=1),
+        torch.eye(4)[:1].repeat(len(x), 1),
+        torch.full((len(x), 3), 2 * half_width / across).log(),
+        torch.full((len(x),), 9.0),
+        sh.repeat(len(x), 1, 1),
+    )
 
 
 def test_page_keeps_the_splats_that_look_largest():

@@ -15,6 +15,26 @@ from worldgen.types import Gaussians
 
 _MAX_SCALE_M = 250.0  # the viewer holds covariances as float16, whose square root ends at 255
 
+# Chrome starts no module worker from a blob on a page opened from disk, and viser's sorts the splats: without it, what
+# is behind shows in front. The worker's code is a classic script but for one mention of its own address.
+_WORKERS_FROM_DISK = """
+<script>
+if (location.protocol === "file:") window.Worker = class extends Worker {
+  constructor(url, options) {
+    if (options?.type !== "module" || !String(url).startsWith("blob:")) {
+      super(url, options);
+      return;
+    }
+    const request = new XMLHttpRequest();
+    request.open("GET", url, false);
+    request.send();
+    const code = request.responseText.replaceAll("import.meta.url", "self.location.href");
+    super(URL.createObjectURL(new Blob([code], {type: "text/javascript"})));
+  }
+};
+</script>
+"""
+
 _HINT = """
 <style>
 #hint{position:fixed;left:0;right:0;bottom:1.2em;z-index:10;width:fit-content;max-width:92vw;box-sizing:border-box;
@@ -53,6 +73,7 @@ def scene_html(gaussians: Gaussians, title: str, max_splats: int, fov_deg: float
         )
         page = server.get_scene_serializer().as_html(dark_mode=True)
     page = page.replace("<title>Viser</title>", f"<title>{html.escape(title)}</title>", 1)
+    page = page.replace("<head>", f"<head>{_WORKERS_FROM_DISK}", 1)
     head, body = page.rsplit("</body>", 1)
     return f"{head}{_HINT}</body>{body}"
 
