@@ -77,7 +77,8 @@ def _blend_block(block, splat, x, y):
     across, skew, down, opacity = splat[2], -splat[2] * splat[3], splat[4], splat[5]
     red, green, blue, zdepth = splat[6], splat[7], splat[8], splat[9]
     for lane in range(_LANES):
-        lu, lv = (u + across * _LANE_X[lane] + skew * _LANE_Y[lane], v + down * _LANE_Y[lane])
+        lu = u + across * _LANE_X[lane] + skew * _LANE_Y[lane]
+        lv = v + down * _LANE_Y[lane]
         exponent = opacity - lu * lu - lv * lv
         alpha = min(_power256(exponent), _MAX_ALPHA)
         alpha = alpha if exponent >= _MIN_EXPONENT else _ZERO
@@ -185,7 +186,8 @@ def _blend_block_backward(block, sums, splat, x, y):
     across, skew, down, opacity = splat[2], -splat[2] * splat[3], splat[4], splat[5]
     red, green, blue, zdepth = splat[6], splat[7], splat[8], splat[9]
     for lane in range(_LANES):
-        lu, lv = (u + across * _LANE_X[lane] + skew * _LANE_Y[lane], v + down * _LANE_Y[lane])
+        lu = u + across * _LANE_X[lane] + skew * _LANE_Y[lane]
+        lv = v + down * _LANE_Y[lane]
         exponent = opacity - lu * lu - lv * lv
         free_alpha = _power256(exponent)
         alpha = min(free_alpha, _MAX_ALPHA)
