@@ -1,7 +1,7 @@
 # Everything starts here: `make help`.
 
 IMAGE ?= examples/venice.jpg
-OUT ?= $(if $(filter examples/venice.jpg,$(IMAGE)),runs/example,runs/$(basename $(notdir $(IMAGE))))
+OUT ?= $(if $(filter examples/venice.jpg,$(IMAGE)),runs/example)
 ARGS ?=
 PYTHON ?= python3
 EXTRAS ?= eval,slurm,wandb,dev
@@ -17,7 +17,8 @@ READY := $(VENV)/.ready
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
 	@echo
-	@echo "  IMAGE=photo.jpg   the photo for make world (now $(IMAGE)); OUT=folder for its world (now $(OUT))"
+	@echo "  IMAGE=photo.jpg   the photo for make world (now $(IMAGE))"
+	@echo "  OUT=folder        where its world goes (now $(or $(OUT),runs/<the photo's name>))"
 	@echo "  ARGS='...'        more for python -m worldgen, for example ARGS='panorama=sequential seed=1'"
 	@echo "  PYTHON=python3.12 the Python that .venv is made with; 3.11 or 3.12"
 	@echo "  CONSTRAINTS=constraints-cuda.txt EXTRAS=$(EXTRAS),cuda   for a machine with a GPU"
@@ -25,14 +26,14 @@ help:  ## this list
 setup: $(READY)  ## make .venv and install everything into it; does nothing when that is done
 
 world: $(READY)  ## turn a photo into a world: make world IMAGE=photo.jpg
-	$(RUN) -m worldgen image="$(IMAGE)" out="$(OUT)" $(ARGS)
+	$(RUN) -m worldgen image="$(IMAGE)" $(if $(OUT),out="$(OUT)") $(ARGS)
 
 view: $(READY)  ## walk in the finished world: make view OUT=runs/example
-	$(RUN) -m worldgen.view "$(OUT)"
+	$(RUN) -m worldgen.view "$(or $(OUT),runs/example)"
 
 test: export HF_HUB_OFFLINE := 1
 test: export WANDB_MODE := offline
-test: $(READY)  ## run the tests that take no more than ten minutes together: make test TESTS=tests/test_run.py
+test: $(READY)  ## run the tests, but the slow ones: make test TESTS=tests/test_run.py for one file
 	$(RUN) -m pytest -m "not slow" $(TESTS)
 
 test-all: export HF_HUB_OFFLINE := 1
