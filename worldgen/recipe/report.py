@@ -78,7 +78,7 @@ def report_html(manifest: Mapping[str, Any], run_dir: Path) -> str:
 
 def _in_order(steps: Mapping[str, Mapping]) -> dict[str, Mapping]:
     """The recipe's order, whatever order they ran in."""
-    return {name: steps[name] for name in [*_STEPS, *(set(steps) - set(_STEPS))] if name in steps}
+    return {name: steps[name] for name in _STEPS if name in steps} | dict(steps)
 
 
 def _head(name: str, photo: str, steps: Mapping[str, Mapping], run_dir: Path) -> str:
