@@ -5,7 +5,12 @@ world = worldgen.generate("photo.jpg", overrides=["panorama=sequential"])
 world.show()
 """
 
+import os
 from typing import TYPE_CHECKING, Any
+
+# Threads that wait for work sleep instead of spinning: torch, numba and ONNX Runtime take turns on the same cores, and
+# spinning ones take them from whoever works. OpenMP reads this once, when torch loads it.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 from worldgen import _torchvision as _torchvision
 
