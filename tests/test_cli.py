@@ -184,7 +184,7 @@ def run_module(*arguments: str, cwd: Path) -> subprocess.CompletedProcess:
 def test_help_explains_itself(tmp_path):
     done = run_module("--help", cwd=tmp_path)
     assert done.returncode == 0
-    for telling in ("image=photo.jpg", "fov_deg", "adhoc, anchored, sequential", "hydra/launcher=slurm"):
+    for telling in ("image=photo.jpg", "fov_deg", "adhoc, anchored*, sequential", "hydra/launcher=slurm"):
         assert telling in done.stdout
     assert run_module(cwd=tmp_path).returncode == 2
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from worldgen.config import CONF_DIR, check, compose, finish, groups, one_line_errors
 from worldgen.errors import UserError
@@ -40,7 +40,7 @@ keys
   seed       another whole number gives another world (default: 0)
   quiet      quiet=true prints nothing but errors
 
-groups and their choices, as group=choice; the file conf/<group>/<choice>.yaml tells what each key means
+groups and their choices (* = default), as group=choice; conf/<group>/<choice>.yaml tells what each key means
 """
 _STATUS_USER_ERROR, _STATUS_INTERRUPTED = 2, 130
 _NAMES_NO_RUN = ("image", "out", "quiet")
@@ -167,5 +167,10 @@ def _tell(error: UserError) -> None:
 
 
 def _describe_groups() -> str:
+    defaults = [entry for entry in OmegaConf.load(CONF_DIR / "config.yaml").defaults if OmegaConf.is_dict(entry)]
+    picked = {(group, choice) for entry in defaults for group, choice in entry.items()}
     width = max(map(len, groups()))
-    return "\n".join(f"  {group:<{width}}  {', '.join(choices)}" for group, choices in groups().items())
+    return "\n".join(
+        f"  {group:<{width}}  {', '.join(choice + '*' * ((group, choice) in picked) for choice in choices)}"
+        for group, choices in groups().items()
+    )
