@@ -28,7 +28,8 @@ from worldgen.recipe.layout import Seen, level_heights
 from worldgen.types import Camera, PointCloud, Prompts, View
 
 _RIM = 1 / 5  # of the view's width: how much foreground round a hole the inpainter is not shown
-_PATIENCE = 8  # after so many views in a row without holes worth a completion there are none left
+_SURE = 0.25  # the scores are coarse and miss narrow holes: this part of `min_hole` is worth a look
+_PATIENCE = 12  # after so many views in a row without holes worth a completion there are none left
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,7 @@ def _first_worth_it(
     """The view with most holes that can be completed; None once several in a row could not."""
     settings = completer.settings
     for _ in range(_PATIENCE):
-        chosen = scores.best(settings.min_hole, settings.max_hole)
+        chosen = scores.best(_SURE * settings.min_hole, settings.max_hole)
         if chosen is None:
             return None
         scores.done(chosen)

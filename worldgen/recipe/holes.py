@@ -7,11 +7,11 @@ from torch import Tensor
 
 from worldgen.types import Camera, PointCloud
 
-_SCORE_PX = 128
+_SCORE_PX = 192
 _LEAST_FREE_M = 0.05
 _NEAR_M = 0.05
 _REACH_ANGLE = 0.01  # radians, the grain of what cameras keep clear of
-_COVER = 1.1  # half the side of the square that a point covers, in spacings: thinned points lie up to two cells apart
+_COVER = 1.0  # half the side of the square that a point covers, in spacings: thinned points lie up to two cells apart
 
 
 class HoleScores:
