@@ -4,8 +4,8 @@ import math
 
 import pytest
 import torch
-from scenes import BoxRoom
 
+from tests.scenes import BoxRoom
 from worldgen.errors import UserError
 from worldgen.geometry.cameras import look, project
 from worldgen.geometry.equirect import directions

@@ -39,8 +39,11 @@ class Room:
         return np.minimum(wall, flat)
 
 
-def fit_room(distance: np.ndarray, tolerance: float) -> Room:
-    """The room behind distances [H, 2H]. `tolerance`: log difference that a straight wall may explain away."""
+def fit_room(distance: np.ndarray, tolerance: float, trusted: np.ndarray | None = None) -> Room:
+    """The room behind distances [H, 2H].
+
+    tolerance: log difference that a straight wall may explain away; trusted: bool [H, 2H], where walls may be measured.
+    """
     height, width = distance.shape
     down = directions(height, width)[..., 1].numpy()
     latitude_deg = np.degrees(np.arcsin(down))
@@ -49,6 +52,8 @@ def fit_room(distance: np.ndarray, tolerance: float) -> Room:
     ceiling = float(np.median(-fall[latitude_deg < -_FLOOR_DEG]))
     band = (latitude_deg > _WALL_BAND_DEG[0]) & (latitude_deg < _WALL_BAND_DEG[1])
     wall = band & (fall < 0.85 * floor) & (-fall < 0.85 * ceiling)
+    if trusted is not None:
+        wall &= trusted
     level = np.where(wall, distance * np.sqrt(1 - down**2), np.nan)
     counted = wall.sum(0) >= 2
     if counted.sum() < width // 4:

@@ -11,6 +11,7 @@ from worldgen.geometry.equirect import directions
 _ROWS = 256  # rows of the grid on which the sky is found; its outline is then drawn on the panorama's own pixels
 _SMOOTH = 0.025  # luma gradient per grid pixel that a sky may have between two of its parts
 _ROUNDS = 3
+_GLARE = 0.84  # luma from which on a part of the picture may be sun or bright cloud, not a white house
 _GLARE_ODDS = 2.0  # log odds that what outshines the ground and most of the sky is sun or cloud
 _LEAST_SHARE = 0.02  # of the upper half, below which no sky is seen
 
@@ -86,7 +87,7 @@ def _likeness(rgb: np.ndarray, rays: np.ndarray, sky: np.ndarray) -> np.ndarray:
     spread = max(float(np.median(miss[sky])) / 2.4, 4e-4)  # median of chi-square with three degrees is 2.4
     log_sky = -0.5 * miss / spread - 1.5 * np.log(spread)
     luma = _luma(rgb)
-    outshines = luma > max(float(np.quantile(luma[y > 0.1], 0.99)), float(np.median(luma[sky])))
+    outshines = luma > max(float(np.quantile(luma[y > 0.1], 0.99)), float(np.median(luma[sky])), _GLARE)
     rest = ~ndimage.binary_dilation(sky, iterations=2) & (y > -0.9) & (y < 0.25) & ~outshines
     if rest.sum() < 50:
         return (sky | outshines).astype(np.float32)

@@ -44,9 +44,10 @@ class RoomDepth:
         answer = self.network(panorama, prompts, track)
         small = F.interpolate(answer.distance[None, None], (_ROWS, 2 * _ROWS), mode="area")[0, 0].numpy()
         rgb = F.interpolate(panorama.rgb[None], (_ROWS, 2 * _ROWS), mode="area")[0].numpy()
-        believed = fit_room(small, settings.tolerance)
+        trusted = rgb.mean(0) < _BLOWN_OUT
+        believed = fit_room(small, settings.tolerance, trusted)
         excess = beyond(np.log(small / believed.distance(_ROWS)), settings.tolerance)
-        excess[(rgb.mean(0) > _BLOWN_OUT) & (excess < 0)] = 0
+        excess[~trusted & (excess < 0)] = 0
         excess = without_specks(np.clip(excess, -settings.largest, settings.largest))
         excess = follow_colours(excess, rgb, 5, 0.07, 2)
         room = fit_lines(believed, panorama.rgb)

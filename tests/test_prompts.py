@@ -1,0 +1,110 @@
+"""Prompts from statistics and from a person's file: pytest tests/test_prompts.py"""
+
+import json
+
+import pytest
+import skimage.data
+import torch
+
+from worldgen.errors import UserError
+from worldgen.recipe.prompts import TemplatePrompter, indoor_probability, load_prompts, save_prompts
+from worldgen.types import Prompts
+
+PHOTOS = [("astronaut", True), ("motorcycle", True), ("rocket", False)]
+
+
+def photo(name):
+    picture = skimage.data.stereo_motorcycle()[0] if name == "motorcycle" else getattr(skimage.data, name)()
+    return torch.from_numpy(picture.copy()).movedim(-1, 0).float() / 255
+
+
+def meadow():
+    rows = torch.linspace(0, 1, 240)[:, None].expand(240, 320)
+    sky = torch.stack([0.4 + 0.3 * rows, 0.6 + 0.2 * rows, 0.95 + 0 * rows])
+    grass = torch.tensor([0.3, 0.45, 0.15])[:, None, None] * (1 + 0.2 * torch.randn(240, 320))
+    return torch.where(rows > 0.55, grass, sky).clamp(0, 1)
+
+
+def room():
+    torch.manual_seed(0)
+    picture = torch.tensor([0.72, 0.66, 0.58])[:, None, None].repeat(1, 240, 320)
+    picture[:, 180:] = torch.tensor([0.35, 0.25, 0.18])[:, None, None]
+    picture[:, :40] *= 0.9
+    for left in (20, 90, 200):
+        picture[:, 60:180, left : left + 40] = torch.tensor([0.3, 0.2, 0.15])[:, None, None]
+        picture[:, 70:120, left + 5 : left + 35] *= 0.4
+    return picture
+
+
+@pytest.mark.parametrize(("name", "indoor"), PHOTOS)
+def test_photos_are_told_apart(name, indoor):
+    assert TemplatePrompter()(photo(name)).indoor == indoor
+
+
+def test_a_meadow_is_outdoors_and_a_room_is_not():
+    torch.manual_seed(0)
+    assert indoor_probability(meadow()) < 0.2
+    assert indoor_probability(room()) > 0.7
+
+
+@pytest.mark.parametrize("picture", [meadow, room])
+def test_resolution_does_not_matter(picture):
+    small = torch.nn.functional.interpolate(picture()[None], (120, 160), mode="area")[0]
+    large = torch.nn.functional.interpolate(small[None], (480, 640), mode="bilinear", antialias=True)[0]
+    assert indoor_probability(small) == pytest.approx(indoor_probability(large), abs=0.1)
+
+
+def test_the_prompts_say_what_they_are_made_of():
+    outdoors, indoors = TemplatePrompter()(meadow()), TemplatePrompter()(room())
+    assert "guessed" in outdoors.source
+    assert "nothing was recognised" in outdoors.source
+    assert "sky" in outdoors.sky
+    assert "ceiling" in indoors.sky
+    assert "ground" in outdoors.ground
+    assert "floor" in indoors.ground
+    assert "green" in outdoors.ground
+    assert "blue" in outdoors.sky
+
+
+@pytest.mark.parametrize("size", [(3, 20, 20), (3, 500, 40), (3, 40, 2000)])
+def test_any_picture_gets_prompts(size):
+    for picture in (torch.zeros(size), torch.ones(size), torch.rand(size)):
+        assert 0 < indoor_probability(picture) < 1
+
+
+def test_prompts_survive_their_file(tmp_path):
+    prompts = Prompts("Gärten am Fluß", "blauer Himmel", "Kies", False, "by hand")
+    save_prompts(tmp_path / "prompts.json", prompts)
+    loaded = load_prompts(tmp_path / "prompts.json")
+    assert vars(loaded) == vars(prompts)
+
+
+def test_a_person_may_leave_the_source_out(tmp_path):
+    path = tmp_path / "prompts.json"
+    path.write_text(json.dumps({"atmosphere": "a", "sky": "b", "ground": "c", "indoor": True}))
+    assert load_prompts(path).source == "written by hand"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "not JSON"),
+        ("[1]", "found list"),
+        ('{"atmosphere": "a", "sky": "b", "ground": "c"}', "no key 'indoor', wanted true or false"),
+        ('{"atmosphere": "a", "sky": "b", "ground": "c", "indoor": "yes"}', "indoor is 'yes', wanted true or false"),
+        ('{"atmosphere": "a", "sky": 3, "ground": "c", "indoor": true}', "sky is 3, wanted text"),
+        ('{"atmosphere": "a", "sky": "b", "ground": "c", "indoor": true, "sun": "d"}', "unknown key 'sun'"),
+    ],
+)
+def test_a_broken_file_is_named_with_what_is_wrong(tmp_path, content, message):
+    path = tmp_path / "prompts.json"
+    path.write_text(content)
+    with pytest.raises(UserError, match=message) as caught:
+        load_prompts(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(UserError, match=r"prompts\.json: No such file"):
+        load_prompts(tmp_path / "prompts.json")
