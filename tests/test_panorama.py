@@ -1,5 +1,6 @@
 """Panorama synthesis with inpainters that cost nothing, and once with the real network at a small size."""
 
+import itertools
 import math
 
 import pytest
@@ -108,7 +109,7 @@ def test_the_inpainter_is_told_what_it_looks_at_and_sees_the_anchor_first():
     prompts = [prompt for prompt, _ in told]
     assert prompts[:4] == ["above", "above", "below", "below"]
     assert "all round" in prompts[4:]
-    assert all(a < b for (_, a), (_, b) in zip(told, told[1:], strict=False))
+    assert all(a < b for (_, a), (_, b) in itertools.pairwise(told))
     assert told[0][1] == 5
 
 

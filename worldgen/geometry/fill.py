@@ -52,3 +52,14 @@ def blur(image: Tensor, sigma: float) -> Tensor:
     padded = F.pad(image[None], (reach,) * 4, mode="replicate")
     rows = F.conv2d(padded, kernel.view(1, 1, 1, -1).expand(channels, 1, 1, -1), groups=channels)
     return F.conv2d(rows, kernel.view(1, 1, -1, 1).expand(channels, 1, -1, 1), groups=channels)[0]
+
+
+def enlarge(panorama: Tensor, height: int, width: int) -> Tensor:
+    """A coarse panorama [C, h, w] on a finer grid [C, height, width], smooth round the back, too."""
+    coarse = panorama.shape[-1]
+    margin = max(1, coarse // 32)
+    padded = F.pad(panorama[None], (margin, margin, 0, 0), mode="circular")
+    x = (torch.arange(width) + 0.5) / width * coarse + margin
+    y = (torch.arange(height) + 0.5) / height * 2 - 1
+    grid = torch.stack(torch.meshgrid(x / (coarse + 2 * margin) * 2 - 1, y, indexing="xy"), -1)
+    return F.grid_sample(padded, grid[None], "bilinear", "border", align_corners=False)[0]

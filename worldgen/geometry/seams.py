@@ -11,10 +11,11 @@ from scipy.spatial import cKDTree
 from torch import Tensor
 
 from worldgen.geometry.equirect import directions
+from worldgen.geometry.fill import enlarge
 
 _GRID = 256  # columns of the coarse panorama on which the correction is found
 _REACH = 40  # grid columns over which a correction dies away
-_SAME = 0.12  # colour step beyond which two sides are different things and may differ
+_SAME = 0.2  # colour step beyond which two sides are different things and may differ
 
 
 def close_seams(rgb: Tensor, piece: Tensor) -> Tensor:
@@ -29,14 +30,8 @@ def close_seams(rgb: Tensor, piece: Tensor) -> Tensor:
     coarse = F.interpolate(rgb[None], (rows, columns), mode="area")[0]
     label = F.interpolate(piece[None, None].float(), (rows, columns), mode="nearest-exact")[0, 0].long()
     correction = _correction(coarse.permute(1, 2, 0).reshape(-1, 3).double().numpy(), label.numpy())
-    fine = F.interpolate(
-        F.pad(torch.from_numpy(correction).float().T.reshape(1, 3, rows, columns), (2, 2, 0, 0), mode="circular"),
-        (height, width * (columns + 4) // columns),
-        mode="bilinear",
-        align_corners=False,
-    )[0]
-    margin = (fine.shape[-1] - width) // 2
-    return torch.where(piece == 0, rgb, rgb + fine[..., margin : margin + width])
+    fine = enlarge(torch.from_numpy(correction).float().T.reshape(3, rows, columns), height, width)
+    return torch.where(piece == 0, rgb, rgb + fine)
 
 
 def _correction(colour: np.ndarray, label: np.ndarray) -> np.ndarray:
@@ -73,5 +68,5 @@ def degrees_to_seam(piece: Tensor) -> Tensor:
     if not bool(seam.any()):
         return torch.full((height, width), 180.0)
     chord, _ = cKDTree(rays[seam].numpy()).query(rays.reshape(-1, 3).numpy())
-    angle = torch.from_numpy(np.degrees(2 * np.arcsin(np.minimum(chord / 2, 1)))).float().reshape(1, 1, *size)
-    return F.interpolate(angle, (height, width), mode="bilinear", align_corners=False)[0, 0]
+    angle = torch.from_numpy(np.degrees(2 * np.arcsin(np.minimum(chord / 2, 1)))).float().reshape(1, *size)
+    return enlarge(angle, height, width)[0]

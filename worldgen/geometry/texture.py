@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from worldgen.geometry.equirect import directions, sample
-from worldgen.geometry.fill import blur
+from worldgen.geometry.fill import blur, enlarge
 from worldgen.types import View
 
 _FIT_WIDTH = 256  # the colour field is smooth: a coarse panorama is enough to fit it
@@ -45,7 +45,7 @@ def colour_field(rgb: Tensor, known: Tensor, down: bool, is_sky: bool) -> Tensor
         low, high = inliers.quantile(0.02, 0), inliers.quantile(0.98, 0)
         low = low - (high - low) / 2  # skies darken towards the zenith
         fitted = torch.minimum(torch.maximum(fitted, low[:, None, None]), high[:, None, None])
-    return F.interpolate(fitted[None], (height, width), mode="bilinear", align_corners=False)[0]
+    return enlarge(fitted, height, width)
 
 
 def _like_sky(colour: Tensor, known: Tensor) -> Tensor:

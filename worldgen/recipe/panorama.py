@@ -40,7 +40,7 @@ class PanoramaSettings:
     view_size: int = 512
     feather: float = 0.05
     stand_in: bool = True
-    gap_deg: float = 4.0
+    gap_deg: float = 2.5
 
     def __post_init__(self) -> None:
         choices = (*SCHEDULES, "adhoc")

@@ -20,10 +20,10 @@ from worldgen.geometry.texture import colour_field, plane_texture, spread_textur
 from worldgen.types import View
 
 _SKY, _GROUND = 1000, 1001  # names of pieces, beside the copies of the photo
-_POLE_GAPS = 2.5  # gaps towards the poles are wider by this: roofs and things on the ground have to end there
+_POLE_GAPS = 4  # gaps towards the poles are wider by this: roofs and things on the ground have to end there
 _FADED_DEG = 25.0  # from the zenith
 _SHRINK = 1.5  # texture is shown smaller than it is by this, or it would be as blurred as what is far away
-_CALM_SKY = 0.02  # most contrast (standard deviation) that a made-up sky or ceiling may have
+_CALM_CEILING = 0.02  # most contrast (standard deviation) that a made-up ceiling may have
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,14 +45,21 @@ def stand_in(photo: View, rgb: Tensor, own: Tensor, indoor: bool, gap_deg: float
     filled = torch.where(known, ring.rgb, torch.cat([sky, ground], 1))
     pole = torch.cat([torch.full((half, width), _SKY), torch.full((height - half, width), _GROUND)])
     piece = torch.where(known, ring.copy, pole)
-    if not indoor and not shows_sky(ring.rgb, known):
+    canopy = not indoor and not shows_sky(ring.rgb, known)
+    if canopy:
         filled, piece = _under_canopy(filled, piece)
-        from_poles = degrees_to_seam((piece == _GROUND).int())
-    else:
-        from_poles = degrees_to_seam((piece == _SKY).int() + 2 * (piece == _GROUND).int())
+    return StandIn(close_seams(filled, piece), own | ~_gaps(piece, canopy, gap_deg))
+
+
+def _gaps(piece: Tensor, canopy: bool, gap_deg: float) -> Tensor:
+    """bool [H, W]: what is left to the network, round the photo, between its copies and towards the poles."""
+    poles = (piece == _GROUND).int() + 2 * (piece == _SKY).int()
     gap = degrees_to_seam(piece) < gap_deg / 2
-    gap |= (degrees_to_seam(piece == 0) < gap_deg) | (from_poles < _POLE_GAPS * gap_deg / 2)
-    return StandIn(close_seams(filled, piece), own | ~gap)
+    gap |= degrees_to_seam(piece == 0) < gap_deg
+    gap |= degrees_to_seam(poles) < _POLE_GAPS * gap_deg / 2
+    if canopy:  # what fades out near the zenith needs none
+        gap[: round(_FADED_DEG / 180 * len(piece))] = False
+    return gap
 
 
 def _under_canopy(rgb: Tensor, piece: Tensor) -> tuple[Tensor, Tensor]:
@@ -64,8 +71,6 @@ def _under_canopy(rgb: Tensor, piece: Tensor) -> tuple[Tensor, Tensor]:
     from_zenith = (torch.arange(height) + 0.5) / height * 180
     fade = smoothstep(from_zenith / _FADED_DEG)[:, None]
     colour = (grown * above).sum((1, 2))[:, None, None] / above.sum().clamp(min=1)
-    # Near the zenith every copy is at hand; what fades out there needs no gaps.
-    copies = torch.where((from_zenith < _FADED_DEG)[:, None], _SKY, copies)
     return torch.where(above, colour + (grown - colour) * fade, rgb), torch.where(above, copies, piece)
 
 
@@ -75,11 +80,11 @@ def _pole(photo: View, rgb: Tensor, known: Tensor, down: bool, is_sky: bool, see
     rows = slice(height // 2, None) if down else slice(0, height // 2)
     field = colour_field(rgb, known, down, is_sky)
     density = 0.5 * width / (2 * math.pi)
-    texture = plane_texture(photo, field, down, density)
+    texture = None if is_sky else plane_texture(photo, field, down, density)  # a photo's sky is no plane
     if texture is None:
         return field[:, rows]
-    if not down:  # what is rough overhead are branches and roofs, no plane
-        texture = texture * min(1.0, _CALM_SKY / (float(texture.std()) + 1e-6))
+    if not down:
+        texture = texture * min(1.0, _CALM_CEILING / (float(texture.std()) + 1e-6))
     x, y, z = directions(height, width)[rows].unbind(-1)
     plane = _SHRINK * density / y.abs().clamp(min=0.2)
     return field[:, rows] + spread_texture(texture, x * plane, z * plane, seed)
