@@ -1,0 +1,54 @@
+"""How fast are point rendering and completion, inpainter aside? `python -m tests.benchmarks.completion`
+
+A textured room with three pillars, 2048x1024 panorama, 512 px views. The last line is one JSON object, milliseconds.
+"""
+
+import json
+
+import torch
+
+from tests.benchmarks.projection import best_ms
+from tests.fakes import FlatDepth, SmoothInpainter
+from tests.scenes import BoxRoom
+from worldgen.geometry.cameras import look
+from worldgen.geometry.points import render_points
+from worldgen.recipe.complete import Completer, CompleteSettings
+from worldgen.recipe.cube import cube_cameras, cube_positions
+from worldgen.recipe.holes import HoleScores, reachable
+from worldgen.recipe.layout import Seen, level_heights
+from worldgen.recipe.lift import LiftSettings, lift
+from worldgen.types import Camera, Prompts
+
+HEIGHT, VIEW = 1024, 512
+PILLARS = (
+    ((0.6, -1.5, 2.0), (1.1, 1.6, 2.5)),
+    ((-1.9, -0.4, 1.2), (-1.4, 1.6, 1.8)),
+    ((-0.5, 0.3, -3.0), (0.7, 1.6, -2.4)),
+)
+
+
+def main() -> None:
+    panorama, distances = BoxRoom(pillars=PILLARS).panorama(HEIGHT)
+    cloud = lift(panorama.rgb, distances, LiftSettings())
+    corner = torch.tensor([-1.0, 1.0, 1.0])
+    camera = Camera.from_fov(VIEW, VIEW, 90, look(30, 0, corner))
+    painter, settings = SmoothInpainter(), CompleteSettings(relief=0.0)
+    completer = Completer(
+        Prompts("", "", "", False, "benchmark"), painter, FlatDepth(), settings, level_heights(cloud), Seen(cloud)
+    )
+    cameras = cube_cameras(cube_positions(2.0), VIEW, 90)
+    holes = ~render_points(cloud, camera).known
+    results = {
+        "points": len(cloud),
+        "holes": round(holes.float().mean().item(), 3),
+        "render_points": best_ms(lambda: render_points(cloud, camera)),
+        "scores of 196 cameras": best_ms(lambda: HoleScores(cloud, cameras)),
+        "reachable positions": best_ms(lambda: reachable(cloud, cube_positions(2.0), 0.3)),
+        "one view, smooth inpainter": best_ms(lambda: completer(cloud, camera, 0)),
+        "the smooth inpainter alone": best_ms(lambda: painter(panorama.rgb[:, :VIEW, :VIEW], ~holes, "", 0)),
+    }
+    print(json.dumps(results))
+
+
+if __name__ == "__main__":
+    main()
