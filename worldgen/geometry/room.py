@@ -17,8 +17,9 @@ from worldgen.geometry.ground import CONTACT_COLUMNS, ContactCosts, contact_lati
 
 _FLOOR_DEG = 35.0  # what lies this far below the horizon counts as floor, above it as ceiling, when both are measured
 _WALL_BAND_DEG = (-28.0, 8.0)  # latitudes in which walls are measured: furniture is lower, ceilings are higher
-_LINE = ContactCosts(steepest_deg=55.0, colour=0.04, nearer=0.3, farther=0.05)
+_LINE = ContactCosts(steepest_deg=55.0, colour=0.04, nearer=0.3, farther=0.05, outline=0.6)
 _SLACK = 1.25  # how much nearer than the network's a wall may be at the price of a farther one
+_NARROW = 21  # of 512 directions: what is narrower is no wall
 _FARTHER = 3.5  # how many times as far as the network's a wall may be
 _FARTHEST_WALL_M = 40.0
 
@@ -33,8 +34,13 @@ class Room:
 
     def distance(self, height: int) -> np.ndarray:
         """[height, 2 height] metres along the ray."""
-        down = directions(height, 2 * height)[..., 1].numpy()
-        wall = 1 / _resampled(1 / self.walls_m, 2 * height) / np.sqrt(np.maximum(1 - down**2, 1e-9))
+        level = 1 / _resampled(1 / self.walls_m, 2 * height)
+        return self.distance_within(np.broadcast_to(level, (height, 2 * height)))
+
+    def distance_within(self, level: np.ndarray) -> np.ndarray:
+        """The same with the walls' level distances [H, 2H] given pixel by pixel."""
+        down = directions(*level.shape)[..., 1].numpy()
+        wall = level / np.sqrt(np.maximum(1 - down**2, 1e-9))
         flat = np.where(down > 0, self.floor_m, self.ceiling_m) / np.maximum(np.abs(down), 1e-9)
         return np.minimum(wall, flat)
 
@@ -78,6 +84,7 @@ def fit_lines(room: Room, rgb: Tensor) -> Room:
     walls = _resampled(room.walls_m, CONTACT_COLUMNS)
     floor_line = contact_latitude(rgb, nowhere, _LINE, np.arctan(_SLACK * room.floor_m / walls))
     moved = np.minimum(reach_of_contact(floor_line, room.floor_m, _FARTHEST_WALL_M), _FARTHER * walls)
+    moved = ndimage.median_filter(moved, _NARROW, mode="wrap")
     ceiling_line = contact_latitude(rgb.flip(1), nowhere, _LINE, np.arctan(_SLACK * room.ceiling_m / walls))
     ceiling = float(np.median(moved * np.tan(ceiling_line)))
     return Room(room.floor_m, min(max(ceiling, 0.6 * room.ceiling_m), 4 * room.ceiling_m), moved)

@@ -9,9 +9,10 @@ from torch import Tensor
 from worldgen.geometry.equirect import directions
 
 _ROWS = 256  # rows of the grid on which the sky is found; its outline is then drawn on the panorama's own pixels
-_SMOOTH = 0.025  # luma gradient per grid pixel that a sky may have between two of its parts
-_ROUNDS = 3
-_GLARE = 0.84  # luma from which on a part of the picture may be sun or bright cloud, not a white house
+_SMOOTH = 0.025  # colour gradient per grid pixel that a sky may have between two of its parts
+_ROUNDS = 5
+_NEARBY = 6  # grid pixels from which the sky may go on in the colours that it has there
+_GLARE = 0.88  # luma from which on a part of the picture may be sun or bright cloud, not a white house
 _GLARE_ODDS = 2.0  # log odds that what outshines the ground and most of the sky is sun or cloud
 _LEAST_SHARE = 0.02  # of the upper half, below which no sky is seen
 
@@ -54,8 +55,11 @@ def _luma(rgb: np.ndarray) -> np.ndarray:
 
 
 def _smooth_from_zenith(rgb: np.ndarray) -> np.ndarray:
-    luma = ndimage.gaussian_filter(_luma(rgb), 0.7, mode=("nearest", "wrap"))
-    gradient = np.hypot(ndimage.sobel(luma, 0, mode="nearest"), ndimage.sobel(luma, 1, mode="wrap")) / 8
+    gradient = np.zeros(rgb.shape[1:])
+    for channel in rgb:
+        smooth = ndimage.gaussian_filter(channel, 0.7, mode=("nearest", "wrap"))
+        steep = np.hypot(ndimage.sobel(smooth, 0, mode="nearest"), ndimage.sobel(smooth, 1, mode="wrap")) / 8
+        gradient = np.maximum(gradient, steep)
     return _reaches_top(ndimage.maximum_filter(gradient, 3, mode=("nearest", "wrap")) < _SMOOTH)
 
 
@@ -84,6 +88,12 @@ def _likeness(rgb: np.ndarray, rays: np.ndarray, sky: np.ndarray) -> np.ndarray:
     normal = (terms[sky] * area[sky, None]).T @ terms[sky] + 1e-2 * np.eye(terms.shape[-1])
     gradient = terms @ np.linalg.solve(normal, (terms[sky] * area[sky, None]).T @ pixels[sky])
     miss = np.square(pixels - gradient).sum(-1)
+    weight = ndimage.gaussian_filter(sky.astype(float), _NEARBY, mode=("nearest", "wrap"))
+    nearby = ndimage.gaussian_filter(
+        pixels * sky[..., None], (_NEARBY, _NEARBY, 0), mode=("nearest", "wrap", "nearest")
+    )
+    nearby /= np.maximum(weight, 1e-6)[..., None]
+    miss = np.where(weight > 0.02, np.minimum(miss, np.square(pixels - nearby).sum(-1)), miss)
     spread = max(float(np.median(miss[sky])) / 2.4, 4e-4)  # median of chi-square with three degrees is 2.4
     log_sky = -0.5 * miss / spread - 1.5 * np.log(spread)
     luma = _luma(rgb)

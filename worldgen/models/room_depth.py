@@ -8,6 +8,7 @@ import torch.nn.functional as F
 
 from worldgen.errors import UserError
 from worldgen.geometry.equirect import directions, sample
+from worldgen.geometry.outlines import follow_outlines
 from worldgen.geometry.room import beyond, fit_lines, fit_room, follow_colours, without_specks
 from worldgen.models.protocols import PanoramaDepth
 from worldgen.progress import Track, untracked
@@ -53,4 +54,5 @@ class RoomDepth:
         room = fit_lines(believed, panorama.rgb)
         height, width = answer.distance.shape
         factor = sample(torch.from_numpy(excess)[None].float(), directions(height, width))[0].exp()
-        return DistanceMap(torch.from_numpy(room.distance(height)).float() * factor, answer.sky)
+        empty = room.distance_within(follow_outlines(room.walls_m, panorama.rgb.numpy()))
+        return DistanceMap(torch.from_numpy(empty).float() * factor, answer.sky)
