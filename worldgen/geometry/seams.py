@@ -45,7 +45,7 @@ def _correction(colour: np.ndarray, label: np.ndarray) -> np.ndarray:
     weight = np.concatenate([across[2], down[2]])
     seam = label.ravel()[a] != label.ravel()[b]
     step = np.where(seam[:, None], colour[a] - colour[b], 0.0)
-    weight = weight / (1 + np.square(step).sum(1) / _SAME**2) ** 2
+    weight = weight / (1 + np.square(step).sum(1) / _SAME**2) ** 3
     count = index.size
     links = np.arange(len(a))
     gradient = coo_matrix((np.ones(len(a)), (links, b)), (len(a), count)) - coo_matrix(
