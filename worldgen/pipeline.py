@@ -15,7 +15,7 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from worldgen import artifacts
+from worldgen import artifacts, assets
 from worldgen.errors import UserError
 from worldgen.geometry.colour import colourise
 from worldgen.photo import Photo, load_photo
@@ -28,7 +28,7 @@ from worldgen.recipe.panorama import synthesize
 from worldgen.recipe.prompts import load_prompts, save_prompts
 from worldgen.recipe.report import write_report
 from worldgen.recipe.supervise import supervision
-from worldgen.run import RunFolder, StepResult
+from worldgen.run import RunFolder, StepResult, disk_errors
 from worldgen.splat.files import load_cloud, load_gaussians, save_cloud, save_gaussians
 from worldgen.types import Camera, Panorama, PointCloud, Prompts, View
 
@@ -163,7 +163,8 @@ def export_step(job: Job, out: Path) -> dict:
 @dataclass(frozen=True)
 class Step:
     """name: its subfolder; groups: config groups that decide its result; inputs: steps whose files it reads;
-    outputs: files worth a link at the top of the run folder."""
+    outputs: files worth a link at the top of the run folder; editable: whether a file that was changed is a person's
+    edit, to be kept, or damage, to be made again."""
 
     name: str
     title: str
@@ -171,6 +172,7 @@ class Step:
     groups: tuple[str, ...]
     inputs: tuple[str, ...] = ()
     outputs: tuple[str, ...] = ()
+    editable: bool = True
 
 
 STEPS = (
@@ -193,13 +195,14 @@ STEPS = (
         ("prompts", "panorama", "refine"),
         ("distance.png",),
     ),
-    Step("lift", "a point cloud", lift_step, ("lift",), ("panorama", "refine", "depth")),
+    Step("lift", "a point cloud", lift_step, ("lift",), ("panorama", "refine", "depth"), editable=False),
     Step(
         "complete",
         "what the photo's place hides",
         complete_step,
         ("complete", "inpainter", "view_depth"),
         ("prompts", "lift"),
+        editable=False,
     ),
     Step(
         "splat",
@@ -207,6 +210,7 @@ STEPS = (
         splat_step,
         ("splat", "views"),
         ("fov", "panorama", "refine", "lift", "complete"),
+        editable=False,
     ),
     Step(
         "export",
@@ -226,8 +230,10 @@ def run(
 
     when_done: is told of each step's result.
     """
-    adapters = make_adapters(config)
     photo = load_photo(Path(config.image))
+    adapters = make_adapters(config)
+    for name in assets.needed(config):
+        assets.fetch(name, reporter.track)
     with RunFolder.open(Path(config.out), photo.sha256, photo.path.name) as folder:
         reporter.log_to(folder.root / "log.txt")
         job = Job(config, adapters, folder, photo, reporter)
@@ -235,14 +241,15 @@ def run(
             with reporter.step(number, len(STEPS), step.name, step.title) as line:
                 line.result = run_step(job, step)
             when_done(line.result)
-        write_report(folder.root)
+        with disk_errors(folder.root):
+            write_report(folder.root)
     return folder
 
 
 def run_step(job: Job, step: Step) -> StepResult:
     """Runs one step, unless its files stand for the same config and inputs already."""
     config = {group: _plain(job.config[group]) for group in step.groups} | {"seed": job.config.seed}
-    result = job.folder.step(step.name, config, step.inputs, lambda out: step.produce(job, out))
+    result = job.folder.step(step.name, config, step.inputs, lambda out: step.produce(job, out), step.editable)
     for output in step.outputs:
         if (result.path / output).exists():
             job.folder.link(output, step.name, output)

@@ -63,11 +63,11 @@ class RunFolder:
         folder = cls(root, {"name": photo_name, "sha256": photo_sha256})
         if root.exists() and not root.is_dir():
             raise UserError(f"{root}: is a file, wanted a folder for the world; out=<folder> names another")
-        with _disk_errors(root, _NOT_WRITABLE):
+        with disk_errors(root):
             root.mkdir(parents=True, exist_ok=True)
             folder._lock()
         try:
-            with _disk_errors(root, _NOT_WRITABLE):
+            with disk_errors(root):
                 folder._recover()
                 folder._load()
                 folder._adopt_replaced_links()
@@ -117,7 +117,7 @@ class RunFolder:
             return self._edited(record, found, outdated=record.key != key)
         if record and found and record.key == key and not found.edited and not found.missing:
             return self._seen(record, found, "kept", record.facts)
-        with _disk_errors(self.root, _DISK_FULL):
+        with disk_errors(self.root, _DISK_FULL):
             record = self._make(name, key, config, read, produce, edited_ok)
             self._save_manifest()
         return self._seen(record, look(folder, record.files), "made", record.facts)
@@ -127,7 +127,7 @@ class RunFolder:
         top, target = self.root / name, f"{step}/{filename}"
         if top.exists() and not top.is_symlink():
             return
-        with _disk_errors(self.root, _NOT_WRITABLE):
+        with disk_errors(self.root):
             if not top.is_symlink() or str(top.readlink()) != target:
                 _point(top, target)
             if self._links.get(name) != target:
@@ -283,7 +283,7 @@ def _load_json(path: Path) -> dict[str, Any]:
 
 
 @contextmanager
-def _disk_errors(root: Path, kinds: Sequence[int]) -> Iterator[None]:
+def disk_errors(root: Path, kinds: Sequence[int] = _NOT_WRITABLE) -> Iterator[None]:
     """Turns what a full or read-only disk raises into a UserError."""
     try:
         yield

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from worldgen.errors import UserError
@@ -108,7 +108,7 @@ def write_spz(path: Path, gaussians: Gaussians) -> None:
 
 def save_gaussians(path: Path, gaussians: Gaussians) -> None:
     """All tensors, exactly, as safetensors."""
-    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in gaussians.tensors().items()}, path)
+    path.write_bytes(save({name: tensor.detach().cpu().contiguous() for name, tensor in gaussians.tensors().items()}))
 
 
 def load_gaussians(path: Path) -> Gaussians:
@@ -118,7 +118,7 @@ def load_gaussians(path: Path) -> Gaussians:
 
 def save_cloud(path: Path, cloud: PointCloud) -> None:
     """All tensors, exactly, as safetensors."""
-    save_file({name: tensor.contiguous() for name, tensor in _cloud_tensors(cloud).items()}, path)
+    path.write_bytes(save({name: tensor.contiguous() for name, tensor in _cloud_tensors(cloud).items()}))
 
 
 def load_cloud(path: Path) -> PointCloud:
