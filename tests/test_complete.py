@@ -254,3 +254,7 @@ def test_prompts_follow_the_pitch():
 def test_wrong_settings_name_their_key(wrong):
     with pytest.raises(UserError, match=f"complete.{next(iter(wrong))}"):
         CompleteSettings(**wrong)
+
+
+def test_thinning_nothing_leaves_nothing(cloud):
+    assert len(thinned(cloud[:0], 0.01)) == 0
