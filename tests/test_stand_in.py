@@ -72,7 +72,11 @@ def test_the_sky_field_is_the_sky_whatever_stands_against_it():
     known = directions(HEIGHT, WIDTH)[..., 1].abs() < 0.5
     rgb[:, :, ::4] = 0.1  # poles and trunks
     field = colour_field(rgb, known, down=False, is_sky=True)
-    assert (field[:, : HEIGHT // 4] - torch.tensor([0.4, 0.6, 0.9])[:, None, None]).abs().max() < 0.12
+    beside = field[:, HEIGHT // 3]
+    assert (beside - torch.tensor([0.4, 0.6, 0.9])[:, None]).abs().max() < 0.12
+    zenith = field[:, 0]
+    assert bool((zenith <= beside + 0.02).all())
+    assert bool((zenith[2] > zenith[0] + 0.3).all())  # still blue
 
 
 def test_spread_texture_keeps_mean_and_contrast_and_depends_on_the_seed():

@@ -6,11 +6,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from worldgen.geometry.blending import smoothstep
 from worldgen.geometry.equirect import directions, sample
 from worldgen.geometry.fill import blur, enlarge
 from worldgen.types import View
 
 _FIT_WIDTH = 256  # the colour field is smooth: a coarse panorama is enough to fit it
+# How skies go on above 30 degrees: eight real outdoor panoramas, white at the horizon to deep blue, have nearly one
+# brightness in their upper quarter.
+_ZENITH_LUMA, _ZENITH_KEEPS = 0.55, 0.2
 _EXTRAPOLATION = 0.2  # sine of latitude beyond the photo's border up to which a trend goes on
 _INLIER = 0.06  # colour difference at which a pixel stops counting as sky or ground
 
@@ -45,7 +49,17 @@ def colour_field(rgb: Tensor, known: Tensor, down: bool, is_sky: bool) -> Tensor
         low, high = inliers.quantile(0.02, 0), inliers.quantile(0.98, 0)
         low = low - (high - low) / 2  # skies darken towards the zenith
         fitted = torch.minimum(torch.maximum(fitted, low[:, None, None]), high[:, None, None])
+    if is_sky:
+        fitted = _darker_zenith(fitted, depth, float(last[last > 0].median()))
     return enlarge(fitted, height, width)
+
+
+def _darker_zenith(sky: Tensor, depth: Tensor, seen: float) -> Tensor:
+    """A bright sky [3, H, W] turns darker and bluer above what was `seen` of it (sine of latitude)."""
+    luma = sky.mean(0)
+    gain = (_ZENITH_KEEPS + (1 - _ZENITH_KEEPS) * _ZENITH_LUMA / luma.clamp(min=0.05)).clamp(max=1)
+    gain = 1 + (gain - 1) * smoothstep((depth - seen) / 0.35)
+    return sky * torch.stack([gain**1.15, gain, gain**0.75])
 
 
 def _like_sky(colour: Tensor, known: Tensor) -> Tensor:
