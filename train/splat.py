@@ -10,9 +10,10 @@ import math
 import shutil
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, get_args
 
@@ -25,14 +26,14 @@ from train.checkpoints import AtomicCheckpointIO, RegularCheckpoints, newest_sou
 from train.loggers import LoggerName, LossCurve, make_logger, quiet_lightning
 from worldgen.errors import UserError
 from worldgen.progress import Track, untracked
-from worldgen.splat.distortion import DistortionField
+from worldgen.splat.distortion import DistortionField, warp
 from worldgen.splat.initialise import gaussians_from_cloud
 from worldgen.splat.losses import photometric_loss
 from worldgen.splat.numba_raster import compile_kernels
 from worldgen.splat.rasterize import rasterize
 from worldgen.types import Gaussians, PointCloud, SupervisionView
 
-LOG_EVERY_STEPS = 50
+LOG_EVERY_STEPS = 10
 _CROP_MARGIN_PX = 16  # what a warp may read beyond the supervised part of a view
 _TRANSPARENT = 0.005
 
@@ -49,8 +50,8 @@ class SplatResult:
 class SplatOptimizer:
     """Makes Gaussians from a cloud and fits them to pictures.
 
-    Rates are Adam's, per step: means_rate (falls exponentially to means_rate_end) in units of a Gaussian's distance
-    from the origin, log_scales_rate in natural logs, opacity_rate in logits.
+    Rates are Adam's at the first step; all fall exponentially to `last_rate` times that. means_rate counts in units of
+    a Gaussian's distance from the origin, log_scales_rate in natural logs, opacity_rate in logits.
     """
 
     steps: int = 1000
@@ -61,8 +62,8 @@ class SplatOptimizer:
     distortion: bool = True
     distortion_grid: int = 128
     distortion_rate: float = 1e-3
-    means_rate: float = 1.6e-4
-    means_rate_end: float = 1.6e-6
+    last_rate: float = 0.1
+    means_rate: float = 6e-4
     quats_rate: float = 1e-3
     log_scales_rate: float = 5e-3
     opacity_rate: float = 5e-2
@@ -79,9 +80,11 @@ class SplatOptimizer:
         _expect("distortion_grid", self.distortion_grid, self.distortion_grid >= 2, "2 or more")
         _expect("checkpoint_every", self.checkpoint_every, self.checkpoint_every >= 1, "1 or more")
         _expect("logger", self.logger, self.logger in get_args(LoggerName), "one of none, csv, wandb")
+        if self.logger == "wandb" and find_spec("wandb") is None:
+            raise UserError("splat.logger=wandb: the package wandb is not installed, wanted: pip install wandb")
         for name in (name for name in self.__dataclass_fields__ if "_rate" in name):
             rate = getattr(self, name)
-            _expect(name, rate, 0 < rate < 1, "between 0 and 1")
+            _expect(name, rate, 0 < rate <= 1, "above 0, at most 1")
 
     def __call__(
         self,
@@ -101,17 +104,18 @@ class SplatOptimizer:
             raise UserError(f"splat: {len(cloud)} points and {len(views)} views, wanted at least one of each")
         started = time.perf_counter()
         if not torch.cuda.is_available():
-            compile_kernels(track)
+            _compile(track)
         module = SplatModule(gaussians_from_cloud(cloud, self.max_gaussians, self.sh_degree, seed), views, self, seed)
         identity = _fingerprint(self, cloud, views, seed)
         _fit(module, out_dir, identity, track)
         gaussians = _visible(module.gaussians())
+        span = max(1, min(LOG_EVERY_STEPS, self.steps // 2))
         facts = {
             "steps": self.steps,
             "gaussians": len(gaussians),
-            "panorama_psnr_db": round(_panorama_psnr_db(gaussians, views, self.antialiased), 2),
-            "loss_first": _mean(module.losses[:LOG_EVERY_STEPS]),
-            "loss_last": _mean(module.losses[-LOG_EVERY_STEPS:]),
+            "panorama_psnr_db": _panorama_psnr_db(gaussians, views, self.antialiased),
+            "loss_first": _mean(module.losses[:span]),
+            "loss_last": _mean(module.losses[-span:]),
             "seconds": round(time.perf_counter() - started, 1),
         }
         return SplatResult(Gaussians(**{name: t.cpu() for name, t in gaussians.tensors().items()}), facts)
@@ -180,9 +184,7 @@ class SplatModule(pl.LightningModule):
         if self.field is not None:
             groups.append({"params": list(self.field.parameters()), "lr": s.distortion_rate})
         optimiser = torch.optim.Adam(groups, eps=1e-15, fused=True)
-        fall = math.log(s.means_rate_end / s.means_rate)
-        decays = [lambda step: math.exp(fall * step / s.steps), *[lambda step: 1.0] * (len(groups) - 1)]
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, decays)
+        schedule = torch.optim.lr_scheduler.ExponentialLR(optimiser, s.last_rate ** (1 / s.steps))
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
@@ -198,6 +200,11 @@ class _Bar(pl.Callback):
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, *_: Any) -> None:
         next(self.items, None)
+
+    def teardown(self, trainer: pl.Trainer, module: pl.LightningModule, stage: str) -> None:
+        """Takes the bar away, also after an exception."""
+        if isinstance(self.items, Generator):
+            self.items.close()
 
 
 def crop(view: SupervisionView) -> SupervisionView:
@@ -237,6 +244,14 @@ def view_order(generated: Sequence[bool], steps: int, seed: int) -> list[int]:
     draw = np.random.default_rng(seed)
     rounds = [draw.permutation(whole_round) for _ in range(math.ceil(steps / len(whole_round)))]
     return np.concatenate([*rounds, whole_round[:0]])[:steps].tolist()
+
+
+def _compile(track: Track) -> None:
+    """Compiles all kernels, or loads them from numba's cache, so that the first step need not."""
+    compile_kernels(track)
+    picture, offsets, weight = torch.rand(3, 8, 8), torch.zeros(2, 2, 2, requires_grad=True), torch.ones(8, 8)
+    for _ in track(("loss",), 1, "compiling the loss (once per machine)"):
+        photometric_loss(warp(picture, offsets), picture, weight).backward()
 
 
 def _fit(module: SplatModule, out_dir: Path, identity: str, track: Track) -> None:
@@ -292,14 +307,14 @@ def _visible(gaussians: Gaussians) -> Gaussians:
 
 
 @torch.no_grad()
-def _panorama_psnr_db(gaussians: Gaussians, views: Sequence[SupervisionView], antialiased: bool) -> float:
-    """Mean over the views of the panorama, over black; NaN without any."""
+def _panorama_psnr_db(gaussians: Gaussians, views: Sequence[SupervisionView], antialiased: bool) -> float | None:
+    """Mean over the views of the panorama, over black; None without any."""
     values = []
     for view in views:
         if not view.generated:
             rgb = rasterize(gaussians, view.camera, antialiased=antialiased).rgb.clamp(0, 1).cpu()
             values.append(-10 * torch.log10((rgb - view.rgb).square().mean()).item())
-    return sum(values) / len(values) if values else math.nan
+    return round(sum(values) / len(values), 2) if values else None
 
 
 def _fingerprint(settings: SplatOptimizer, cloud: PointCloud, views: Sequence[SupervisionView], seed: int) -> str:

@@ -3,8 +3,11 @@
 Views that see most holes come first, and every completed view's points are seen by the later ones.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import reduce
+from itertools import islice
+from operator import add
 
 import torch
 from torch import Tensor
@@ -29,7 +32,7 @@ from worldgen.types import Camera, PointCloud, Prompts, View
 
 _RIM = 1 / 5  # of the view's width: how much foreground round a hole the inpainter is not shown
 _SURE = 0.25  # the scores are coarse and miss narrow holes: this part of `min_hole` is worth a look
-_PATIENCE = 12  # after so many views in a row without holes worth a completion there are none left
+_PATIENCE = 20  # after so many views in a row without holes worth a completion there are none left
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,7 @@ class CompleteSettings:
     side_m: float = 2.0
     size: int = 512
     fov_deg: float = 90.0
-    min_hole: float = 0.005
+    min_hole: float = 0.002
     max_hole: float = 0.6
     clearance_m: float = 0.3
     pinhole_px: int = 2
@@ -103,35 +106,33 @@ def complete(
     """Fills what `cloud`, seen from the origin, does not show from the cube; see the module's text."""
     positions = reachable(cloud, cube_positions(settings.side_m), settings.clearance_m)
     cameras = cube_cameras(positions, settings.size, settings.fov_deg)
-    scores = HoleScores(cloud, cameras)
     completer = Completer(prompts, inpainter, depth, settings, level_heights(cloud), Seen(cloud))
-    original = len(cloud)
-    views: list[CompletedView] = []
-    for index in track(range(settings.budget), settings.budget, "completing views"):
-        done = _first_worth_it(completer, cloud, cameras, scores, seed + index)
-        if done is None:
-            break
-        view, points = done
-        scores.add(points)
-        cloud = cloud + points
-        views.append(view)
-    return Completion(views, cloud[original:])
+    added: list[PointCloud] = [cloud[:0]]
+    found = _completed_views(completer, cloud, cameras, added, seed)
+    views = list(track(islice(found, settings.budget), settings.budget, "completing views"))
+    return Completion(views, reduce(add, added))
 
 
-def _first_worth_it(
-    completer: "Completer", cloud: PointCloud, cameras: Sequence[Camera], scores: HoleScores, seed: int
-) -> tuple[CompletedView, PointCloud] | None:
-    """The view with most holes that can be completed; None once several in a row could not."""
-    settings = completer.settings
-    for _ in range(_PATIENCE):
+def _completed_views(
+    completer: "Completer", cloud: PointCloud, cameras: Sequence[Camera], added: list[PointCloud], seed: int
+) -> Iterator[CompletedView]:
+    """Those with most holes first, until several in a row were not worth it; appends to `added` what each adds."""
+    settings, scores = completer.settings, HoleScores(cloud, cameras)
+    in_vain, index = 0, 0
+    while in_vain < _PATIENCE:
         chosen = scores.best(_SURE * settings.min_hole, settings.max_hole)
         if chosen is None:
-            return None
+            return
+        view, points = completer(cloud, cameras[chosen], seed + index)
         scores.done(chosen)
-        done = completer(cloud, cameras[chosen], seed)
-        if done is not None:
-            return done
-    return None
+        scores.add(points)
+        added.append(points)
+        cloud = cloud + points
+        if view is None:
+            in_vain += 1
+            continue
+        in_vain, index = 0, index + 1
+        yield view
 
 
 @dataclass(frozen=True)
@@ -145,13 +146,17 @@ class Completer:
     heights: Sequence[float]
     seen: Seen
 
-    def __call__(self, cloud: PointCloud, camera: Camera, seed: int) -> tuple[CompletedView, PointCloud] | None:
-        """The view and the points that it adds; None if its holes turn out to be too few or too many."""
+    def __call__(self, cloud: PointCloud, camera: Camera, seed: int) -> tuple[CompletedView | None, PointCloud]:
+        """The view and the points that it adds.
+
+        Where its holes are too few for a completion, the points take their background's colours and there is no view;
+        where they are too many, there is neither.
+        """
         settings = self.settings
         rendered = render_points(cloud, camera)
         holes, _ = split_holes(rendered.known, settings.pinhole_px)
-        if not settings.min_hole <= holes.float().mean() <= settings.max_hole:
-            return None
+        if holes.float().mean() > settings.max_hole:
+            return None, cloud[:0]
         away = background_side(camera, torch.zeros(3))
         level = level_planes(camera, self.heights)
         guess = guess_background(rendered, away, level)
@@ -159,7 +164,7 @@ class Completer:
         unknown = ~rendered.known & settled.known
         settled, new = self.seen.pushed_behind(settled, unknown)
         if (holes & new).float().mean() < settings.min_hole:
-            return None
+            return None, view_points(settled, new)
         rim = foreground_rim(guess, rendered.known, away, level, round(_RIM * camera.width))
         painted = self.inpainter(guess.rgb, ~holes & ~rim, prompt_for(camera, self.prompts), seed)
         if self.prompts.indoor and settings.relief > 0:

@@ -73,6 +73,8 @@ def thinned(cloud: PointCloud, angle: float) -> PointCloud:
     """About one point per `angle` (radians, seen from the origin), each as large as what it stands for."""
     if not len(cloud):
         return cloud
+    if len(cloud) == 0:
+        return cloud
     distance = cloud.xyz.norm(dim=1).clamp(min=1e-6)
     cell = torch.cat([cloud.xyz / distance[:, None] / angle, distance.log()[:, None] / angle / 4], dim=1)
     index = cell.floor().to(torch.int64) - cell.floor().amin(0).to(torch.int64)

@@ -1,0 +1,271 @@
+"""Fitting Gaussians: it gets better, it is deterministic, it survives being killed, and says nothing unasked."""
+
+import math
+import signal
+import subprocess
+import sys
+import warnings
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from tests.small_training import ROOM, SETTINGS, fit, room_cloud, room_views
+from train.checkpoints import AtomicCheckpointIO, checkpoints, is_sound, newest_sound
+from train.splat import SplatModule, SplatOptimizer, crop, view_order
+from worldgen.errors import UserError
+from worldgen.geometry.cameras import look
+from worldgen.splat.initialise import gaussians_from_cloud
+from worldgen.splat.losses import photometric_loss
+from worldgen.splat.rasterize import rasterize
+from worldgen.types import Camera, Gaussians, SupervisionView
+
+
+def same(a: Gaussians, b: Gaussians) -> bool:
+    return all(torch.equal(tensor, b.tensors()[name]) for name, tensor in a.tensors().items())
+
+
+def psnr_db(gaussians: Gaussians, camera: Camera) -> float:
+    """Against the room itself."""
+    error = rasterize(gaussians, camera).rgb.clamp(0, 1) - ROOM.view(camera).rgb
+    return -10 * math.log10(error.square().mean().item())
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory):
+    """An uninterrupted run, and its folder."""
+    folder = tmp_path_factory.mktemp("whole")
+    return fit(folder), folder
+
+
+def test_it_fits_the_panorama_and_reports_facts(fitted):
+    result, folder = fitted
+    start = gaussians_from_cloud(room_cloud(), SETTINGS["max_gaussians"])
+    ahead = Camera.from_fov(64, 64, 80)
+    assert psnr_db(result.gaussians, ahead) > psnr_db(start, ahead) + 0.5
+    facts = result.facts
+    assert facts["steps"] == 40
+    assert facts["gaussians"] == len(result.gaussians)
+    assert facts["loss_last"] < facts["loss_first"]
+    exact = [view for view in room_views() if not view.generated]
+    measured = sum(psnr_db(result.gaussians, view.camera) for view in exact) / len(exact)
+    assert facts["panorama_psnr_db"] == pytest.approx(measured, abs=0.01)
+    assert (folder / "splat" / "metrics.csv").read_text().startswith("loss,step\n")
+    assert not (folder / "checkpoint").exists()
+    assert not any(tensor.requires_grad for tensor in result.gaussians.tensors().values())
+
+
+def test_the_seed_decides(fitted, tmp_path):
+    result, _ = fitted
+    assert same(fit(tmp_path / "again").gaussians, result.gaussians)
+    assert not same(fit(tmp_path / "other", seed=1).gaussians, result.gaussians)
+
+
+@pytest.mark.parametrize("step", [25, 39])
+def test_killed_and_called_again_it_ends_as_if_nothing_had_happened(fitted, tmp_path, step):
+    result, folder = fitted
+    command = [sys.executable, "-m", "tests.small_training", str(tmp_path), str(step)]
+    killed = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, check=False)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+    newest = newest_sound(next((tmp_path / "checkpoint").iterdir()))
+    assert newest.name == f"step-{step // 10 * 10:08}.ckpt"
+    seen = []
+    resumed = fit(tmp_path, lambda items, total, what: (seen.append(item) or item for item in items))
+    assert same(resumed.gaussians, result.gaussians)
+    assert resumed.facts["loss_first"] == result.facts["loss_first"]
+    assert (tmp_path / "splat" / "metrics.csv").read_text() == (folder / "splat" / "metrics.csv").read_text()
+
+
+def stopped(folder: Path, step: int, **changes: object) -> Path:
+    """Fits until an exception comes at that step; returns the folder of the checkpoints."""
+
+    def track(items, total, what):
+        for item in items:
+            if total == SETTINGS["steps"] and item == step:
+                raise RuntimeError("stop here")
+            yield item
+
+    with pytest.raises(RuntimeError, match="stop here"):
+        fit(folder, track, **changes)
+    return next((folder / "checkpoint").iterdir())
+
+
+def test_a_damaged_checkpoint_is_passed_over(fitted, tmp_path):
+    result, _ = fitted
+    newest, older = checkpoints(stopped(tmp_path, 35))
+    damaged = bytearray(newest.read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    newest.write_bytes(damaged)
+    assert newest_sound(newest.parent) == older
+    assert same(fit(tmp_path).gaussians, result.gaussians)
+
+
+def test_checkpoints_of_other_arguments_are_not_taken(fitted, tmp_path):
+    result, _ = fitted
+    stopped(tmp_path, 35, seed=7)
+    assert same(fit(tmp_path).gaussians, result.gaussians)
+    assert stopped(tmp_path, 35, seed=7) != stopped(tmp_path, 35, ssim_share=0.3)
+
+
+@pytest.mark.parametrize("damage", [lambda whole: whole[:-1], lambda whole: whole[:100], lambda whole: b""])
+def test_a_cut_checkpoint_is_not_sound(tmp_path, damage):
+    path = tmp_path / "step-00000001.ckpt"
+    AtomicCheckpointIO().save_checkpoint({"tensor": torch.arange(1000)}, path)
+    assert is_sound(path)
+    assert torch.equal(AtomicCheckpointIO().load_checkpoint(path)["tensor"], torch.arange(1000))
+    path.write_bytes(damage(path.read_bytes()))
+    assert not is_sound(path)
+    assert newest_sound(tmp_path) is None
+
+
+class Unpicklable:
+    def __reduce__(self):
+        raise OSError("the disk is full")
+
+
+def test_a_checkpoint_that_cannot_be_written_leaves_the_older_one(tmp_path):
+    path = tmp_path / "step-00000001.ckpt"
+    AtomicCheckpointIO().save_checkpoint({"tensor": torch.ones(3)}, path)
+    with pytest.raises(OSError, match="the disk is full"):
+        AtomicCheckpointIO().save_checkpoint({"tensor": torch.zeros(3), "broken": Unpicklable()}, path)
+    assert torch.equal(AtomicCheckpointIO().load_checkpoint(path)["tensor"], torch.ones(3))
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_ctrl_c_stays_ctrl_c(tmp_path):
+    def track(items, total, what):
+        for item in items:
+            if total == SETTINGS["steps"] and item == 5:
+                raise KeyboardInterrupt
+            yield item
+
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        fit(tmp_path, track)
+    assert signal.getsignal(signal.SIGINT) == before
+
+
+def test_it_is_silent_and_moves_the_bar(tmp_path, capfd, caplog):
+    bars = {}
+
+    def track(items, total, what):
+        for item in items:
+            bars.setdefault(what, []).append(item)
+            yield item
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fit(tmp_path, track)
+    assert bars["fitting Gaussians"] == list(range(40))
+    assert capfd.readouterr() == ("", "")
+    assert not caplog.records
+
+
+def test_the_field_absorbs_what_warped_views_would_smear(tmp_path):
+    views = room_views(generated=12, warp_px=2.5)
+    settings = {"steps": 240, "max_gaussians": 4000, "distortion_grid": 8, "logger": "none"}
+    beside = Camera.from_fov(64, 64, 80, look(60, 5, torch.tensor([0.5, 0.1, 0.3])))
+    quality_db = {}
+    for distortion in (True, False):
+        out_dir = tmp_path / str(distortion) / "splat"
+        result = SplatOptimizer(**settings, distortion=distortion)(room_cloud(), views, out_dir)
+        quality_db[distortion] = psnr_db(result.gaussians, beside)
+    assert quality_db[True] > quality_db[False] + 0.3
+
+
+def test_only_generated_views_are_distorted():
+    views = room_views(generated=2)
+    start = gaussians_from_cloud(room_cloud(), 100)
+    module = SplatModule(start, views, SplatOptimizer(), 0)
+    assert set(module.distorted) == {index for index, view in enumerate(views) if view.generated}
+    assert SplatModule(start, views, SplatOptimizer(distortion=False), 0).field is None
+    assert SplatModule(start, views[:3], SplatOptimizer(), 0).field is None
+
+
+def test_what_ended_up_transparent_or_broken_is_removed(tmp_path, monkeypatch):
+    start = gaussians_from_cloud(room_cloud(), 100)
+    start.opacity_logits[:10], start.log_scales[10:20, 1] = -20.0, float("nan")
+    monkeypatch.setattr("train.splat.gaussians_from_cloud", lambda *_: start)
+    result = fit(tmp_path, steps=0)
+    assert len(result.gaussians) == len(start) - 20
+    assert result.facts["gaussians"] == len(start) - 20
+
+
+def test_higher_harmonics_are_learned_too(tmp_path):
+    gaussians = fit(tmp_path, sh_degree=1, steps=10, antialiased=True, logger="none").gaussians
+    assert gaussians.sh.shape[1:] == (4, 3)
+    assert (gaussians.sh[:, 1:] != 0).any()
+    assert not list((tmp_path / "splat").iterdir())
+
+
+def test_a_cropped_view_has_the_loss_of_the_whole():
+    gaussians = gaussians_from_cloud(room_cloud(), 4000)
+    camera = Camera.from_fov(120, 90, 90, look(30, 10, torch.tensor([0.5, 0.0, 0.3])))
+    weight = torch.zeros(90, 120)
+    weight[30:50, 70:101] = torch.rand(20, 31)
+    whole = SupervisionView(camera, ROOM.view(camera).rgb, weight, generated=True)
+    part = crop(whole)
+    assert part.rgb.shape == (3, 52, 63)
+    losses = []
+    for view in (whole, part):
+        tensors = {name: tensor.clone().requires_grad_() for name, tensor in gaussians.tensors().items()}
+        loss = photometric_loss(rasterize(Gaussians(**tensors), view.camera).rgb, view.rgb, view.weight)
+        losses.append((loss.detach(), torch.autograd.grad(loss, tensors["means"])[0]))
+    # Not exactly: far beyond the edge of a picture, the rasteriser linearises as at its edge.
+    assert torch.allclose(losses[0][0], losses[1][0], rtol=1e-3)
+    assert (losses[0][1] - losses[1][1]).norm() < 1e-2 * losses[0][1].norm()
+
+
+def test_a_view_that_counts_everywhere_or_nowhere_is_not_cropped():
+    for weight in (torch.ones(90, 120), torch.zeros(90, 120)):
+        view = SupervisionView(Camera.from_fov(120, 90, 90), torch.rand(3, 90, 120), weight, generated=True)
+        assert torch.equal(crop(view).rgb, view.rgb)
+        assert torch.equal(crop(view).weight, weight)
+
+
+@hypothesis_settings(deadline=None)
+@given(st.lists(st.booleans(), min_size=1, max_size=40), st.integers(0, 300), st.integers(0, 99))
+def test_every_view_has_its_turn(generated, steps, seed):
+    order = view_order(generated, steps, seed)
+    assert len(order) == steps
+    panorama, made = generated.count(False), generated.count(True)
+    repeats = max(1, math.ceil(made / panorama)) if panorama else 0
+    whole_round = made + repeats * panorama
+    for start in range(0, steps - whole_round + 1, whole_round):
+        turns = Counter(order[start : start + whole_round])
+        assert all(turns[index] == (1 if is_made else repeats) for index, is_made in enumerate(generated))
+    assert order[: steps // 2] == view_order(generated, steps // 2, seed)
+
+
+def test_rounds_are_shuffled():
+    assert view_order([False] * 20, 20, 0) not in (list(range(20)), view_order([False] * 20, 20, 1))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"steps": -1},
+        {"max_gaussians": 0},
+        {"sh_degree": 4},
+        {"ssim_share": 1.5},
+        {"distortion_grid": 1},
+        {"means_rate": 0.0},
+        {"opacity_rate": -1.0},
+        {"checkpoint_every": 0},
+        {"logger": "tensorboard"},
+    ],
+)
+def test_wrong_settings_name_their_key(wrong):
+    ((name, value),) = wrong.items()
+    with pytest.raises(UserError, match=f"splat.{name}={value}: wanted"):
+        SplatOptimizer(**wrong)
+
+
+def test_nothing_to_start_from(tmp_path):
+    for cloud, views in ((room_cloud()[:0], room_views()), (room_cloud(), [])):
+        with pytest.raises(UserError, match="splat: "):
+            SplatOptimizer()(cloud, views, tmp_path)
