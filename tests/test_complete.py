@@ -186,16 +186,14 @@ def test_nothing_to_do():
     assert ROOM.surface_gap(done.cloud.xyz).max() < 0.05
 
 
-def test_slits_too_narrow_for_a_view_are_filled_from_their_background():
-    """A pole 2 cm thick hides slits, which become points in the colours of the walls behind it."""
-    thin = BoxRoom(pillars=(((0.5, -1.5, 1.5), (0.52, 1.6, 1.52)),))
-    panorama, distances = thin.panorama(512)
-    cloud = lift(panorama.rgb, distances, LiftSettings())
+def test_holes_too_small_for_a_view_are_filled_from_their_background(cloud):
+    """With no picture, and no paint, but with points in colours of the room."""
     painter = Painter()
-    done = complete(cloud, OUTDOORS, painter, no_depth, CompleteSettings(budget=4, size=96, min_hole=0.05))
+    settings = CompleteSettings(budget=4, size=96, min_hole=0.25, max_hole=0.3)
+    done = complete(cloud, OUTDOORS, painter, no_depth, settings)
     assert done.views == painter.prompts == []
-    assert unknown_share(cloud + done.cloud) < 0.7 * unknown_share(cloud)
-    assert thin.surface_gap(done.cloud.xyz).median() < 0.05
+    assert unknown_share(cloud + done.cloud) < 0.9 * unknown_share(cloud)
+    assert not (done.cloud.rgb == PAINT).all(-1).any()
 
 
 def test_no_budget_no_views(cloud):

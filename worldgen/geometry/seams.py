@@ -27,8 +27,11 @@ def close_seams(rgb: Tensor, piece: Tensor) -> Tensor:
     """
     height, width = piece.shape
     rows, columns = _GRID // 2, _GRID
-    coarse = F.interpolate(rgb[None], (rows, columns), mode="area")[0]
     label = F.interpolate(piece[None, None].float(), (rows, columns), mode="nearest-exact")[0, 0].long()
+    # A coarse pixel has the colour of its own piece alone, or steps would be measured too small.
+    own = F.interpolate(label[None, None].float(), (height, width), mode="nearest-exact")[0, 0] == piece
+    share = F.interpolate(own[None, None].float(), (rows, columns), mode="area")[0]
+    coarse = F.interpolate((rgb * own)[None], (rows, columns), mode="area")[0] / share.clamp(min=1e-6)
     correction = _correction(coarse.permute(1, 2, 0).reshape(-1, 3).double().numpy(), label.numpy())
     fine = enlarge(torch.from_numpy(correction).float().T.reshape(3, rows, columns), height, width)
     return torch.where(piece == 0, rgb, rgb + fine)
