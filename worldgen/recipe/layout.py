@@ -15,9 +15,8 @@ _LEVEL_COSINE = 0.9
 _LEVEL_REACH_M = 10.0
 _LEVEL_SHARE = 0.2  # of the half space
 _BEFORE_SEEN = 0.05  # relative distance
-_POINTS_PER_CELL = 1.5
+_POINTS_PER_CELL = 4
 _PUSH, _PUSHES = 1.08, 20  # in steps of 8 %, up to 4.7 times as far
-_PUSHED_PX = 4
 
 
 def level_heights(cloud: PointCloud) -> list[float]:
@@ -54,23 +53,18 @@ class Seen:
     def pushed_behind(self, view: View, where: Tensor) -> tuple[View, Tensor]:
         """`view` with the pixels `where` (bool [H, W]) that stand before what was seen moved back behind it.
 
-        They go along their own rays, as far as the farthest of their close neighbours, so that they stay one surface.
-        Also returns `where` without those for which there is no place within reach.
+        They go along their own rays. Also returns `where` without those for which there is no place within reach.
         """
-        directions, origin = world_rays(view.camera), view.camera.position
-        rows, columns = torch.nonzero(where, as_tuple=True)
-        rays, distance = directions[rows, columns], view.distance[rows, columns]
-        before = self.before(origin + rays * distance[:, None])
-        rows, columns, rays, distance = rows[before], columns[before], rays[before], distance[before]
-        remaining = torch.arange(len(distance))
+        directions, origin = world_rays(view.camera)[where], view.camera.position
+        distance = view.distance[where]
+        before = self.before(origin + directions * distance[:, None])
         for _ in range(_PUSHES):
-            distance[remaining] *= _PUSH
-            remaining = remaining[self.before(origin + rays[remaining] * distance[remaining, None])]
-        pushed = torch.zeros_like(view.distance)
-        pushed[rows, columns] = distance
-        farthest = F.max_pool2d(pushed[None], 2 * _PUSHED_PX + 1, stride=1, padding=_PUSHED_PX)[0]
-        moved, placed = torch.where(pushed > 0, farthest, view.distance), where.clone()
-        placed[rows, columns] = ~self.before(origin + rays * moved[rows, columns, None])
+            if not before.any():
+                break
+            distance[before] *= _PUSH
+            before[before.clone()] = self.before(origin + directions[before] * distance[before, None])
+        moved, placed = view.distance.clone(), where.clone()
+        moved[where], placed[where] = distance, ~before
         return View(view.camera, view.rgb, view.known, moved), placed
 
     def _cells(self, xyz: Tensor) -> Tensor:
