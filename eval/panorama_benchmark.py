@@ -44,7 +44,7 @@ WALK = (
     Look(0.0, -90.0, 90.0, "ground"),
 )
 VIEW_SIZE = 512
-SUMMARY_MEANS = ("photo_psnr_db", "wrap_seam", "worst_view_seam", "photo_seam", "seconds")
+SUMMARY_MEANS = ("photo_psnr_db", "wrap_seam", "worst_view_seam", "truths_worst_view_seam", "photo_seam", "seconds")
 
 Scores = dict[str, float]
 
@@ -109,6 +109,7 @@ def score(case: Case, heuristic: str, panorama: Panorama, seconds: float) -> Sco
         **asdict(against_truth(panorama.rgb, case.truth)),
         "photo_psnr_db": photo_psnr_db(panorama.rgb, case.photo),
         **asdict(seams(panorama, looks)),
+        "truths_worst_view_seam": seams(Panorama(case.truth, panorama.photo), looks).worst_view_seam,
         "seconds": seconds,
     }
 

@@ -157,7 +157,8 @@ def test_the_network_paints_a_small_panorama():
 
 
 @pytest.mark.parametrize(
-    ("key", "value"), [("heuristic", "spiral"), ("width", 1001), ("view_size", 1), ("feather", 0.4), ("gap_deg", 0)]
+    ("key", "value"),
+    [("heuristic", "spiral"), ("width", 1001), ("view_size", 1), ("feather", 0.4), ("gap_deg", 0), ("sharpen", -1)],
 )
 def test_wrong_settings_name_the_key(key, value):
     with pytest.raises(UserError, match=f"panorama.{key}"):

@@ -16,6 +16,7 @@ from worldgen.geometry.cameras import look
 from worldgen.geometry.equirect import from_perspective, mask_to_perspective, to_perspective
 from worldgen.geometry.fill import dilate, push_pull
 from worldgen.geometry.seams import degrees_to_seam
+from worldgen.geometry.sharpen import sharpen
 from worldgen.models.protocols import Inpainter
 from worldgen.progress import Track, untracked
 from worldgen.recipe.schedules import ANCHORED, SEQUENTIAL, Look, Schedule
@@ -33,6 +34,7 @@ class PanoramaSettings:
     view_size: of the square views that are inpainted, pixels. feather: part of a view over which it fades out.
     stand_in: let the photo's own continuation stand in for the unknown, for inpainters that close gaps only (see
     recipe/stand_in.py; the paper has none). gap_deg: how wide the gaps are that the inpainter closes then.
+    sharpen: amount of unsharp masking of what was painted, which is softer than a photo (the paper has none).
     """
 
     heuristic: str = "anchored"
@@ -41,6 +43,7 @@ class PanoramaSettings:
     feather: float = 0.05
     stand_in: bool = True
     gap_deg: float = 2.5
+    sharpen: float = 0.8
 
     def __post_init__(self) -> None:
         choices = (*SCHEDULES, "adhoc")
@@ -54,6 +57,8 @@ class PanoramaSettings:
             raise UserError(f"panorama.feather: {self.feather}, wanted 0 or more and less than 0.25")
         if not 0.5 <= self.gap_deg <= 30:
             raise UserError(f"panorama.gap_deg: {self.gap_deg}, wanted 0.5 to 30")
+        if not 0 <= self.sharpen <= 3:
+            raise UserError(f"panorama.sharpen: {self.sharpen}, wanted 0 to 3")
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,6 +94,7 @@ def synthesize(
     rgb = canvas.rgb
     if bool((canvas.confidence < 1).any()):
         rgb = torch.where(canvas.photo, rgb, push_pull(rgb, canvas.confidence))
+    rgb = sharpen(rgb, ~canvas.photo, settings.sharpen)
     return Panorama(reflect_outwards(rgb, canvas.photo, settings.width / 200).clamp(0, 1), canvas.photo)
 
 
