@@ -88,6 +88,8 @@ def test_photos_may_have_any_name(here, runs, name):
         (["image=photo.jpg", "splat.stepz=3"], "did you mean splat.steps?"),
         (["image=photo.jpg", "fov_deg=200"], "fov_deg: 200"),
         (["image=photo.jpg", "panorama"], "panorama: cannot be read"),
+        (["image=photo.jpg", "images=."], "images: ., wanted only with -m"),
+        (["-m", "images=nowhere"], "nowhere: no such folder, wanted one with photos"),
         (["photo.jpg"], "photo.jpg: cannot be read, wanted key=value"),
         (["-m", "image=photo.jpg", "panorama=adhoc,spiral"], "panorama=spiral: no such choice"),
         (["-m", "image=photo.jpg", "hydra/launcher=nowhere"], "hydra/launcher/nowhere"),
@@ -157,6 +159,22 @@ def test_one_failed_run_does_not_keep_the_others_of_a_sweep_from_running(here, r
     err = capsys.readouterr().err
     assert "error: missing.jpg: no such file" in err
     assert "not every run came out" in err
+
+
+def test_a_sweep_takes_every_photo_of_a_folder(here, runs):
+    (here / "photos").mkdir()
+    for name in ("it's [1], 2.PNG", "b.jpg", "notes.txt"):
+        (here / "photos" / name).touch()
+    assert cli.main(["-m", "images=photos", "quiet=true"]) == 0
+    assert [config["image"] for config in runs] == ["photos/b.jpg", "photos/it's [1], 2.PNG"]
+
+
+def test_the_panorama_ablation_runs_every_heuristic_up_to_the_panorama(here, runs):
+    assert cli.main(["-m", "experiment=panorama_ablation", "image=photo.jpg", "seed=1,2", "quiet=true"]) == 0
+    ran = [(config["panorama"]["heuristic"], config["seed"]) for config in runs]
+    assert sorted(ran) == [(name, seed) for name in ("adhoc", "anchored", "sequential") for seed in (1, 2)]
+    assert {(config["until"], config["panorama"]["stand_in"]) for config in runs} == {("panorama", False)}
+    assert len(list((here / "runs" / "panorama_ablation").iterdir())) == 6
 
 
 def test_no_two_runs_of_a_sweep_share_a_folder_name():

@@ -1,6 +1,8 @@
 """The field of view from EXIF data."""
 
 import math
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -102,3 +104,17 @@ def test_possible_fields_of_view_pass():
     assert check_fov(70) == 70.0
     with pytest.raises(UserError, match=r"fov\.default_deg: 5"):
         ExifFov(5)
+
+
+def test_a_wrong_angle_is_told_without_importing_torch():
+    code = """
+import sys
+from worldgen.config import compose
+from worldgen.errors import UserError
+try:
+    compose("photo.jpg", ["fov_deg=200"])
+except UserError as error:
+    print(error, "torch" in sys.modules)
+"""
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == "fov_deg: 200, wanted degrees between 10 and 150 False"

@@ -2,6 +2,8 @@
 
 import os
 import struct
+import subprocess
+import sys
 import zlib
 from pathlib import Path
 
@@ -204,3 +206,19 @@ def test_what_is_no_photo_is_named_in_one_line(tmp_path, spoil, message):
         load_photo(path)
     assert str(caught.value).startswith(str(path))
     assert "\n" not in str(caught.value)
+
+
+def test_a_photo_that_cannot_be_read_is_told_without_importing_torch(tmp_path):
+    (tmp_path / "photo.jpg").write_bytes(b"no picture")
+    code = """
+import sys
+from pathlib import Path
+from worldgen.errors import UserError
+from worldgen.photo import load_photo
+try:
+    load_photo(Path(sys.argv[1]))
+except UserError as error:
+    print("torch" in sys.modules)
+"""
+    command = [sys.executable, "-c", code, str(tmp_path / "photo.jpg")]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip() == "False"

@@ -1,5 +1,6 @@
 """The recipe as a whole: skip, redo, edits by hand, and a kill in the middle of every step; networks are fakes."""
 
+import json
 import shutil
 import signal
 import subprocess
@@ -74,8 +75,62 @@ def test_every_output_is_there_and_linked_at_the_top(world):
     assert "<html" in (world / "report.html").read_text().lower()
 
 
+def test_a_run_ends_where_it_is_told_to_and_goes_on_later(photo, tmp_path):
+    assert redone(run(photo, tmp_path, "until=prompts")) == ["fov", "prompts"]
+    assert (tmp_path / "report.html").exists()
+    assert redone(run(photo, tmp_path, "until=panorama")) == ["panorama"]
+    with pytest.raises(UserError, match="until: 'panoramma', wanted one of fov, prompts, panorama"):
+        run(photo, tmp_path, "until=panoramma")
+
+
 def test_a_second_run_keeps_everything(photo, world):
     assert redone(run(photo, world)) == []
+
+
+def test_a_finished_run_is_kept_without_importing_what_would_make_it(photo, world):
+    code = (
+        "import sys; from worldgen import pipeline; from worldgen.config import compose;"
+        "from worldgen.progress import Reporter; pipeline.run(compose(None, sys.argv[1:]), Reporter(quiet=True));"
+        "print({'torch', 'numba', 'scipy', 'viser', 'pytorch_lightning'} & sys.modules.keys())"
+    )
+    before = (world / "report.html").stat().st_mtime_ns
+    command = [sys.executable, "-c", code, *overrides(photo, world)]
+    answer = subprocess.run(command, cwd=REPO, capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == "set()"
+    assert (world / "report.html").stat().st_mtime_ns == before
+
+
+def test_a_finished_run_still_refuses_wrong_settings_before_the_first_step(photo, world):
+    outcomes = {}
+    config = compose(None, overrides(photo, world, "splat.steps=-1"))
+    with pytest.raises(UserError, match=r"splat\.steps"):
+        pipeline.run(config, Reporter(quiet=True), lambda result: outcomes.update({result.name: result.status}))
+    assert outcomes == {}
+
+
+def test_a_damaged_file_of_a_finished_run_is_made_again(photo, world, tmp_path):
+    out = copy_of(world, tmp_path)
+    (out / "export" / "world.spz").unlink()
+    assert redone(run(photo, out)) == ["export"]
+    assert (out / "world.spz").stat().st_size > 0
+
+
+def test_the_report_follows_what_it_tells(photo, world, tmp_path):
+    out = copy_of(world, tmp_path)
+    (out / "report.html").unlink()
+    run(photo, out)
+    (out / "scores.json").write_text('{"sharpness": 0.75}')
+    run(photo, out)
+    assert "sharpness" in (out / "report.html").read_text(encoding="utf-8")
+
+
+def test_shares_are_told_in_percent(world):
+    steps = json.loads((world / "manifest.json").read_text(encoding="utf-8"))["steps"]
+    shown = steps["panorama"]["facts"]["from_the_photo_percent"]
+    assert 1 < shown < 100
+    report = (world / "report.html").read_text(encoding="utf-8")
+    assert f"<dt>from the photo</dt><dd>{shown:.4g} %</dd>" in report
+    assert "<dt>sky</dt><dd>0 %</dd>" in report
 
 
 def test_a_changed_setting_redoes_its_step_and_what_follows(photo, world, tmp_path):

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import types
 import weakref
+from dataclasses import replace
 
 import numba
 import numpy as np
@@ -321,3 +322,10 @@ def compare_cuda_with_cpu(antialiased: bool) -> None:
         assert ((ours - theirs).abs() * decided).max() < 1e-3
     for ours, theirs in zip(*gradients, strict=True):
         assert (ours - theirs).norm() <= 1e-2 * theirs.norm()
+
+
+def test_gaussians_are_rendered_as_they_were_fitted_unless_told_otherwise():
+    gaussians = replace(scene(50, 0, seed=3), antialiased=True)
+    plain, compensated = (rasterize(gaussians, camera(), antialiased=antialiased).rgb for antialiased in (False, True))
+    assert not torch.equal(plain, compensated)
+    assert torch.equal(rasterize(gaussians, camera()).rgb, compensated)

@@ -2,6 +2,7 @@
 
 import gzip
 import struct
+from dataclasses import replace
 
 import gsply
 import numpy as np
@@ -265,3 +266,9 @@ def test_one_kind_is_not_taken_for_the_other(tmp_path):
     files.save_cloud(tmp_path / "c.safetensors", some_points())
     with pytest.raises(UserError, match="holds normals, rgb, spacing, xyz, wanted means"):
         files.load_gaussians(tmp_path / "c.safetensors")
+
+
+@pytest.mark.parametrize("antialiased", [False, True])
+def test_safetensors_remember_how_gaussians_are_rendered(tmp_path, antialiased):
+    files.save_gaussians(tmp_path / "g.safetensors", replace(some_gaussians(), antialiased=antialiased))
+    assert files.load_gaussians(tmp_path / "g.safetensors").antialiased is antialiased

@@ -16,13 +16,16 @@ from hypothesis import strategies as st
 
 from tests.small_training import ROOM, SETTINGS, fit, room_cloud, room_views
 from train.checkpoints import AtomicCheckpointIO, checkpoints, is_sound, newest_sound
-from train.splat import SplatModule, SplatOptimizer, crop, view_order
+from train.fit import SplatModule, crop, view_order
+from train.splat import SplatOptimizer
 from worldgen.errors import UserError
 from worldgen.geometry.cameras import look
 from worldgen.splat.initialise import gaussians_from_cloud
 from worldgen.splat.losses import photometric_loss
 from worldgen.splat.rasterize import rasterize
 from worldgen.types import Camera, Gaussians, SupervisionView
+
+REPO = Path(__file__).parent.parent
 
 
 def same(a: Gaussians, b: Gaussians) -> bool:
@@ -189,7 +192,7 @@ def test_only_generated_views_are_distorted():
 def test_what_ended_up_transparent_or_broken_is_removed(tmp_path, monkeypatch):
     start = gaussians_from_cloud(room_cloud(), 100)
     start.opacity_logits[:10], start.log_scales[10:20, 1] = -20.0, float("nan")
-    monkeypatch.setattr("train.splat.gaussians_from_cloud", lambda *_: start)
+    monkeypatch.setattr("train.fit.gaussians_from_cloud", lambda *_: start)
     result = fit(tmp_path, steps=0)
     assert len(result.gaussians) == len(start) - 20
     assert result.facts["gaussians"] == len(start) - 20
@@ -199,6 +202,7 @@ def test_higher_harmonics_are_learned_too(tmp_path):
     gaussians = fit(tmp_path, sh_degree=1, steps=10, antialiased=True, logger="none").gaussians
     assert gaussians.sh.shape[1:] == (4, 3)
     assert (gaussians.sh[:, 1:] != 0).any()
+    assert gaussians.antialiased
     assert not list((tmp_path / "splat").iterdir())
 
 
@@ -269,3 +273,9 @@ def test_nothing_to_start_from(tmp_path):
     for cloud, views in ((room_cloud()[:0], room_views()), (room_cloud(), [])):
         with pytest.raises(UserError, match="splat: "):
             SplatOptimizer()(cloud, views, tmp_path)
+
+
+def test_settings_are_checked_without_importing_lightning():
+    code = "import sys, train.splat; print({'torch', 'pytorch_lightning'} & sys.modules.keys())"
+    answer = subprocess.run([sys.executable, "-c", code], cwd=REPO, capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == "set()"

@@ -2,16 +2,19 @@
 
 import http.client
 import json
+import shutil
 import signal
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from functools import partial
 from html.parser import HTMLParser
 from pathlib import Path
 
 import nbclient
 import nbformat
+import numpy as np
 import plyfile
 import pytest
 import torch
@@ -22,6 +25,10 @@ from tests.small_world import HEIGHT, room_cloud, room_splats, write_run
 from worldgen import view
 from worldgen import world as world_module
 from worldgen.errors import UserError
+from worldgen.recipe.flythrough import FlythroughSettings, write_flythrough
+from worldgen.recipe.report_pictures import splat_views
+from worldgen.splat.files import save_gaussians
+from worldgen.splat.rasterize import rasterize
 from worldgen.world import World
 
 
@@ -71,6 +78,21 @@ def test_render_shows_the_room(world):
     assert 0 <= picture.min() <= picture.max() <= 1
     blurred = torch.nn.functional.avg_pool2d(BoxRoom().view(camera).rgb, 5, 1, 2)
     assert (torch.nn.functional.avg_pool2d(picture, 5, 1, 2) - blurred).abs().mean() < 0.08
+
+
+def test_pictures_and_film_of_a_world_are_rendered_as_it_was_fitted(world, run_dir, tmp_path):
+    copy = Path(shutil.copytree(run_dir, tmp_path / "room"))
+    save_gaussians(copy / "splat" / "gaussians.safetensors", replace(world.gaussians, antialiased=True))
+    fine, camera = World(copy), world.camera(size=(64, 48))
+    with torch.no_grad():
+        wanted = rasterize(world.gaussians, camera, antialiased=True).rgb.clamp(0, 1)
+    assert not torch.equal(wanted, world.render(camera))
+    assert torch.equal(fine.render(camera), wanted)
+    assert not np.array_equal(splat_views(copy)[0], splat_views(run_dir)[0])
+    settings = FlythroughSettings(seconds=0.5, fps=8, width=64, height=48)
+    for one, name in ((world, "plain.mp4"), (fine, "fine.mp4")):
+        write_flythrough(one.gaussians, tmp_path / name, settings)
+    assert (tmp_path / "plain.mp4").read_bytes() != (tmp_path / "fine.mp4").read_bytes()
 
 
 @pytest.mark.parametrize("suffix", [".ply", ".spz", ".html", ".mp4"])

@@ -5,12 +5,12 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.loggers import CSVLogger, Logger, WandbLogger
 
-LoggerName = Literal["none", "csv", "wandb"]
+from train.splat import LoggerName
 
 
 def make_logger(name: LoggerName, folder: Path, run_id: str) -> Logger | bool:

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
-from worldgen.config import CONF_DIR, check, compose, finish, groups, one_line_errors
+from worldgen.config import CONF_DIR, check, compose, defaults, finish, groups, one_line_errors
 from worldgen.errors import UserError
 from worldgen.progress import Reporter
 
@@ -28,6 +28,7 @@ One photo becomes an explorable metric 3D world.
   python -m worldgen image=photo.jpg splat.steps=200      another value within a choice
   python -m worldgen -m image=a.jpg,b.jpg panorama=anchored,sequential    every combination, one after the other
   python -m worldgen -m hydra/launcher=slurm image=a.jpg,b.jpg            the same, as Slurm jobs
+  python -m worldgen -m experiment=panorama_ablation images=photos        an experiment, for every photo of a folder
   python -m worldgen --cfg job                            every key and its value
 
 Run the same command again to go on with a run that was stopped, or after editing a file of its folder: steps that are
@@ -35,15 +36,17 @@ done stay as they are. To look at a finished world: python -m worldgen.view runs
 
 keys
   image      the photo (JPEG, PNG, WebP, TIFF and the like)
+  images     a folder of photos, with -m: a run for each
   out        the run folder; with -m the folder that holds one for each run (default: runs/<the photo's name>)
   fov_deg    the photo's horizontal field of view in degrees (default: from its EXIF data)
   seed       another whole number gives another world (default: 0)
+  until      the last step to make, for example until=panorama (default: all of them)
   quiet      quiet=true prints nothing but errors
 
 groups and their choices (* = default), as group=choice; conf/<group>/<choice>.yaml tells what each key means
 """
 _STATUS_USER_ERROR, _STATUS_INTERRUPTED = 2, 130
-_NAMES_NO_RUN = ("image", "out", "quiet")
+_NAMES_NO_RUN = ("image", "out", "quiet", "until", "experiment", "logger", "group")
 _OUT_OF_MEMORY = "not enough memory; smaller sizes need less, for example panorama.width=1024"
 
 
@@ -86,7 +89,7 @@ def job(config: DictConfig) -> None:
 
 def run_suffix(overrides: Sequence[str]) -> str:
     """A folder name for the overrides of one run of a sweep, another one for each."""
-    telling = [override for override in overrides if override.partition("=")[0] not in _NAMES_NO_RUN]
+    telling = [override for override in overrides if re.split("[.=]", override)[0] not in _NAMES_NO_RUN]
     exact = "-".join(telling) or "default"
     safe = re.sub(r"[^\w.=+-]", "_", exact)
     if safe == exact and len(safe) <= 100:
@@ -137,9 +140,23 @@ def _run_by_hydra(arguments: Sequence[str]) -> None:
     """Sweeps, `--cfg`, `--info`, shell completion: Hydra's own command line."""
     if not any(argument.startswith(("--config", "-cd", "-cn", "-cp")) for argument in arguments):
         check([argument for argument in arguments if "=" in argument and not argument.startswith("-")], sweep=True)
+    arguments = [_each_photo(argument) for argument in arguments]
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands its exceptions on instead of printing them
     sys.argv = ["worldgen", *arguments]
     hydra.main(version_base="1.3", config_path=str(CONF_DIR.resolve()), config_name="config")(job)()
+
+
+def _each_photo(argument: str) -> str:
+    """`images=<folder>` as a sweep over the photos in it; other arguments as they are."""
+    key, _, folder = argument.partition("=")
+    if key != "images":
+        return argument
+    from worldgen.photo import photos_in
+
+    quoted = (
+        "'" + str(path).replace("\\", "\\\\").replace("'", "\\'") + "'" for path in photos_in(Path(folder).expanduser())
+    )
+    return "image=" + ",".join(quoted)
 
 
 @contextmanager
@@ -167,10 +184,9 @@ def _tell(error: UserError) -> None:
 
 
 def _describe_groups() -> str:
-    defaults = [entry for entry in OmegaConf.load(CONF_DIR / "config.yaml").defaults if OmegaConf.is_dict(entry)]
-    picked = {(group, choice) for entry in defaults for group, choice in entry.items()}
+    picked = defaults()
     width = max(map(len, groups()))
     return "\n".join(
-        f"  {group:<{width}}  {', '.join(choice + '*' * ((group, choice) in picked) for choice in choices)}"
+        f"  {group:<{width}}  {', '.join(choice + '*' * (picked[group] == choice) for choice in choices)}"
         for group, choices in groups().items()
     )

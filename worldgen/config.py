@@ -22,6 +22,8 @@ from worldgen.errors import UserError
 
 CONF_DIR = Path(__file__).parent / "conf"
 RUNS_DIR = Path("runs")
+_PROGRAMS = {"config": "worldgen", "eval": "eval"}  # the files in conf/ that a command's config begins with
+_LISTS_KEYS = {"config": "python -m worldgen --cfg job", "eval": "python -m eval --help"}
 
 
 def compose(image: str | Path | None, overrides: Sequence[str] = (), out: str | Path | None = None) -> DictConfig:
@@ -39,9 +41,18 @@ def compose(image: str | Path | None, overrides: Sequence[str] = (), out: str | 
     return finish(config)
 
 
-def check(overrides: Sequence[str], sweep: bool = False) -> None:
+def compose_evaluation(overrides: Sequence[str]) -> DictConfig:
+    """The config of `python -m eval`, from conf/eval.yaml. Raises UserError."""
+    check(overrides, root="eval")
+    config = _compose(overrides, "eval")
+    with one_line_errors():
+        OmegaConf.resolve(config)
+    return config
+
+
+def check(overrides: Sequence[str], sweep: bool = False, root: str = "config") -> None:
     """Raises UserError for an override that does not parse or names a choice, a key or a kind of value that is not
-    there, and for several values where `sweep` does not allow them."""
+    there, and for several values where `sweep` does not allow them. root: the file in conf/ that they change."""
     parsed = [_parse(override) for override in overrides]
     for override in parsed:
         if override.is_sweep_override() and not sweep:
@@ -49,12 +60,12 @@ def check(overrides: Sequence[str], sweep: bool = False) -> None:
     choices = [override for override in parsed if (CONF_DIR / override.key_or_group).is_dir()]
     for override in choices:
         for single in _singles(override):
-            _check_choice(single)
-    plain = _compose([_singles(override)[0].input_line for override in choices])
+            _check_choice(single, root)
+    plain = _compose([_singles(override)[0].input_line for override in choices], root)
     for override in parsed:
         if override not in choices and not override.is_hydra_override():
             for single in _singles(override):
-                _check_value(single, plain)
+                _check_value(single, plain, root)
 
 
 def finish(config: DictConfig, sweep_suffix: str = "") -> DictConfig:
@@ -64,6 +75,8 @@ def finish(config: DictConfig, sweep_suffix: str = "") -> DictConfig:
     """
     if OmegaConf.is_missing(config, "image") or not str(config.image):
         raise UserError("image: missing, wanted image=<photo>, for example image=photo.jpg")
+    if config.images is not None:
+        raise UserError(f"images: {config.images}, wanted only with -m, which makes a run for each photo of the folder")
     if not isinstance(config.seed, int) or isinstance(config.seed, bool) or config.seed < 0:
         raise UserError(f"seed: {config.seed!r}, wanted a whole number from 0")
     if config.fov_deg is not None:
@@ -81,18 +94,23 @@ def finish(config: DictConfig, sweep_suffix: str = "") -> DictConfig:
     return config
 
 
-def groups() -> dict[str, list[str]]:
-    """Config groups and their choices, by name."""
-    folders = sorted(path.parent for path in CONF_DIR.glob("*/*.yaml"))
-    return {folder.name: sorted(path.stem for path in folder.glob("*.yaml")) for folder in folders}
+def groups(root: str = "config") -> dict[str, list[str]]:
+    """Config groups and their choices, by name, of the file `root` in conf/."""
+    return {group: sorted(path.stem for path in (CONF_DIR / group).glob("*.yaml")) for group in sorted(defaults(root))}
 
 
-def _compose(overrides: Sequence[str]) -> DictConfig:
+def defaults(root: str = "config") -> dict[str, str | None]:
+    """The choice of each config group that is made where none is named."""
+    entries = [entry for entry in OmegaConf.load(CONF_DIR / f"{root}.yaml").defaults if OmegaConf.is_dict(entry)]
+    return {group: choice for entry in entries for group, choice in entry.items() if group.isidentifier()}
+
+
+def _compose(overrides: Sequence[str], root: str = "config") -> DictConfig:
     others = GlobalHydra.instance().hydra  # of a program that uses Hydra itself and calls us
     GlobalHydra.instance().clear()
     try:
         with one_line_errors(), hydra.initialize_config_dir(str(CONF_DIR.resolve()), version_base="1.3"):
-            return hydra.compose("config", overrides=list(overrides))
+            return hydra.compose(root, overrides=list(overrides))
     finally:
         GlobalHydra.instance().hydra = others
 
@@ -111,22 +129,24 @@ def _singles(override: Override) -> list[Override]:
     return [_parse(f"{override.get_key_element()}={value}") for value in override.sweep_string_iterator()]
 
 
-def _check_choice(override: Override) -> None:
+def _check_choice(override: Override, root: str) -> None:
     group, choice = override.key_or_group, override.value()
     if group.startswith("hydra/"):
         return  # Hydra and its plugins bring choices of their own
-    there = groups()[group]
+    there = groups(root).get(group)
+    if there is None:
+        raise UserError(f"{group}: no such key of python -m {_PROGRAMS[root]}")
     if choice is not None and choice not in there:
         raise UserError(f"{group}={choice}: no such choice, wanted one of {', '.join(there)}")
 
 
-def _check_value(override: Override, plain: DictConfig) -> None:
+def _check_value(override: Override, plain: DictConfig, root: str) -> None:
     """Compares an override with the config as it is without: its key must be there, its value of the same kind."""
     key = override.key_or_group
     parent, _, name = key.rpartition(".")
     holder = OmegaConf.select(plain, parent) if parent else plain
     if override.type is OverrideType.ADD or not isinstance(holder, ListConfig | DictConfig) or not _has(holder, name):
-        raise UserError(f"{key}: no such key{_did_you_mean(key, plain)}")
+        raise UserError(f"{key}: no such key{_did_you_mean(key, plain, root)}")
     if override.type is OverrideType.DEL or OmegaConf.is_missing(holder, name):
         return
     default, value = OmegaConf.select(plain, key), override.value()
@@ -150,12 +170,12 @@ def _kind(value: Any) -> str:
     return "a list" if isinstance(value, list | ListConfig) else "a group of keys"
 
 
-def _did_you_mean(key: str, plain: DictConfig) -> str:
+def _did_you_mean(key: str, plain: DictConfig, root: str) -> str:
     known = list(_keys(plain))
     name = key.rpartition(".")[2]
     same_name = [other for other in known if other.rpartition(".")[2] == name]
     close = same_name or difflib.get_close_matches(key, known, n=1)
-    return f", did you mean {' or '.join(close[:3])}?" if close else "; python -m worldgen --cfg job lists them all"
+    return f", did you mean {' or '.join(close[:3])}?" if close else f"; {_LISTS_KEYS[root]} lists them all"
 
 
 def _keys(node: DictConfig, prefix: str = "") -> Iterator[str]:

@@ -7,13 +7,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
-from torch import Tensor
 
 from worldgen.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 MAX_PIXELS = 250_000_000  # the largest phone sensors have 200 million; a bomb has thousands of millions
 MAX_FILE_BYTES = 2_000_000_000
@@ -41,7 +43,7 @@ class Lens:
 class Photo:
     """rgb: [3, H, W] in [0, 1], upright. sha256: of the file. lens: what its EXIF says."""
 
-    rgb: Tensor
+    rgb: "Tensor"
     path: Path
     sha256: str
     lens: Lens
@@ -65,8 +67,21 @@ def load_photo(path: Path, max_side_px: int = MAX_SIDE_PX) -> Photo:
         upright = ImageOps.exif_transpose(image)
         picture = _to_srgb(upright)
         picture.thumbnail((max_side_px, max_side_px), Image.Resampling.LANCZOS)
+    import torch  # here, because it takes seconds, which a photo that cannot be read need not
+
     rgb = torch.from_numpy(np.array(picture)).permute(2, 0, 1).float() / 255
     return Photo(rgb.contiguous(), path, hashlib.sha256(content).hexdigest(), lens)
+
+
+def photos_in(folder: Path) -> list[Path]:
+    """The files in a folder that are pictures by their names, sorted. Raises UserError where there are none."""
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder, wanted one with photos")
+    Image.init()
+    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in Image.EXTENSION and path.is_file())
+    if not paths:
+        raise UserError(f"{folder}: no photos there, wanted JPEG, PNG, WebP, TIFF or the like")
+    return paths
 
 
 def _read(path: Path) -> bytes:

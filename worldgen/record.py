@@ -60,6 +60,41 @@ class Found:
         return hash_of(self.sha256)
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """What a step is to be made of: its config, JSON-able, and the earlier steps whose files it reads."""
+
+    config: dict[str, Any]
+    inputs: tuple[str, ...]
+
+
+def unchanged(run_dir: Path, steps: Mapping[str, Wanted], photo: Path) -> str | None:
+    """The photo's sha256, where every step in `run_dir` stands for it and for what is wanted, and no file changed;
+    else None. Hashes, compares, and loads nothing. steps: by name, in the recipe's order."""
+    try:
+        photo_sha256 = sha256_of(photo)
+        content: dict[str, str] = {}
+        for name, wanted in steps.items():
+            record = load_record(run_dir / name)
+            found = look(run_dir / name, record.files)
+            made_of = (record.photo_sha256, record.config, record.inputs)
+            if (
+                found.edited
+                or found.missing
+                or made_of
+                != (
+                    photo_sha256,
+                    wanted.config,
+                    {step: content[step] for step in wanted.inputs},
+                )
+            ):
+                return None
+            content[name] = found.content
+    except (OSError, UserError):
+        return None
+    return photo_sha256
+
+
 def hash_of(value: Any) -> str:
     """sha256 of a JSON-able value, the same for equal values."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

@@ -183,7 +183,8 @@ class Gaussians:
     """3D Gaussians as gsplat has them.
 
     means: [N, 3] metres, world; quats: [N, 4] wxyz, need not be unit; log_scales: [N, 3] natural log of metres;
-    opacity_logits: [N]; sh: [N, K, 3] real spherical harmonics, K = (degree + 1)^2.
+    opacity_logits: [N]; sh: [N, K, 3] real spherical harmonics, K = (degree + 1)^2. antialiased: they were fitted with
+    Mip-Splatting's compensation, and must be rendered so (`splat/rasterize.py`).
     """
 
     means: Tensor
@@ -191,6 +192,7 @@ class Gaussians:
     log_scales: Tensor
     opacity_logits: Tensor
     sh: Tensor
+    antialiased: bool = False
 
     def __post_init__(self) -> None:
         count = len(self.means)

@@ -2,9 +2,12 @@
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from worldgen.errors import UserError
-from worldgen.photo import Lens, Photo
+
+if TYPE_CHECKING:
+    from worldgen.photo import Lens, Photo  # which takes seconds to import, and the range of angles need not wait
 
 MIN_DEG, MAX_DEG = 10.0, 150.0
 _FILM_DIAGONAL_MM = math.hypot(36, 24)
@@ -30,7 +33,7 @@ class ExifFov:
     def __post_init__(self) -> None:
         check_fov(self.default_deg, "fov.default_deg")
 
-    def __call__(self, photo: Photo) -> Fov:
+    def __call__(self, photo: "Photo") -> Fov:
         height, width = photo.rgb.shape[1:]
         for found in (_from_film_equivalent(photo.lens, width, height), _from_sensor(photo.lens)):
             if found is not None and MIN_DEG < found.deg < MAX_DEG:
@@ -47,7 +50,7 @@ def check_fov(deg: float, key: str = "fov_deg") -> float:
     return float(deg)
 
 
-def _from_film_equivalent(lens: Lens, width: int, height: int) -> Fov | None:
+def _from_film_equivalent(lens: "Lens", width: int, height: int) -> Fov | None:
     """The equivalent is defined by the diagonal (CIPA DCG-001), so it holds for every shape of photo."""
     if lens.focal_35mm is None:
         return None
@@ -55,7 +58,7 @@ def _from_film_equivalent(lens: Lens, width: int, height: int) -> Fov | None:
     return Fov(_degrees(half_width_mm, lens.focal_35mm), f"EXIF: {lens.focal_35mm:g} mm on 35 mm film")
 
 
-def _from_sensor(lens: Lens) -> Fov | None:
+def _from_sensor(lens: "Lens") -> Fov | None:
     if lens.focal_mm is None or lens.sensor_width_mm is None:
         return None
     source = f"EXIF: {lens.focal_mm:g} mm on a sensor {lens.sensor_width_mm:.1f} mm wide"

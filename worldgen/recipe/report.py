@@ -17,6 +17,7 @@ import numpy as np
 from worldgen import disk
 from worldgen.errors import UserError
 from worldgen.recipe import report_pictures as pictures
+from worldgen.recipe import report_stamp
 
 _VIDEO_EMBEDDED_MB = 8.0
 _STEPS = {
@@ -37,7 +38,7 @@ _FILES = {
     "world.spz": "the splats, compressed",
     "points.ply": "the point cloud",
 }
-_UNITS = {"m": "m", "mb": "MB", "s": "s", "deg": "°", "db": "dB", "px": "px"}
+_UNITS = {"m": "m", "mb": "MB", "s": "s", "deg": "°", "db": "dB", "px": "px", "percent": "%"}
 
 
 def write_report(run_dir: Path) -> Path:
@@ -70,6 +71,7 @@ def report_html(manifest: Mapping[str, Any], run_dir: Path) -> str:
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"{report_stamp.tag(run_dir)}\n"
         f"<title>{escape(name)} · worldgen</title>\n<style>\n{style}</style>\n</head>\n<body>\n<main>\n"
         + "\n".join(part for part in parts if part)
         + "\n</main>\n</body>\n</html>\n"

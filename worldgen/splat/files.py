@@ -5,13 +5,14 @@ Niantic's own ply_to_spz) carry the axes of the .ply over.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor
 
@@ -20,6 +21,7 @@ from worldgen.splat.ply import read_vertices, write_vertices
 from worldgen.types import Gaussians, PointCloud
 
 _SPZ_FINEST_BITS = 12  # fractional bits of a coordinate: 0.24 mm
+_ANTIALIASED = "antialiased"  # a key of the metadata, there where the Gaussians are
 
 T = TypeVar("T")
 
@@ -107,13 +109,17 @@ def write_spz(path: Path, gaussians: Gaussians) -> None:
 
 
 def save_gaussians(path: Path, gaussians: Gaussians) -> None:
-    """All tensors, exactly, as safetensors."""
-    path.write_bytes(save({name: tensor.detach().cpu().contiguous() for name, tensor in gaussians.tensors().items()}))
+    """All tensors, exactly, as safetensors; how to render them in its metadata."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in gaussians.tensors().items()}
+    path.write_bytes(save(tensors, {_ANTIALIASED: "true"} if gaussians.antialiased else None))
 
 
 def load_gaussians(path: Path) -> Gaussians:
     """What `save_gaussians` wrote. Raises UserError where the file is something else or holds non-finite values."""
-    return _load(path, Gaussians, ("means", "quats", "log_scales", "opacity_logits", "sh"))
+    gaussians = _load(path, Gaussians, ("means", "quats", "log_scales", "opacity_logits", "sh"))
+    with safe_open(path, "pt") as file:
+        antialiased = (file.metadata() or {}).get(_ANTIALIASED) == "true"
+    return replace(gaussians, antialiased=antialiased)
 
 
 def save_cloud(path: Path, cloud: PointCloud) -> None:

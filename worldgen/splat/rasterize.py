@@ -52,16 +52,18 @@ class _CpuRasterizer(torch.autograd.Function):
 
 
 def rasterize(
-    gaussians: Gaussians, camera: Camera, background: Tensor | None = None, antialiased: bool = False
+    gaussians: Gaussians, camera: Camera, background: Tensor | None = None, antialiased: bool | None = None
 ) -> Render:
     """Renders what `camera` sees, with gradients for every tensor of `gaussians` that asks for one.
 
     background: [3] in [0, 1], black if None; a constant, it gets no gradient. antialiased: scale each opacity down by
-    what the 0.3 px^2 blur adds to the splat's area (Mip-Splatting), so that small splats do not swell from afar.
+    what the 0.3 px^2 blur adds to the splat's area (Mip-Splatting), so that small splats do not swell from afar; None =
+    as the Gaussians were fitted.
     Gaussians with a value that is not finite or a quaternion of zeros are not drawn (on CUDA that is gsplat's affair).
     Raises ValueError for spherical harmonics beyond degree 3, UserError for CUDA tensors without gsplat.
     """
     degree = sh_degree(gaussians)
+    antialiased = gaussians.antialiased if antialiased is None else antialiased
     background = gaussians.means.new_zeros(3) if background is None else background
     if gaussians.means.is_cuda:
         return Render(*cuda.draw(gaussians, camera, background, antialiased, degree))

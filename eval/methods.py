@@ -1,0 +1,280 @@
+"""What a method left behind: panoramas, images, frames, splats or run folders, recognised by looking, listed by name.
+
+    examine("mvdiffusion", "outputs/mvdiffusion").items
+
+Whatever is broken is named in `failed`, and the rest is still scored.
+"""
+
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from PIL import Image
+
+from eval.runs import Run, is_run, read_run
+from eval.scores import WHOLE_SET
+from eval.sources import load_splats
+from worldgen.errors import UserError
+
+Kind = Literal["panoramas", "images", "frames", "splats", "runs"]
+PICTURE_SUFFIXES = (".png", ".tif", ".tiff", ".bmp", ".webp", ".jpg", ".jpeg")
+LOSSY_SUFFIXES = (".jpg", ".jpeg")
+METHOD_SPLATS = (".ply", ".spz")
+UNKNOWN = "unknown"
+WANTED = (
+    "wanted pictures (PNG, TIFF, BMP, WebP, JPEG), one subfolder of frames per scene, "
+    "splats (.ply, .spz), or run folders"
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Item:
+    """One thing to score. image: the photo or scene; path: a picture, a splat file or a run folder; frame: the name of
+    the picture within its scene, if it has one; size: of a picture, width and height in pixels, where the file says;
+    truth: the true picture of the same view, where that is known."""
+
+    image: str
+    path: Path
+    frame: str = ""
+    size: tuple[int, int] | None = None
+    run: Run | None = None
+    truth: Path | None = None
+
+    @property
+    def label(self) -> str:
+        """What a person finds it by: a run's folder, or the name of the picture or splats."""
+        return self.path.name if self.run else f"{self.image}/{self.frame}".rstrip("/")
+
+
+@dataclass(frozen=True, eq=False)
+class Output:
+    """All that a method made. failed: file or image to why it cannot be scored; notes: what a table's reader should
+    know."""
+
+    method: str
+    path: str
+    kind: Kind
+    items: tuple[Item, ...]
+    failed: dict[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def images(self) -> list[str]:
+        return sorted({item.image for item in self.items})
+
+    def record(self) -> dict[str, Any]:
+        """This method's entry in evaluation.json."""
+        told = {"notes": list(self.notes)} if self.notes else {}
+        return {"path": self.path, "kind": self.kind, "images": self.images, "failed": self.failed} | told
+
+
+def examine(method: str, path: str | Path) -> Output:
+    """Looks at what is at `path`: a file, a folder, or a pattern such as `runs/venice-*`.
+
+    Raises UserError where nothing is there that could be scored.
+    """
+    place = Path(path).expanduser()
+    if not place.exists() and any(sign in str(path) for sign in "*?["):
+        return _from_pattern(method, str(place))
+    if not place.exists():
+        raise UserError(f"methods.{method}={path}: no such file or folder, {WANTED}")
+    if place.is_file():
+        return _from_files(method, str(path), [place])
+    if is_run(place):
+        return _from_runs(method, str(path), [place])
+    children = _children(place)
+    if any(map(is_run, children)):
+        return _from_runs(method, str(path), children)
+    if any(_is_file(child, (*PICTURE_SUFFIXES, *METHOD_SPLATS)) for child in children):
+        return _from_files(method, str(path), children)
+    scenes = {child: pictures_in(child) for child in children if child.is_dir()}
+    if any(scenes.values()):
+        return _from_scenes(method, str(path), scenes)
+    holds = ", ".join(child.name for child in children[:3]) + (", ..." if len(children) > 3 else "")
+    raise UserError(f"methods.{method}={path}: {f'holds {holds}' if children else 'the folder is empty'}, {WANTED}")
+
+
+def by_config(output: Output, key: str) -> dict[str, Output]:
+    """Runs told apart by a setting such as `panorama.heuristic`: one method for each value, named as it is.
+
+    Runs of which it is not known come as the method `unknown`. Raises UserError for anything but runs.
+    """
+    if output.kind != "runs":
+        raise UserError(f"{output.path}: holds {output.kind}, wanted run folders to tell apart by {key}")
+    groups: dict[str, list[Item]] = {}
+    for item in _run_items([item.run for item in output.items if item.run]):
+        groups.setdefault(item.run.value(key) or UNKNOWN, []).append(item)
+    found = {
+        value: replace(output, method=value, items=_names_apart(groups[value]), failed={}) for value in sorted(groups)
+    }
+    if output.failed:
+        first = found.get(UNKNOWN) or replace(output, method=UNKNOWN, items=())
+        found[UNKNOWN] = replace(first, failed=dict(output.failed))
+    return found
+
+
+def size_note(items: Iterable[Item]) -> tuple[str, ...]:
+    """One line where pictures are of several sizes: scores of different sizes do not compare."""
+    sizes = Counter(item.size for item in items if item.size)
+    if len(sizes) < 2:
+        return ()
+    told = ", ".join(f"{count} of {width}x{height}" for (width, height), count in sorted(sizes.items()))
+    return (f"pictures of mixed sizes ({told}): BRISQUE and NIQE change with the size",)
+
+
+def lossy_note(items: Iterable[Item]) -> tuple[str, ...]:
+    """One line where pictures are JPEG files."""
+    items = list(items)
+    lossy = sum(item.path.suffix.lower() in LOSSY_SUFFIXES for item in items)
+    note = f"{lossy} of {len(items)} pictures are JPEG, which moves NIQE by a point: wanted lossless"
+    return (note,) if lossy else ()
+
+
+def _from_pattern(method: str, pattern: str) -> Output:
+    start = Path(Path(pattern).anchor)
+    try:
+        found = sorted(start.glob(str(Path(pattern).relative_to(start))))
+    except ValueError as error:
+        raise UserError(f"methods.{method}={pattern}: not a pattern ({error}), wanted one such as runs/*") from error
+    found = [path for path in found if not path.name.startswith(".")]
+    if not found:
+        raise UserError(f"methods.{method}={pattern}: nothing has such a name, {WANTED}")
+    if any(map(is_run, found)):
+        return _from_runs(method, pattern, found)
+    if all(path.is_file() for path in found):
+        return _from_files(method, pattern, found)
+    raise UserError(f"methods.{method}={pattern}: finds {found[0].name}, wanted run folders, pictures or splats")
+
+
+def _from_files(method: str, path: str, files: Sequence[Path]) -> Output:
+    """Pictures or splats that lie side by side; other files among them, and folders, are not looked at."""
+    pictures = [file for file in files if _is_file(file, PICTURE_SUFFIXES)]
+    splats = [file for file in files if _is_file(file, METHOD_SPLATS)]
+    if pictures and splats:
+        both = f"pictures ({pictures[0].name}) and splats ({splats[0].name})"
+        raise UserError(f"methods.{method}={path}: holds {both}, wanted one kind")
+    if not pictures and not splats:
+        raise UserError(f"methods.{method}={path}: ends in {files[0].suffix or 'nothing'!r}, {WANTED}")
+    items, failed = _each(pictures or splats, _picture if pictures else _splats)
+    _some_left(method, path, items, failed)
+    if splats:
+        return Output(method, path, "splats", _names_apart(items), failed)
+    ignored = [file.name for file in files if file.is_dir() and pictures_in(file)]
+    notes = (f"pictures in subfolders are not scored: {', '.join(ignored)}",) if ignored else ()
+    kind: Kind = "panoramas" if all(is_panorama(item) for item in items) else "images"
+    return Output(method, path, kind, _names_apart(items), failed, notes)
+
+
+def _from_scenes(method: str, path: str, scenes: dict[Path, list[Path]]) -> Output:
+    items: list[Item] = []
+    failed: dict[str, str] = {}
+    for folder, files in scenes.items():
+        frames, broken = _each(files, _picture)
+        named = [replace(item, frame=item.image) for item in _names_apart(frames)]
+        items += [replace(item, image=_no_reserved(folder.name)) for item in named]
+        failed |= {f"{folder.name}/{name}": why for name, why in broken.items()}
+    _some_left(method, path, items, failed)
+    empty = [folder.name for folder, files in scenes.items() if not files]
+    notes = (f"subfolders without pictures: {', '.join(empty)}",) if empty else ()
+    return Output(method, path, "frames", tuple(items), failed, notes)
+
+
+def _from_runs(method: str, path: str, folders: Sequence[Path]) -> Output:
+    runs, failed = _each([folder for folder in folders if is_run(folder)], read_run)
+    others = [folder.name for folder in folders if not is_run(folder) and any(sign in path for sign in "*?[")]
+    notes = (f"not run folders, not scored: {', '.join(others)}",) if others else ()
+    return Output(method, path, "runs", _names_apart(_run_items(runs)), failed, notes)
+
+
+def _run_items(runs: Sequence[Run]) -> list[Item]:
+    """Runs by the names of their photos, with the seed where there are several; maybe several of one name."""
+    several_seeds = len({run.seed for run in runs}) > 1
+    photos = Counter(name for name, _ in {(run.photo_name, run.photo_sha256) for run in runs})
+    items = []
+    for run in runs:
+        name = Path(run.photo_name).stem or run.folder.name
+        if photos[run.photo_name] > 1:
+            name += f"-{run.photo_sha256[:6]}"
+        items.append(Item(_no_reserved(name + f"-seed{run.seed}" * several_seeds), run.folder, run=run))
+    return items
+
+
+def _names_apart(items: Sequence[Item]) -> tuple[Item, ...]:
+    """Items of which no two have the same name: those that did get the whole names of their files or folders."""
+    counts = Counter(item.image for item in items)
+
+    def apart(item: Item) -> Item:
+        if counts[item.image] == 1:
+            return item
+        return replace(item, image=f"{item.image} ({item.path.name})" if item.run else item.path.name)
+
+    return tuple(apart(item) for item in items)
+
+
+def _each(paths: Iterable[Path], read: Callable[[Path], Any]) -> tuple[list[Any], dict[str, str]]:
+    """What `read` makes of each path, and by name why it makes nothing of others."""
+    found, failed = [], {}
+    for path in paths:
+        try:
+            found.append(read(path))
+        except UserError as error:
+            failed[path.name] = str(error).removeprefix(f"{path}: ")
+    return found, failed
+
+
+def _picture(path: Path) -> Item:
+    return Item(_no_reserved(path.stem), path, size=_size_of(path))
+
+
+def _splats(path: Path) -> Item:
+    load_splats(path)
+    return Item(_no_reserved(path.stem), path)
+
+
+def _size_of(path: Path) -> tuple[int, int] | None:
+    """Width and height as the file's header says; None where only reading it will tell whether it is too large."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(path) as image:
+                return image.size
+    except Image.DecompressionBombError:
+        return None
+    except Exception as error:  # Pillow raises nearly anything on a broken file
+        raise UserError(f"{path}: not a picture that can be read") from error
+
+
+def is_panorama(item: Item) -> bool:
+    """Whether a picture is twice as wide as high, as far as its header tells."""
+    return item.size is None or item.size[0] == 2 * item.size[1]
+
+
+def _some_left(method: str, path: str, items: Sequence[Item], failed: dict[str, str]) -> None:
+    if not items:
+        name, why = next(iter(failed.items()))
+        raise UserError(f"methods.{method}={path}: none of {len(failed)} files can be scored; {name}: {why}")
+
+
+def pictures_in(folder: Path) -> list[Path]:
+    """The pictures that lie in a folder, sorted; none where there is no such folder."""
+    return [path for path in _children(folder) if _is_file(path, PICTURE_SUFFIXES)] if folder.is_dir() else []
+
+
+def _children(folder: Path) -> list[Path]:
+    """What a folder holds, but for what is hidden."""
+    try:
+        return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be read ({error.strerror})") from error
+
+
+def _is_file(path: Path, suffixes: tuple[str, ...]) -> bool:
+    return path.suffix.lower() in suffixes and path.is_file()
+
+
+def _no_reserved(name: str) -> str:
+    """A name that is not the one of whole sets."""
+    return f"{name} (image)" if name == WHOLE_SET else name

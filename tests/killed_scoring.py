@@ -1,0 +1,27 @@
+"""Scoring in two processes whose parent is killed in the middle: `python -m tests.killed_scoring CACHE LOG`."""
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+from eval import score_jobs
+from eval.cache import ScoreCache
+from eval.scoring import score
+from tests.scored_pictures import Level, greys
+from worldgen.progress import untracked
+
+
+def killed_after(items, total, what):
+    """A `Track` that kills its process before the fifth score is entered."""
+    for number, item in enumerate(untracked(items, total, what)):
+        if what == "scoring pictures" and number == 4:
+            os.kill(os.getpid(), signal.SIGKILL)
+        yield item
+
+
+if __name__ == "__main__":
+    cache, log = map(Path, sys.argv[1:])
+    score_jobs._START_S = 0.0
+    score(greys(8), [Level(log)], ScoreCache(cache), 2, killed_after)
+    sys.exit("it was not killed")
