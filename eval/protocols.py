@@ -68,7 +68,10 @@ class Protocol(ABC):
                 continue
             items.append(item)
             companions = _companions(item, photos)
-            pictures += [Picture(output.method, item.image, view, rgb, **companions) for view, rgb in looks]
+            pictures += [
+                Picture(output.method, item.image, view, rgb, truth=self.truth_of(item, rgb), **companions)
+                for view, rgb in looks
+            ]
         if not items and output.kind != "runs":  # runs that all failed are a result, which tables show
             name, why = next(iter(failed.items()))
             raise UserError(f"methods.{output.method}={output.path}: nothing to score; {name}: {why}")
@@ -82,6 +85,11 @@ class Protocol(ABC):
     @abstractmethod
     def looks(self, item: Item) -> list[tuple[str, Source]]:
         """The views of one item, by name. Raises UserError where it has none."""
+
+    def truth_of(self, item: Item, look: Source) -> Source | None:
+        """The true picture of one look at an item, where there is one."""
+        del look
+        return ImageFile(item.truth) if item.truth else None
 
     def notes(self, items: Sequence[Item]) -> tuple[str, ...]:
         """What a table's reader should know of the items."""
@@ -106,10 +114,10 @@ class PanoramaProtocol(Protocol):
         _expect_camera(self.fov_deg, self.size)
 
     def expect_kind(self, output: Output) -> None:
-        _expect_kind(output, ("panoramas", "images", "frames", "runs"), self.name, "panoramas")
+        expect_panoramas(output, self.name)
 
     def looks(self, item: Item) -> list[tuple[str, Source]]:
-        path, frame = _panorama_of(item), f"{item.frame} " if item.frame else ""
+        path, frame = panorama_of(item), f"{item.frame} " if item.frame else ""
         size = (self.size, self.size)
         yaws_deg = [360 * number / self.views for number in range(self.views)]
         return [
@@ -133,10 +141,10 @@ class FlatPanoramaProtocol(Protocol):
         _expect("width", self.width, fits, f"an even number, 64 to {_LARGEST_PX}")
 
     def expect_kind(self, output: Output) -> None:
-        _expect_kind(output, ("panoramas", "images", "frames", "runs"), self.name, "panoramas")
+        expect_panoramas(output, self.name)
 
     def looks(self, item: Item) -> list[tuple[str, Source]]:
-        return [(f"{item.frame} flat".strip(), FlatPanorama(_panorama_of(item), self.width))]
+        return [(f"{item.frame} flat".strip(), FlatPanorama(panorama_of(item), self.width))]
 
     def notes(self, items: Sequence[Item]) -> tuple[str, ...]:
         return lossy_note(items)
@@ -233,7 +241,7 @@ class ImagesProtocol(Protocol):
         return size_note(items)
 
 
-def _panorama_of(item: Item) -> Path:
+def panorama_of(item: Item) -> Path:
     """The file of an item's panorama. Raises UserError where it has none."""
     if item.run:
         if item.run.panorama is None:
@@ -247,10 +255,9 @@ def _panorama_of(item: Item) -> Path:
 
 def _companions(item: Item, photos: Mapping[str, Path]) -> dict[str, Any]:
     """What a picture may be compared with, by the names of Picture's fields."""
-    given = photos.get(_photo_name(item))
+    given = photos.get(photo_name(item))
     photo = ImageFile(given) if given else item.run.photo() if item.run else None
-    truth = ImageFile(item.truth) if item.truth else None
-    return {"truth": truth, "photo": photo, "text": item.run.prompt if item.run else None}
+    return {"photo": photo, "text": item.run.prompt if item.run else None}
 
 
 def _photos(folder: str | None) -> dict[str, Path]:
@@ -264,13 +271,19 @@ def _photos(folder: str | None) -> dict[str, Path]:
     return found
 
 
-def _photo_name(item: Item) -> str:
+def photo_name(item: Item) -> str:
+    """The name of the photo that an item was made from."""
     return Path(item.run.photo_name).stem if item.run else item.image
 
 
 def _without_photo(items: Sequence[Item], photos: Mapping[str, Path], folder: str | None) -> tuple[str, ...]:
-    missing = sorted({_photo_name(item) for item in items} - set(photos)) if folder else []
+    missing = sorted({photo_name(item) for item in items} - set(photos)) if folder else []
     return (f"no photo in {folder} for: {', '.join(missing)}",) if missing else ()
+
+
+def expect_panoramas(output: Output, protocol: str) -> None:
+    """Raises UserError for what cannot be panoramas."""
+    _expect_kind(output, ("panoramas", "images", "frames", "runs"), protocol, "panoramas")
 
 
 def _expect_kind(output: Output, kinds: Sequence[Kind], protocol: str, wanted: str) -> None:

@@ -117,6 +117,12 @@ def content_hash(path: Path) -> str:
     return _hashed(path, _stamp(path))
 
 
+def content_size(path: Path) -> tuple[int, int]:
+    """Width and height of a panorama's file. Raises UserError where it is none."""
+    _, height, width = _panorama(path, _stamp(path)).shape
+    return width, height
+
+
 def load_splats(path: Path) -> Gaussians:
     """The Gaussians in a file, kept for the next view. Raises UserError where it holds none."""
     return _splats(path, _stamp(path))

@@ -207,6 +207,11 @@ def test_help_explains_itself(tmp_path):
     assert run_module(cwd=tmp_path).returncode == 2
 
 
+def test_the_version_is_our_own(capsys):
+    assert cli.main(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("worldgen ")
+
+
 def test_every_key_and_its_value_can_be_listed(tmp_path):
     done = run_module("--cfg", "job", cwd=tmp_path)
     assert done.returncode == 0

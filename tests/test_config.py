@@ -43,6 +43,7 @@ def test_overrides_change_values_and_choices():
     config = compose("photo.jpg", ["panorama=sequential", "panorama.width=1024", "seed=3", "fov_deg=70"])
     assert config.panorama.heuristic == "sequential"
     assert (config.panorama.width, config.seed, config.fov_deg) == (1024, 3, 70.0)
+    assert compose("photo.jpg", ["experiment=null"]) == compose("photo.jpg")
 
 
 @pytest.mark.parametrize(
@@ -54,6 +55,10 @@ def test_overrides_change_values_and_choices():
         ("+panorama.colour=red", "panorama.colour: no such key"),
         ("qwertz=1", "qwertz: no such key; python -m worldgen --cfg job lists them all"),
         ("panorama=spiral", "panorama=spiral: no such choice, wanted one of adhoc, anchored, sequential"),
+        ("splat=null", "splat=None: no such choice, wanted one of default"),
+        ("splat=[default]", "no such choice, wanted one of default"),
+        ("~splat", "~splat: keys cannot be taken away"),
+        ("~seed", "~seed: keys cannot be taken away, wanted seed=<value>"),
         ("panorama.width=wide", "panorama.width: 'wide', wanted a number (as 2048)"),
         ("quiet=maybe", "quiet: 'maybe', wanted true or false (as False)"),
         ("export.video=8", "export.video: 8, wanted a group of keys"),
@@ -62,8 +67,8 @@ def test_overrides_change_values_and_choices():
         ("panorama=adhoc,anchored", "panorama=adhoc,anchored: several values; -m makes a run of each"),
         ("seed=-1", "seed: -1, wanted a whole number from 0"),
         ("seed=1.5", "seed: 1.5, wanted a whole number from 0"),
-        ("fov_deg=0", "fov_deg: 0, wanted degrees between 10 and 150"),
-        ("fov_deg=200", "fov_deg: 200, wanted degrees between 10 and 150"),
+        ("fov_deg=0", "fov_deg: 0, wanted more than 10 and less than 150 degrees"),
+        ("fov_deg=200", "fov_deg: 200, wanted more than 10 and less than 150 degrees"),
         ("panorama.width=${nowhere}", "Interpolation key 'nowhere' not found"),
     ],
 )

@@ -96,7 +96,7 @@ def test_broken_tags_say_nothing(tmp_path, broken):
 
 @pytest.mark.parametrize("deg", [0, 200, 10, 150, -70, float("nan"), float("inf"), "wide", True, None])
 def test_impossible_fields_of_view_are_refused(deg):
-    with pytest.raises(UserError, match=r"fov_deg: .*, wanted degrees between 10 and 150"):
+    with pytest.raises(UserError, match=r"fov_deg: .*, wanted more than 10 and less than 150 degrees"):
         check_fov(deg)
 
 
@@ -117,4 +117,4 @@ except UserError as error:
     print(error, "torch" in sys.modules)
 """
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert answer.stdout.strip() == "fov_deg: 200, wanted degrees between 10 and 150 False"
+    assert answer.stdout.strip() == "fov_deg: 200, wanted more than 10 and less than 150 degrees False"

@@ -79,6 +79,8 @@ def test_a_run_ends_where_it_is_told_to_and_goes_on_later(photo, tmp_path):
     assert redone(run(photo, tmp_path, "until=prompts")) == ["fov", "prompts"]
     assert (tmp_path / "report.html").exists()
     assert redone(run(photo, tmp_path, "until=panorama")) == ["panorama"]
+    with pytest.raises(UserError, match=r"splat\.steps"):
+        run(photo, tmp_path, "until=panorama", "splat.steps=-1")
     with pytest.raises(UserError, match="until: 'panoramma', wanted one of fov, prompts, panorama"):
         run(photo, tmp_path, "until=panoramma")
 
@@ -106,6 +108,11 @@ def test_a_finished_run_still_refuses_wrong_settings_before_the_first_step(photo
     with pytest.raises(UserError, match=r"splat\.steps"):
         pipeline.run(config, Reporter(quiet=True), lambda result: outcomes.update({result.name: result.status}))
     assert outcomes == {}
+
+
+def test_a_photo_without_end_is_refused_in_a_finished_runs_folder_too(world):
+    with pytest.raises(UserError, match="/dev/zero: is a device, wanted a photo"):
+        run(Path("/dev/zero"), world)
 
 
 def test_a_damaged_file_of_a_finished_run_is_made_again(photo, world, tmp_path):

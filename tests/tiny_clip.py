@@ -5,8 +5,6 @@ from pathlib import Path
 
 import torch
 
-WORDS = ("a", "bridge", "garden", "in", "photo", "snow", "the")
-
 
 def save_tiny_clip(folder: Path, seed: int = 0) -> Path:
     """Pictures of 32 x 32, texts of at most 12 tokens, 16 numbers an embedding."""

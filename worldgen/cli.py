@@ -9,6 +9,7 @@ import time
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib import metadata
 from pathlib import Path
 
 import hydra
@@ -59,6 +60,9 @@ def main(arguments: Sequence[str]) -> int:
     if not arguments or {"-h", "--help"}.intersection(arguments):
         print(USAGE + _describe_groups())
         return 0 if arguments else _STATUS_USER_ERROR
+    if "--version" in arguments:
+        print(f"worldgen {metadata.version('worldgen')}")
+        return 0
     with_hydra = any(argument.startswith("-") for argument in arguments)
     try:
         with _one_line_errors():

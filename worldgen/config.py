@@ -136,7 +136,7 @@ def _check_choice(override: Override, root: str) -> None:
     there = groups(root).get(group)
     if there is None:
         raise UserError(f"{group}: no such key of python -m {_PROGRAMS[root]}")
-    if choice is not None and choice not in there:
+    if choice not in there and not (choice is None and defaults(root)[group] is None):
         raise UserError(f"{group}={choice}: no such choice, wanted one of {', '.join(there)}")
 
 
@@ -147,7 +147,9 @@ def _check_value(override: Override, plain: DictConfig, root: str) -> None:
     holder = OmegaConf.select(plain, parent) if parent else plain
     if override.type is OverrideType.ADD or not isinstance(holder, ListConfig | DictConfig) or not _has(holder, name):
         raise UserError(f"{key}: no such key{_did_you_mean(key, plain, root)}")
-    if override.type is OverrideType.DEL or OmegaConf.is_missing(holder, name):
+    if override.type is OverrideType.DEL:
+        raise UserError(f"{override.input_line}: keys cannot be taken away, wanted {key}=<value>")
+    if OmegaConf.is_missing(holder, name):
         return
     default, value = OmegaConf.select(plain, key), override.value()
     wanted, found = _kind(default), _kind(value)

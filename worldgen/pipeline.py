@@ -92,6 +92,8 @@ def run(
     log_step = _make_adapter(config.logger).of_run(run_dir, image.name, config.group, reporter.note)
     photo_sha256 = unchanged(run_dir, {step.name: _wanted(config, step) for step in steps}, image)
     finished = photo_sha256 is not None
+    if finished:
+        make_adapters(config, STEPS[len(steps) :])  # what made the others' files was checked when it did
     with RunFolder.open(run_dir, photo_sha256 or job().photo.sha256, image.name) as folder:
         reporter.log_to(folder.root / "log.txt")
         for number, step in enumerate(steps, start=1):
@@ -153,9 +155,9 @@ def _plain(node: Any) -> Any:
     return OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
 
 
-def make_adapters(config: DictConfig) -> dict[str, Any]:
+def make_adapters(config: DictConfig, steps: Sequence[Step] = STEPS) -> dict[str, Any]:
     """Every group's object, all before the first step, so that a wrong setting costs no time. Raises UserError."""
-    groups = sorted({group for step in STEPS for group in step.groups if OmegaConf.is_config(config[group])})
+    groups = sorted({group for step in steps for group in step.groups if OmegaConf.is_config(config[group])})
     return {group: _make_adapter(config[group]) for group in groups}
 
 

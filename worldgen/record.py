@@ -71,6 +71,8 @@ class Wanted:
 def unchanged(run_dir: Path, steps: Mapping[str, Wanted], photo: Path) -> str | None:
     """The photo's sha256, where every step in `run_dir` stands for it and for what is wanted, and no file changed;
     else None. Hashes, compares, and loads nothing. steps: by name, in the recipe's order."""
+    if not photo.is_file():  # a device or a pipe may never end
+        return None
     try:
         photo_sha256 = sha256_of(photo)
         content: dict[str, str] = {}

@@ -71,7 +71,7 @@ class _ClipScore:
         packages = package_versions("torchmetrics", "transformers")
         return packages | self.weights.versions() | {"dtype": self.dtype}
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def __call__(self, pictures: Sequence[Tensor], companions: Sequence[Companion]) -> list[float]:
         """Pictures and photos may have any sizes: CLIP's own processor scales them and takes the middle square."""
         # The public `clip_score` and `CLIPScore` give a batch's mean alone; this is the function below both.

@@ -8,7 +8,6 @@ pictures is too high (its bias falls with the number of pictures); KID has no bi
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -60,7 +59,7 @@ class _Distance:
         weights = {"inception": f"sha256 {_sha256(file, file.stat().st_mtime_ns)}"} if file is not None else {}
         return package_versions("torch-fidelity") | weights
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def features(self, pictures: Sequence[Tensor]) -> Tensor:
         """Pictures [3, H, W] in [0, 1], of any sizes -> [N, D], float64."""
         network = self._features or self._inception()
@@ -113,7 +112,8 @@ class Fid(_Distance):
         """
         means = (ours.mean(0) - truth.mean(0)).square().sum()
         a, b = _root_of_covariance(ours), _root_of_covariance(truth)
-        return means + a.square().sum() + b.square().sum() - 2 * torch.linalg.svdvals(a @ b.T).sum()
+        apart = a.square().sum() + b.square().sum() - 2 * torch.linalg.svdvals(a @ b.T).sum()
+        return (means + apart).clamp(min=0)  # equal sets: some 1e-14 to either side
 
 
 class Kid(_Distance):
@@ -125,8 +125,18 @@ class Kid(_Distance):
 
     name = "kid"
 
-    def __init__(self, subsets: int = 0, subset_size: int = 1000, seed: int = 0, **others: Any) -> None:
-        super().__init__(**others)
+    def __init__(
+        self,
+        subsets: int = 0,
+        subset_size: int = 1000,
+        seed: int = 0,
+        path: str | None = None,
+        download: bool = False,
+        device: str = "auto",
+        batch: int = 16,
+        features: Callable[[Tensor], Tensor] | None = None,
+    ) -> None:
+        super().__init__(path, download, device, batch, features)
         if subsets < 0:
             raise UserError(f"metric.kid.subsets: {subsets}, wanted 0 (all pictures at once) or more")
         if subset_size < 2:

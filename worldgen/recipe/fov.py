@@ -46,7 +46,7 @@ class ExifFov:
 def check_fov(deg: float, key: str = "fov_deg") -> float:
     """A field of view that a pinhole camera can have. Raises UserError naming `key`."""
     if isinstance(deg, bool) or not isinstance(deg, int | float) or not MIN_DEG < deg < MAX_DEG:
-        raise UserError(f"{key}: {deg!r}, wanted degrees between {MIN_DEG:g} and {MAX_DEG:g}")
+        raise UserError(f"{key}: {deg!r}, wanted more than {MIN_DEG:g} and less than {MAX_DEG:g} degrees")
     return float(deg)
 
 

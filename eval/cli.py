@@ -1,0 +1,199 @@
+"""The command line of the evaluation: `python -m eval protocol=panorama methods.mine=<folder>`."""
+
+import json
+import math
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from worldgen.config import CONF_DIR, compose_evaluation, defaults, groups, one_line_errors
+from worldgen.errors import UserError
+from worldgen.progress import Reporter
+
+USAGE = """\
+Scores panoramas, worlds and pictures by the field's metrics, and makes the paper's tables.
+
+  python -m eval protocol=panorama methods.mvdiffusion=<folder> methods.ours='runs/*'    any method's output
+  python -m eval protocol=images methods.mine=<folder> out=<folder>                      pictures as they are
+  python -m eval table=panorama runs='runs/*'                     a table of the paper, from the runs at hand
+  python -m eval table=panorama_ablation                          an ablation, from the folder of its runs
+  python -m eval table=panorama_ablation protocol=truth protocol.truth=<folder>    the same against the truth
+  python -m eval table=panorama format=latex                      stored scores once more, as LaTeX (or csv)
+
+A method is a folder of panoramas, of frames (a subfolder for each scene) or of splats, a file, a run folder, a folder
+of run folders, or a pattern. Scores go to <out>/scores.csv, what they rest on to <out>/evaluation.json, the table to
+<out>/table.md, .csv and .tex; the last line printed is one JSON object with the means.
+
+keys
+  methods.<name>   where that method's output is
+  runs, group_by   our own run folders, and the setting that tells them apart as methods (panorama.heuristic)
+  metrics          names, for example metrics=[brisque,niqe] (default: the protocol's)
+  metric.<name>.<key>   a metric's own settings, for example metric.clip_i.path=<folder of weights>
+  out, format, processes, cache, wandb, quiet      conf/eval.yaml tells what they mean
+
+groups and their choices (* = default)
+"""
+FORMATS = {"markdown": "md", "csv": "csv", "latex": "tex"}
+_STATUS_USER_ERROR, _STATUS_INTERRUPTED = 2, 130
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Runs one evaluation; returns the exit status."""
+    if not arguments or {"-h", "--help"}.intersection(arguments):
+        print(USAGE + _choices())
+        return 0 if arguments else _STATUS_USER_ERROR
+    try:
+        with one_line_errors():
+            _run(arguments)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return _STATUS_USER_ERROR
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on from the scores in the cache", file=sys.stderr)
+        return _STATUS_INTERRUPTED
+    return 0
+
+
+def _run(arguments: Sequence[str]) -> None:
+    methods, overrides = take_methods(arguments)
+    config = _compose(overrides)
+    if config.format not in FORMATS:
+        raise UserError(f"format: {config.format!r}, wanted one of {', '.join(FORMATS)}")
+    from eval.scores import means  # what follows takes seconds to import, which mistakes above need not
+    from eval.table_formats import render
+    from eval.tables import build
+
+    rows, evaluation = _scores(config, methods)
+    settings = config.get("table") or _plain_table(config, evaluation)
+    table = build(OmegaConf.to_container(settings) if OmegaConf.is_config(settings) else settings, rows, evaluation)
+    if rows or evaluation:
+        _write_tables(_out(config), {name: render(table, name) for name in FORMATS})
+        if config.wandb:
+            from eval.tracking import log_evaluation
+
+            log_evaluation(_out(config))
+    print(render(table, config.format))
+    print(json.dumps({"protocol": config.protocol.name, "means": _plain(means(rows))}))
+
+
+def take_methods(arguments: Sequence[str]) -> tuple[dict[str, str], list[str]]:
+    """`methods.<name>=<path>` as they stand, whatever signs are in the paths, and the other arguments."""
+    methods: dict[str, str] = {}
+    others: list[str] = []
+    for argument in arguments:
+        key, _, value = argument.partition("=")
+        if not key.startswith("methods."):
+            others.append(argument)
+            continue
+        name = key.removeprefix("methods.")
+        if not name or not value:
+            raise UserError(f"{argument}: wanted methods.<name>=<path>")
+        if name in methods:
+            raise UserError(f"methods.{name}: given twice, wanted another name")
+        methods[name] = value
+    return methods, others
+
+
+def _compose(overrides: Sequence[str]) -> DictConfig:
+    """The config; a table brings its own protocol, unless another one is asked for."""
+    config = compose_evaluation(overrides)
+    if config.get("table") is None or any(override.startswith("protocol=") for override in overrides):
+        return config
+    return compose_evaluation([f"protocol={config.table.protocol}", *overrides])
+
+
+def _scores(config: DictConfig, methods: Mapping[str, str]) -> tuple[list[Any], dict[str, Any]]:
+    """Rows and evaluation: of what is named, of the table's own runs, or those that are stored."""
+    from eval.scores import SCORES_FILE, read_evaluation, read_scores
+
+    table = config.get("table")
+    runs, group_by = config.runs, config.group_by or (table.group_by if table else None)
+    if not methods and runs is None and table is not None and table.runs and Path(table.runs).is_dir():
+        runs = table.runs
+    if methods or runs is not None:
+        return _evaluate(config, methods, runs, group_by if runs is not None else None)
+    if table is None:
+        raise UserError("nothing to score: wanted methods.<name>=<path>, runs=<folders> or table=<name>")
+    if not (_out(config) / SCORES_FILE).exists():
+        return [], {}
+    return read_scores(_out(config)), read_evaluation(_out(config))
+
+
+def _evaluate(
+    config: DictConfig, methods: Mapping[str, str], runs: str | None, group_by: str | None
+) -> tuple[list[Any], dict[str, Any]]:
+    from eval.cache import ScoreCache
+    from eval.evaluate import evaluate, outputs
+
+    protocol = instantiate(config.protocol)
+    metrics = [_metric(config, name) for name in config.metrics or protocol.metrics]
+    reporter = Reporter(config.quiet)
+    processes = config.processes or len(os.sched_getaffinity(0))
+    try:
+        found = outputs(protocol, methods, runs, group_by)
+        for output in found:
+            reporter.note(f"{output.method}: {len(output.items)} {output.kind} in {output.path}")
+            for note in output.notes:
+                reporter.note(f"  {note}")
+        cache = ScoreCache() if config.cache else None
+        return evaluate(protocol, found, metrics, _out(config), processes, cache, reporter.track)
+    finally:
+        reporter.close()
+
+
+def _metric(config: DictConfig, name: str) -> Any:
+    if name not in config.metric:
+        raise UserError(f"metrics: {name!r}, wanted some of {', '.join(config.metric)}")
+    return instantiate(config.metric[name])
+
+
+def _out(config: DictConfig) -> Path:
+    if config.out is not None:
+        return Path(str(config.out)).expanduser()
+    if config.get("table") is None:
+        return Path("evaluations") / config.protocol.name
+    by_its_own = config.table.protocol == config.protocol.name
+    return Path(config.table.scores if by_its_own else f"{config.table.scores}-{config.protocol.name}")
+
+
+def _plain_table(config: DictConfig, evaluation: Mapping[str, Any]) -> dict[str, Any]:
+    """A table of an evaluation that no file of conf/table describes: its metrics, its methods."""
+    return {
+        "name": config.protocol.name,
+        "title": f"Scores by the protocol {config.protocol.name}",
+        "source": "arXiv 2503.16611",
+        "protocol": config.protocol.name,
+        "scores": str(_out(config)),
+        "columns": {name: {"label": name, "better": told["better"]} for name, told in evaluation["metrics"].items()},
+        "rows": {},
+    }
+
+
+def _write_tables(folder: Path, texts: Mapping[str, str]) -> None:
+    from worldgen.disk import write_text
+
+    for name, text in texts.items():
+        write_text(folder / f"table.{FORMATS[name]}", text + "\n" * (not text.endswith("\n")))
+
+
+def _plain(means: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float | None]]:
+    """JSON has no infinity."""
+    return {
+        method: {name: value if math.isfinite(value) else None for name, value in found.items()}
+        for method, found in means.items()
+    }
+
+
+def _choices() -> str:
+    picked = defaults("eval")
+    lines = [
+        f"  {group:<9} {', '.join(choice + '*' * (picked[group] == choice) for choice in choices)}"
+        for group, choices in groups("eval").items()
+    ]
+    metrics = ", ".join(sorted(path.stem for path in (CONF_DIR / "metric").glob("*.yaml")))
+    return "\n".join([*lines, f"  metrics   {metrics}"])

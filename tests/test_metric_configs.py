@@ -1,0 +1,75 @@
+"""conf/metric: every file makes the metric that it is named after, and a missing weight is told without waiting."""
+
+import inspect
+import pickle
+import time
+
+import hydra
+import pytest
+import torch
+from huggingface_hub import constants
+from omegaconf import OmegaConf
+
+from worldgen.config import CONF_DIR
+
+FILES = sorted((CONF_DIR / "metric").glob("*.yaml"))
+SET_METRICS = {"fid", "kid"}
+
+
+def test_all_are_there():
+    natural, model = {"brisque", "niqe"}, {f"{m}_{t}" for m in ("qalign", "qrealign") for t in ("quality", "aesthetic")}
+    assert {file.stem for file in FILES} == natural | model | {
+        "clip_i",
+        "clip_t",
+        "psnr",
+        "ssim",
+        "lpips",
+    } | SET_METRICS
+
+
+@pytest.fixture(params=FILES, ids=lambda file: file.stem)
+def metric(request, monkeypatch, tmp_path):
+    """As set up where neither the hub's nor torch's cache holds anything."""
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    made = hydra.utils.instantiate(OmegaConf.load(request.param))
+    assert made.name == request.param.stem
+    return made
+
+
+def test_it_is_what_a_metric_is(metric):
+    assert metric.better in ("lower", "higher")
+    assert callable(metric.unavailable)
+    if metric.name in SET_METRICS:
+        assert callable(metric.features)
+        assert callable(metric.distance)
+    else:
+        assert metric.needs in ("nothing", "truth", "photo", "text")
+        assert metric.across_processes == (metric.name in {"brisque", "niqe", "psnr", "ssim", "lpips"})
+    assert pickle.loads(pickle.dumps(metric)).name == metric.name
+
+
+def test_it_says_at_once_what_is_missing(metric):
+    if metric.name in ("brisque", "niqe", "lpips"):
+        pytest.skip("fetches its small file itself")
+    began = time.monotonic()
+    reason = metric.unavailable()
+    assert time.monotonic() - began < 2
+    if metric.name in ("psnr", "ssim"):
+        assert reason is None
+    else:
+        assert f"metric.{metric.name}.download=true" in reason
+        assert f"metric.{metric.name}.path=" in reason
+        assert "\n" not in reason
+    versions = metric.versions()
+    assert versions
+    assert all(isinstance(value, str) and value for value in versions.values())
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_every_setting_is_a_key(file):
+    """What the class takes and the file leaves out cannot be found by a person who reads conf/."""
+    config = OmegaConf.load(file)
+    settings = set(inspect.signature(hydra.utils.get_class(config._target_)).parameters)
+    elsewhere = {"features"} | ({"size"} if config.get("model") == "qalign" else set())  # for tests; of Q-ReAlign alone
+    assert settings - elsewhere == set(config) - {"_target_"}
