@@ -69,8 +69,7 @@ def _run(arguments: Sequence[str]) -> None:
     from eval.tables import build
 
     rows, evaluation = _scores(config, methods)
-    settings = config.get("table") or _plain_table(config, evaluation)
-    table = build(OmegaConf.to_container(settings) if OmegaConf.is_config(settings) else settings, rows, evaluation)
+    table = build(_table_settings(config, evaluation), rows, evaluation)
     if rows or evaluation:
         _write_tables(_out(config), {name: render(table, name) for name in FORMATS})
         if config.wandb:
@@ -161,17 +160,23 @@ def _out(config: DictConfig) -> Path:
     return Path(config.table.scores if by_its_own else f"{config.table.scores}-{config.protocol.name}")
 
 
-def _plain_table(config: DictConfig, evaluation: Mapping[str, Any]) -> dict[str, Any]:
-    """A table of an evaluation that no file of conf/table describes: its metrics, its methods."""
-    return {
-        "name": config.protocol.name,
-        "title": f"Scores by the protocol {config.protocol.name}",
-        "source": "arXiv 2503.16611",
+def _table_settings(config: DictConfig, evaluation: Mapping[str, Any]) -> dict[str, Any]:
+    """What the table shows. By another protocol than its own it has that one's metrics; without a table of conf/table
+    it shows every method by every metric."""
+    table = OmegaConf.to_container(config.table) if config.get("table") else None
+    if table and table["protocol"] == config.protocol.name:
+        return table
+    columns = {name: {"label": name, "better": told["better"]} for name, told in evaluation.get("metrics", {}).items()}
+    others = {
         "protocol": config.protocol.name,
         "scores": str(_out(config)),
-        "columns": {name: {"label": name, "better": told["better"]} for name, told in evaluation["metrics"].items()},
-        "rows": {},
+        "columns": columns or {name: {"label": name, "better": "lower"} for name in config.protocol.metrics},
     }
+    if table:
+        rows = {method: {"label": row["label"]} for method, row in table["rows"].items()}
+        return table | others | {"title": f"{table['title']}, by protocol={config.protocol.name}", "rows": rows}
+    title = f"Scores by the protocol {config.protocol.name}"
+    return {"name": config.protocol.name, "title": title, "source": "arXiv 2503.16611", "rows": {}} | others
 
 
 def _write_tables(folder: Path, texts: Mapping[str, str]) -> None:

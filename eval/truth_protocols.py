@@ -18,6 +18,11 @@ class _AgainstTruth(Protocol):
 
     truth: str | None = None
 
+    def examine(self, method: str, path: str | Path) -> Output:
+        """Raises UserError where there is nothing to score, or no truth."""
+        assert self._truths
+        return super().examine(method, path)
+
     def truth_of(self, item: Item, look: Source) -> Source:
         assert isinstance(look, FlatPanorama | PanoramaView)
         return replace(look, path=self.true_panorama(item))
