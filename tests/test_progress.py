@@ -96,3 +96,15 @@ def test_a_full_disk_does_not_break_the_log(printed):
     reporter.log_to("/dev/full")
     reporter.note("still going")
     assert "still going" in printed.getvalue()
+
+
+def test_why_a_step_failed_stands_in_the_log(printed, tmp_path):
+    reporter = plain(printed)
+    reporter.log_to(tmp_path / "log.txt")
+    with pytest.raises(ValueError, match="no room"), reporter.step(3, 9, "panorama", "a panorama"):
+        raise ValueError("no room")
+    reporter.close()
+    assert "ERROR worldgen.progress: 3/9 panorama: no room" in (tmp_path / "log.txt").read_text()
+    with pytest.raises(ValueError, match="no room"), plain(printed).step(3, 9, "panorama", "a panorama"):
+        raise ValueError("no room")
+    assert printed.getvalue() == ""

@@ -84,8 +84,13 @@ class Reporter:
         place = f"{number}/{total}"
         _log.info("%s %s: begins", place, name)
         line, began = StepLine(), time.perf_counter()
-        with self._shown(f"{place} {name}: {title}", None):
-            yield line
+        try:
+            with self._shown(f"{place} {name}: {title}", None):
+                yield line
+        except Exception as error:
+            if self._log_file is not None:  # or it would go to the screen, where the command line says it
+                _log.error("%s %s: %s", place, name, error or type(error).__name__)
+            raise
         self.note(f"{place:>5} {name:<10} {title:<32} {_outcome(line.result, time.perf_counter() - began)}")
 
     def track(self, items: Iterable[T], total: int, what: str) -> Iterator[T]:
