@@ -104,7 +104,7 @@ def test_why_a_step_failed_stands_in_the_log(printed, tmp_path):
     with pytest.raises(ValueError, match="no room"), reporter.step(3, 9, "panorama", "a panorama"):
         raise ValueError("no room")
     reporter.close()
-    assert "ERROR worldgen.progress: 3/9 panorama: no room" in (tmp_path / "log.txt").read_text()
+    assert "ERROR worldgen: 3/9 panorama: no room" in (tmp_path / "log.txt").read_text()
     with pytest.raises(ValueError, match="no room"), plain(printed).step(3, 9, "panorama", "a panorama"):
         raise ValueError("no room")
     assert printed.getvalue() == ""

@@ -25,6 +25,7 @@ def save_tiny_qalign(folder: Path) -> nn.Module:
     which knows its tokenizer, for comparison with the one that is loaded."""
     from transformers import CLIPImageProcessor, LlamaTokenizer
 
+    from eval.metrics.networks import quiet_transformers
     from eval.metrics.pyiqas_llama import pyiqas_llama
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -32,7 +33,7 @@ def save_tiny_qalign(folder: Path) -> nn.Module:
     images = CLIPImageProcessor(size={"shortest_edge": 28}, crop_size={"height": 28, "width": 28})
     images.save_pretrained(folder)
     eyes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
-    with pyiqas_llama():
+    with quiet_transformers(), pyiqas_llama():
         from pyiqa.archs.q_align import modeling_mplug_owl2 as owl
 
         config = owl.MPLUGOwl2Config(
@@ -143,6 +144,8 @@ def _save_sentencepiece(folder: Path) -> int:
         model_type="bpe",
         vocab_size=400,
         byte_fallback=True,
+        normalization_rule_name="identity",  # as Llama's: the prompt's line breaks count
+        remove_extra_whitespaces=False,
         hard_vocab_limit=False,
         minloglevel=2,
     )

@@ -42,6 +42,7 @@ keys
   fov_deg    the photo's horizontal field of view in degrees (default: from its EXIF data)
   seed       another whole number gives another world (default: 0)
   until      the last step to make, for example until=panorama (default: all of them)
+  group      with logger=wandb, what the runs of a sweep share (default: the name of the folder that holds out)
   quiet      quiet=true prints nothing but errors
 
 groups and their choices (* = default), as group=choice; conf/<group>/<choice>.yaml tells what each key means

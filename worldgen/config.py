@@ -24,6 +24,7 @@ CONF_DIR = Path(__file__).parent / "conf"
 RUNS_DIR = Path("runs")
 _PROGRAMS = {"config": "worldgen", "eval": "eval"}  # the files in conf/ that a command's config begins with
 _LISTS_KEYS = {"config": "python -m worldgen --cfg job", "eval": "python -m eval --help"}
+_NOT_TAKEN_AWAY = "{}: keys cannot be taken away, wanted {}=<value>"
 
 
 def compose(image: str | Path | None, overrides: Sequence[str] = (), out: str | Path | None = None) -> DictConfig:
@@ -136,8 +137,10 @@ def _check_choice(override: Override, root: str) -> None:
     there = groups(root).get(group)
     if there is None:
         raise UserError(f"{group}: no such key of python -m {_PROGRAMS[root]}")
-    if choice not in there and not (choice is None and defaults(root)[group] is None):
-        raise UserError(f"{group}={choice}: no such choice, wanted one of {', '.join(there)}")
+    if override.type is OverrideType.DEL:
+        raise UserError(_NOT_TAKEN_AWAY.format(override.input_line, group))
+    if choice not in there:  # nor can it be null: Hydra stumbles over that
+        raise UserError(f"{override.input_line}: no such choice, wanted one of {', '.join(there)}")
 
 
 def _check_value(override: Override, plain: DictConfig, root: str) -> None:
@@ -148,7 +151,7 @@ def _check_value(override: Override, plain: DictConfig, root: str) -> None:
     if override.type is OverrideType.ADD or not isinstance(holder, ListConfig | DictConfig) or not _has(holder, name):
         raise UserError(f"{key}: no such key{_did_you_mean(key, plain, root)}")
     if override.type is OverrideType.DEL:
-        raise UserError(f"{override.input_line}: keys cannot be taken away, wanted {key}=<value>")
+        raise UserError(_NOT_TAKEN_AWAY.format(override.input_line, key))
     if OmegaConf.is_missing(holder, name):
         return
     default, value = OmegaConf.select(plain, key), override.value()

@@ -9,6 +9,7 @@ goes on with the same W&B run. Nothing here can end a run: where W&B cannot be h
 import hashlib
 import json
 import logging
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -115,7 +116,8 @@ class _WandbSteps:
 
     def _say_where(self, run: "wandb.Run") -> None:
         if not self._said_where:
-            self._note(f"W&B: {run.url or f'offline; later: wandb sync {self._run_dir}/wandb/offline-run-*'}")
+            later = f"offline; later: wandb sync {self._run_dir}/wandb/offline-run-*"
+            self._note(f"W&B: {later if run.offline else run.url}")
             self._said_where = True
 
     def _config(self, result: StepResult, record: StepRecord) -> dict[str, Any]:
@@ -188,6 +190,7 @@ def wandb_run(
         id=run_id(folder, job_type),
         resume="allow",
         reinit="create_new",
+        mode=os.environ.get("WANDB_MODE"),  # which wandb itself reads once in a process
         job_type=job_type,
         group=group,
         name=name,
