@@ -1,7 +1,7 @@
 """How well a picture keeps to its photo (CLIP-I) or its text (CLIP-T): torchmetrics' CLIPScore, one value a picture.
 
 The score is 100 times the cosine of CLIP's two embeddings, never below 0. The paper names no backbone; ViT-B/32 is
-torchmetrics' and pyiqa's smallest, and absolute values differ by tens of points between backbones: tables name theirs.
+among the smallest and the most used, and values differ by tens of points between backbones: tables name theirs.
 """
 
 from collections.abc import Sequence

@@ -27,6 +27,7 @@ from worldgen.errors import UserError
 
 _ANSWER_WITHIN_S = 2.0
 _WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
+_LOADED = (".safetensors", ".bin", ".json", ".txt", ".model", ".jinja")  # and no other framework's copies
 _SMALL_FILES = ("*.json", "*.txt", "*.model", "*.jinja")
 
 
@@ -74,7 +75,7 @@ class HubWeights:
         return self._local() if self.path is not None else self._cached() or self._fetched()
 
     def versions(self) -> dict[str, str]:
-        """The hub's repository and commit, or a folder's name and the sha256 over all its files."""
+        """The hub's repository and commit, or a folder's name and the sha256 over its files."""
         if self.path is None:
             cached = self._cached()
             return {"model": self.repo} | ({"commit": cached.name} if cached else {})
@@ -229,8 +230,8 @@ def _missing_shard(index: Path) -> str | None:
 
 
 def _sha256_of_folder(folder: Path) -> str:
-    """Over the names and contents of all files at its top, in order of name."""
-    files = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+    """Over the names and contents of the files that can be loaded, in order of name."""
+    files = sorted(path for path in folder.iterdir() if path.is_file() and path.suffix in _LOADED)
     stamps = tuple((str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files)
     return _sha256_of_files(stamps)
 

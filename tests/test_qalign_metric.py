@@ -1,0 +1,149 @@
+"""Q-Align and Q-ReAlign through tiny networks in the hub's layout: the whole path from a picture to its score."""
+
+import sys
+
+import pytest
+import torch
+from huggingface_hub import constants
+from tiny_qalign import save_tiny_qalign, save_tiny_qrealign
+from torchvision.transforms.functional import to_pil_image
+
+from eval.metrics.qalign import QAlign, _load, _whole_transformers
+from worldgen.errors import UserError
+
+
+@pytest.fixture(scope="module")
+def pictures():
+    generator = torch.Generator().manual_seed(0)
+    return [torch.rand(3, 40, 60, generator=generator), torch.zeros(3, 60, 20), torch.ones(3, 30, 30)]
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """The folder, and the network that was saved there."""
+    folder = tmp_path_factory.mktemp("hub") / "one-align"
+    return folder, save_tiny_qalign(folder)
+
+
+@pytest.fixture(scope="module")
+def successor(tmp_path_factory):
+    pytest.importorskip("transformers.models.qwen3_5", reason="Q-ReAlign's network came with transformers 5.2")
+    folder = tmp_path_factory.mktemp("hub") / "q-realign"
+    save_tiny_qrealign(folder)
+    return folder
+
+
+@pytest.mark.parametrize("task", ["quality", "aesthetic"])
+def test_qalign_scores_as_the_network_that_was_saved(task, built, pictures):
+    """The network as pyiqa builds it in memory, asked directly, against the one that the metric loads."""
+    folder, network = built
+    images = [to_pil_image((picture * 255).round().to(torch.uint8)) for picture in pictures]
+    with _whole_transformers():
+        expected = [float(network.score([image], task_=task)) for image in images]
+    metric = QAlign(task, path=str(folder), device="cpu")
+    assert metric.unavailable() is None
+    assert metric(pictures, [None] * 3) == pytest.approx(expected, abs=0.01)
+    assert len(set(expected)) > 1
+    assert all(1 <= value <= 5 for value in expected)
+
+
+def test_qalign_reads_its_prompt_from_the_first_token_on(built):
+    """Whichever transformers: version 5 leaves it out where tokenizer_config.json does not ask for it."""
+    network = _load("qalign", built[0], "float16", torch.device("cpu"))
+    ids = network.model.tokenizer("USER: How would you rate").input_ids
+    assert ids[0] == network.model.tokenizer.bos_token_id
+    assert len(set(network.model.preferential_ids_)) == 5
+
+
+def test_qrealign_rates_between_0_and_1(successor, pictures):
+    values = {}
+    for task in ("quality", "aesthetic"):
+        metric = QAlign(task, model="qrealign", path=str(successor), device="cpu")
+        assert metric.unavailable() is None
+        values[task] = metric(pictures, [None] * 3)
+        assert all(0 < value < 1 for value in values[task])
+        assert len(set(values[task])) == 3
+    assert values["quality"] != values["aesthetic"]
+
+
+def test_qrealign_weighs_the_five_words(successor, pictures):
+    """Where the network is sure of one word, the score is that word's."""
+    metric = QAlign(model="qrealign", path=str(successor), device="cpu")
+    network = _load("qrealign", successor, "auto", torch.device("cpu"))
+    last = network.model.lm_head.weight
+    kept = last.data.clone()
+    try:
+        for word, rating in zip(network.level_ids, (1.0, 0.75, 0.5, 0.25, 0.0), strict=True):
+            hidden = _last_hidden(network, pictures[0])
+            last.data[network.level_ids] = -hidden
+            last.data[word] = hidden
+            assert metric(pictures[:1], [None]) == pytest.approx([rating], abs=1e-3)
+    finally:
+        last.data.copy_(kept)
+
+
+def _last_hidden(network, picture):
+    """What the head of the network reads: its answers are the product with it."""
+    seen = []
+    handle = network.model.lm_head.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0][0, -1]))
+    network(picture[None])
+    handle.remove()
+    return seen[0].detach()
+
+
+def test_other_llamas_and_transformers_stay_as_they_were(built, pictures):
+    from transformers import LlamaConfig, LlamaModel, PreTrainedModel
+    from transformers.models.llama import modeling_llama
+
+    has_method = hasattr(PreTrainedModel, "invert_attention_mask")
+    _load.cache_clear()
+    before = (modeling_llama.LlamaDecoderLayer, LlamaModel.forward)
+    QAlign(path=str(built[0]), device="cpu")(pictures[:1], [None])
+    assert (modeling_llama.LlamaDecoderLayer, LlamaModel.forward) == before
+    assert "pyiqa" not in LlamaModel.forward.__module__
+    assert hasattr(PreTrainedModel, "invert_attention_mask") == has_method
+    assert not any(path.endswith("q_align") for path in sys.path)
+    small = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    LlamaModel(LlamaConfig(vocab_size=10, **small))(torch.tensor([[1, 2, 3]]))
+
+
+def test_names_and_versions(built):
+    metric = QAlign("aesthetic", path=str(built[0]))
+    assert (metric.name, metric.better, metric.needs) == ("qalign_aesthetic", "higher", "nothing")
+    assert QAlign("quality", model="qrealign").name == "qrealign_quality"
+    assert metric.versions()["model"] == "one-align"
+    assert {"pyiqa", "transformers", "sha256", "dtype"} <= set(metric.versions())
+
+
+def test_missing_weights_are_told_at_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    reason = QAlign().unavailable()
+    assert reason.startswith("q-future/one-align is not in the local hub cache; metric.qalign_quality.download=true")
+    reason = QAlign("aesthetic", model="qrealign", size="pro").unavailable()
+    assert reason.startswith("q-future/Q-ReAlign-Pro-9B is not in the local hub cache")
+    assert "metric.qrealign_aesthetic.path=<folder>" in reason
+
+
+def test_a_folder_of_something_else_is_named(successor, built):
+    for model, folder in (("qalign", successor), ("qrealign", built[0])):
+        with pytest.raises(UserError, match=f"{folder.name}: ") as caught:
+            QAlign(model=model, path=str(folder), device="cpu")([torch.rand(3, 8, 8)], [None])
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"task": "beauty"}, "task: 'beauty', wanted one of quality, aesthetic"),
+        ({"model": "clip"}, "model: 'clip', wanted one of qalign, qrealign"),
+        ({"model": "qrealign", "size": "huge"}, "metric.qrealign_quality.size: 'huge', wanted one of mini, lite, pro"),
+        ({"dtype": "float64"}, "metric.qalign_quality.dtype: 'float64', wanted one of float16, 8bit, 4bit"),
+    ],
+)
+def test_settings_that_cannot_be(settings, message):
+    with pytest.raises(UserError, match=message):
+        QAlign(**settings)
+
+
+def test_quantised_needs_a_gpu():
+    assert QAlign(dtype="4bit", device="cpu").unavailable() == "metric.qalign_quality.dtype: 4bit needs a GPU"
