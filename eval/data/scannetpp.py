@@ -1,0 +1,93 @@
+"""ScanNet++: pairs of nearby views of real rooms, for the paper's comparison of point-cloud conditioning.
+
+Yeshwanth, Liu, Nießner, Dai: ScanNet++, ICCV 2023. It must be applied for and downloaded by hand; the DSLR images are
+then made pinhole images by the data set's own toolkit (`python -m dslr.undistort`).
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from eval.data.layout import IncompleteError, lacks, link_all, pictures_in
+from eval.data.poses import PosedPicture, a_to_b, nearby_pairs, read_colmap, read_transforms
+
+ADDRESS = "https://kaldir.vc.in.tum.de/scannetpp/"
+ADVICE = (
+    f"apply for it and download it by hand from {ADDRESS}, then run dslr.undistort of its toolkit "
+    "(https://github.com/scannetpp/scannetpp); wanted: <folder>/data/<scene>/dslr/resized_undistorted_images/*.JPG and "
+    "<folder>/data/<scene>/dslr/nerfstudio/transforms_undistorted.json"
+)
+IMAGES, TRANSFORMS = "dslr/resized_undistorted_images", "dslr/nerfstudio/transforms_undistorted.json"
+_BY_COLMAP = ("cameras.txt", "images.txt")  # in <scene>/colmap, where the toolkit's older undistortion was used
+
+Pair = tuple[PosedPicture, PosedPicture]
+
+
+def scenes_in(folder: Path) -> list[Path]:
+    """The scenes' folders, sorted by name; empty where there are none."""
+    home = folder / "data" if (folder / "data").is_dir() else folder
+    if not home.is_dir():
+        return []
+    return sorted(path for path in home.iterdir() if (path / "dslr").is_dir() or (path / "colmap").is_dir())
+
+
+def missing(folder: Path, scenes: Sequence[str] = ()) -> list[str]:
+    """One line for each thing that is not there. scenes: only these; empty = those that are there."""
+    there = {path.name: path for path in scenes_in(folder)}
+    if not there:
+        return [lacks(folder / "data" / "<scene>" / "dslr", "at least one scene")]
+    home = next(iter(there.values())).parent
+    lines = [lacks(home / name / "dslr", f"the scene {name}") for name in scenes if name not in there]
+    for name, scene in there.items():
+        if (scenes and name not in scenes) or _has_colmap(scene):
+            continue
+        if not (scene / TRANSFORMS).is_file():
+            lines.append(lacks(scene / TRANSFORMS, "the poses of the undistorted images"))
+        if not pictures_in(scene / IMAGES):
+            lines.append(lacks(scene / IMAGES / "DSC00001.JPG", "the undistorted images"))
+    return lines
+
+
+def views(scene: Path) -> list[PosedPicture]:
+    """The undistorted DSLR images of a scene's folder with their cameras, in one metric frame. Raises UserError."""
+    if _has_colmap(scene):
+        return read_colmap(scene / "colmap", scene / "images")
+    return read_transforms(scene / TRANSFORMS, scene / IMAGES)
+
+
+def conditioning_pairs(folder: Path, scenes: Sequence[str] = (), per_scene: int | None = 5) -> dict[str, Pair]:
+    """{name: (A, B)}: A is what is known, B the nearby view to be predicted. Raises UserError.
+
+    scenes: only these; empty = all that are there. per_scene: that many pairs of each, spread over it; None = all.
+    """
+    if lines := missing(folder, scenes):
+        raise IncompleteError(folder, lines, ADVICE)
+    found: dict[str, Pair] = {}
+    for scene in scenes_in(folder):
+        if not scenes or scene.name in scenes:
+            for first, second in nearby_pairs(views(scene), count=per_scene):
+                found[f"{scene.name}-{Path(first.name).stem}-{Path(second.name).stem}"] = (first, second)
+    return found
+
+
+def write_pairs(folder: Path, pairs: Mapping[str, Pair]) -> None:
+    """photos/<name> is A, truth/<name> is B, by links; pairs.json holds their cameras and A's coordinates seen by B."""
+    link_all({name: first.path for name, (first, _) in pairs.items()}, folder / "photos")
+    link_all({name: second.path for name, (_, second) in pairs.items()}, folder / "truth")
+    cameras = {
+        name: {"a": _told(first), "b": _told(second), "a_to_b": a_to_b((first, second)).tolist()}
+        for name, (first, second) in pairs.items()
+    }
+    (folder / "pairs.json").write_text(json.dumps(cameras, indent=1) + "\n", encoding="utf-8")
+
+
+def _told(picture: PosedPicture) -> dict[str, Any]:
+    camera = picture.camera
+    size = {"width": camera.width, "height": camera.height}
+    lens = {"fx": camera.fx, "fy": camera.fy, "cx": camera.cx, "cy": camera.cy}
+    return {"picture": picture.name, **size, **lens, "c2w": camera.c2w.tolist()}
+
+
+def _has_colmap(scene: Path) -> bool:
+    return (scene / "images").is_dir() and all((scene / "colmap" / name).is_file() for name in _BY_COLMAP)

@@ -1,0 +1,276 @@
+"""Runs side by side: from their folders, from W&B's offline files and its API, with whatever is missing in them."""
+
+import csv
+import io
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import wandb
+
+from eval import compare
+from eval.compare import main
+from eval.compared import STEP_NAMES, from_wandb
+from eval.scores import Score, write_scores
+from eval.wandb_files import WandbRun
+from tests.wandb_folders import begun
+from worldgen.tracking import wandb_run
+
+FACTS = {
+    "lift": {"points": 1000},
+    "complete": {"points_added": 20, "views": 2},
+    "splat": {"gaussians": 900, "panorama_psnr_db": 25.25, "loss_last": 0.0625},
+}
+
+
+def write_run(folder: Path, until: str = "export", photo: str = "room.jpg", log: str | None = None, **config) -> Path:
+    """A run folder as far as compare looks at it; `config` goes to the panorama step."""
+    made = STEP_NAMES[: STEP_NAMES.index(until) + 1] if until else ()
+    steps = {
+        name: {
+            "config": {"panorama": {"heuristic": "anchored", "width": 512} | config}
+            if name == "panorama"
+            else {"seed": 0},
+            "facts": FACTS.get(name, {}),
+            "seconds": 1.5 + index,
+            "peak_memory_mb": 100.0 * (index + 1),
+        }
+        for index, name in enumerate(made)
+    }
+    folder.mkdir(parents=True)
+    (folder / "manifest.json").write_text(json.dumps({"photo": {"name": photo, "sha256": "0" * 64}, "steps": steps}))
+    if log is not None:
+        (folder / "log.txt").write_text(
+            "".join(f"2026-11-24 10:00:00,123 INFO worldgen: {line}\n" for line in log.split("\n"))
+        )
+    return folder
+
+
+def compared(capsys, *arguments: object) -> tuple[list[dict], dict]:
+    """The table's rows and the last line."""
+    assert main([*map(str, arguments), "--format", "json"]) == 0
+    table, _, last = capsys.readouterr().out.rstrip().rpartition("\n")
+    return json.loads(table), json.loads(last)
+
+
+def test_a_row_holds_what_is_known_of_a_run(tmp_path, capsys):
+    rows, last = compared(capsys, write_run(tmp_path / "room"))
+    assert rows == [
+        {
+            "run": "room",
+            "photo": "room.jpg",
+            "state": "finished",
+            **{f"{step} (s)": 1.5 + index for index, step in enumerate(STEP_NAMES)},
+            "all steps (s)": 49.5,
+            "peak memory (MB)": 900.0,
+            "points": 1020,
+            "Gaussians": 900,
+            "PSNR (dB)": 25.25,
+            "loss": 0.0625,
+        }
+    ]
+    assert last == {"runs": 1, "finished": 1, "differ": []}
+
+
+def test_only_settings_that_differ_have_a_column(tmp_path, capsys):
+    write_run(tmp_path / "a", heuristic="adhoc", stand_in=True)
+    write_run(tmp_path / "b", stand_in=False)
+    write_run(tmp_path / "c", until="fov", photo="other.jpg")  # never came to the panorama
+    rows, last = compared(capsys, tmp_path)
+    assert last["differ"] == ["panorama.heuristic", "panorama.stand_in"]
+    assert [row["panorama.heuristic"] for row in rows] == ["adhoc", "anchored", None]
+    assert [row["panorama.stand_in"] for row in rows] == ["true", "false", None]
+    assert not any("width" in column for column in rows[0])
+    assert [row["photo"] for row in rows] == ["room.jpg", "room.jpg", "other.jpg"]
+
+
+def test_unfinished_runs_are_listed_and_say_how_far_they_came(tmp_path, capsys):
+    write_run(tmp_path / "1-whole", log="9/9 export: begins\n  9/9 export     files to look at   1.0 s")
+    write_run(tmp_path / "2-until", "panorama", log="3/3 panorama: begins\n  3/3 panorama   a panorama   7.0 s")
+    write_run(
+        tmp_path / "3-killed", "refine", log="4/9 refine: begins\n  4/9 refine  finer detail  kept\n5/9 depth: begins"
+    )
+    write_run(tmp_path / "4-silent", "depth")
+    write_run(tmp_path / "5-nothing", "")
+    (tmp_path / "6-broken").mkdir()
+    (tmp_path / "6-broken" / "manifest.json").write_text('{"photo": {}, "steps": {"fov": 3}}')
+    (tmp_path / "7-empty").mkdir()
+    (tmp_path / "notes.txt").touch()
+    rows, last = compared(capsys, *sorted(tmp_path.iterdir()))
+    assert {row["run"]: row["state"] for row in rows} == {
+        "1-whole": "finished",
+        "2-until": "finished up to panorama",
+        "3-killed": "stopped in depth",
+        "4-silent": "without lift and later steps",
+        "5-nothing": "without fov and later steps",
+        "6-broken": "manifest.json cannot be read",
+        "7-empty": "no run (manifest.json is missing)",
+    }
+    assert (last["runs"], last["finished"]) == (7, 2)
+    assert rows[6]["fov (s)"] is None
+
+
+def evaluate(folder: Path, methods: dict[str, Path], scores: dict[str, float], image: str = "room") -> None:
+    entries = {
+        name: {"path": str(path), "kind": "runs", "images": [image], "failed": {}} for name, path in methods.items()
+    }
+    rows = [Score(name, image, view, "niqe", value) for name, value in scores.items() for view in ("a", "b")]
+    write_scores(folder, rows, {"protocol": {"name": "panorama"}, "metrics": {}, "methods": entries})
+
+
+def test_scores_find_the_runs_that_they_are_of(tmp_path, capsys):
+    """Methods that are the values of a setting share a path: one run each."""
+    for heuristic in ("adhoc", "anchored", "walk"):
+        write_run(tmp_path / "sweep" / f"room-{heuristic}", "panorama", heuristic=heuristic)
+    sweep = tmp_path / "sweep"
+    evaluate(sweep / "scores", {"adhoc": sweep, "anchored": sweep}, {"adhoc": 6.0, "anchored": 5.0})
+    rows, _ = compared(capsys, sweep)
+    assert [row["niqe"] for row in rows] == [6.0, 5.0, None]
+    evaluate(tmp_path / "later", {"mine": sweep / "room-walk"}, {"mine": 7.0})
+    rows, _ = compared(capsys, sweep, f"scores={tmp_path / 'later'}")
+    assert [row["niqe (scores)"] for row in rows] == [6.0, 5.0, None]
+    assert [row["niqe (later)"] for row in rows] == [None, None, 7.0]
+
+
+def test_runs_of_one_photo_are_told_apart_by_their_folders(tmp_path, capsys):
+    for name in ("one", "two"):
+        write_run(tmp_path / name, "panorama")
+    evaluate(tmp_path / "scores", {"mine": tmp_path}, {"mine": 3.0}, image="room (two)")
+    rows, _ = compared(capsys, tmp_path / "one", tmp_path / "two")
+    assert [row["niqe"] for row in rows] == [None, 3.0]
+
+
+def test_broken_scores_beside_the_runs_are_said_and_left_out(tmp_path, capsys):
+    write_run(tmp_path / "room")
+    (tmp_path / "scores.csv").write_text("something else\n")
+    assert main([str(tmp_path)]) == 0
+    assert capsys.readouterr().err.startswith("left out: ")
+    assert main([str(tmp_path), f"scores={tmp_path}"]) == 2
+
+
+def test_runs_of_one_name_get_their_paths(tmp_path, capsys):
+    write_run(tmp_path / "a" / "room")
+    write_run(tmp_path / "b" / "room")
+    rows, _ = compared(capsys, tmp_path / "a", tmp_path / "b", tmp_path / "a" / "room")
+    assert [row["run"] for row in rows] == [str(tmp_path / "a/room"), str(tmp_path / "b/room")]
+
+
+def test_every_format_holds_the_same_table(tmp_path, capsys):
+    write_run(tmp_path / "a|b", heuristic="adhoc")
+    write_run(tmp_path / "c", until="depth")
+    rows, _ = compared(capsys, tmp_path)
+    for name in ("table.csv", "table.json", "sub/table.md"):
+        assert main([str(tmp_path), "--out", str(tmp_path / name)]) == 0
+        assert json.loads(capsys.readouterr().out)["out"] == str(tmp_path / name)
+    assert json.loads((tmp_path / "table.json").read_text()) == rows
+    by_csv = list(csv.DictReader(io.StringIO((tmp_path / "table.csv").read_text())))
+    assert [{key: "" if cell is None else str(cell) for key, cell in row.items()} for row in rows] == by_csv
+    lines = (tmp_path / "sub/table.md").read_text().splitlines()
+    assert len(lines) == 4
+    assert "a\\|b" in lines[2]
+    assert lines[3].startswith("| c | room.jpg | without lift and later steps | anchored | 1.5 |")
+    assert lines[3].endswith("| - | - | - | - |")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nowhere"], "nowhere: no such folder"),
+        (["."], "no run in it"),
+        (["group=mine"], "group=mine: wanted only with wandb="),
+        (["wandb="], "wandb=: wanted a value"),
+        (["wandb=."], "wandb=.: no offline-run-* folder in it"),
+        (["scores=nowhere", "room"], "scores.csv: no such file"),
+    ],
+)
+def test_bad_input_ends_in_one_line(tmp_path, monkeypatch, capsys, arguments, message):
+    if "room" in arguments:
+        write_run(tmp_path / "room")
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("error: ")
+    assert message in err
+    assert err.count("\n") == 1
+
+
+def log(run_dir: Path, step: str, config: dict, summary: dict, group: str = "sweep") -> None:
+    about = {"run": run_dir.name, "photo": "room.jpg", "step": step, "versions": {"torch": "2"}}
+    run_dir.mkdir(parents=True, exist_ok=True)
+    with wandb_run(
+        run_dir, job_type=step, group=group, name=step, config=about | config, project="worldgen", entity=None
+    ) as run:
+        run.log({name: value for name, value in summary.items() if not isinstance(value, str)})
+
+
+def test_offline_wandb_folders_make_the_same_table(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    for seed in (1, 2):
+        run_dir = tmp_path / f"room-seed={seed}"
+        log(
+            run_dir, "lift", {"lift": {"stride": 2}, "seed": seed}, {"seconds": 9.0, "peak_memory_mb": 1.0, "points": 1}
+        )
+        log(run_dir, "fov", {"seed": seed}, {"seconds": 2.0, "peak_memory_mb": 50.0, "deg": 80.0})
+        log(
+            run_dir,
+            "lift",
+            {"lift": {"stride": 2}, "seed": seed},
+            {"seconds": 3.0, "peak_memory_mb": 75.0, "points": 7},
+        )
+    log(tmp_path / "other", "fov", {"seed": 3}, {"seconds": 2.0, "peak_memory_mb": 50.0}, group="elsewhere")
+    assert len(begun(tmp_path)) == 7
+    rows, last = compared(capsys, f"wandb={tmp_path}", "group=sweep")
+    assert last == {"runs": 2, "finished": 0, "differ": ["seed"]}
+    assert rows[1] == {
+        "run": "room-seed=2",
+        "photo": "room.jpg",
+        "state": "without prompts and later steps",
+        "seed": "2",
+        "fov (s)": 2.0,
+        "lift (s)": 3.0,  # of the later of two runs with one id
+        "all steps (s)": 5.0,
+        "peak memory (MB)": 75.0,
+        "points": 7,
+    }
+
+
+def test_the_api_is_asked_for_a_group(capsys, monkeypatch):
+    asked = []
+
+    class Api:
+        def __init__(self, timeout: int) -> None:
+            pass
+
+        def runs(self, path: str, filters: dict | None) -> list:
+            asked.append((path, filters))
+            config = {"run": "room", "photo": "room.jpg", "step": "fov", "seed": 0}
+            summary = {"seconds": 2.0, "peak_memory_mb": 50.0, "deg": 80.0, "picture": {"_type": "image-file"}}
+            found = {"id": "x", "group": "sweep", "state": "finished", "config": config, "summary": summary}
+            return [SimpleNamespace(job_type=kind, **found) for kind in ("fov", "eval")]
+
+    monkeypatch.setattr(wandb, "Api", Api)
+    rows, _ = compared(capsys, "wandb=me/worldgen", "group=sweep")
+    assert asked == [("me/worldgen", {"group": "sweep"})]
+    assert [(row["run"], row["fov (s)"]) for row in rows] == [("room", 2.0)]
+
+
+def test_an_api_that_does_not_answer_is_one_line(capsys, monkeypatch):
+    def api(timeout: int) -> None:
+        raise wandb.errors.UsageError("No API key configured.\nlong story")
+
+    monkeypatch.setattr(wandb, "Api", api)
+    assert main(["wandb=me/worldgen"]) == 2
+    assert capsys.readouterr().err == "error: wandb=me/worldgen: cannot be read (No API key configured)\n"
+
+
+def test_two_sweeps_may_hold_runs_of_one_name():
+    config = {"run": "room", "photo": "room.jpg"}
+    runs = [WandbRun(group, group, "fov", "finished", config, {"seconds": 1.0}) for group in ("a", "b")]
+    assert [run.name for run in from_wandb(runs)] == ["a/room", "b/room"]
+    assert from_wandb([WandbRun("x", "a", "splat", "finished", {"other": 1}, {})]) == []
+
+
+def test_the_table_of_nothing_is_empty():
+    assert compare.table([]) == []
