@@ -81,6 +81,7 @@ def test_photos_may_have_any_name(here, runs, name):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        ([f"image={'x' * 300}.jpg"], "x.jpg: File name too long"),
         (["image=missing.jpg"], "missing.jpg: no such file, wanted a photo"),
         (["image=a.jpg,b.jpg"], "-m takes a list"),
         (["panorama=adhoc"], "image: missing"),

@@ -13,7 +13,7 @@ from PIL.TiffImagePlugin import IFDRational
 
 from worldgen.errors import UserError
 from worldgen.photo import Lens, Photo, load_photo
-from worldgen.recipe.fov import ExifFov, check_fov
+from worldgen.recipe.fov import ExifFov, check_fov, check_height
 
 
 def photo(lens: Lens, width: int = 600, height: int = 400) -> Photo:
@@ -104,6 +104,13 @@ def test_possible_fields_of_view_pass():
     assert check_fov(70) == 70.0
     with pytest.raises(UserError, match=r"fov\.default_deg: 5"):
         ExifFov(5)
+
+
+def test_a_photo_that_is_a_mere_line_is_refused():
+    strip = photo(Lens(), width=4000, height=100)
+    with pytest.raises(UserError, match=r"4000x100 pixels, 70 degrees wide, are 2\.0 degrees high, wanted at least 3"):
+        check_height(strip, 70.0)
+    check_height(photo(Lens(), width=4000, height=160), 70.0)
 
 
 def test_a_wrong_angle_is_told_without_importing_torch():

@@ -178,6 +178,12 @@ def test_another_photo_never_overwrites_a_world(world, tmp_path):
     assert (world / "export" / "world.ply").read_bytes() == before
 
 
+def test_a_photo_that_is_a_mere_line_ends_in_one_line(tmp_path):
+    Image.new("RGB", (4000, 70)).save(tmp_path / "strip.png")
+    with pytest.raises(UserError, match=r"strip\.png: 4000x70 pixels"):
+        run(tmp_path / "strip.png", tmp_path / "out")
+
+
 def test_wrong_settings_are_found_before_the_first_step(photo, tmp_path):
     with pytest.raises(UserError, match=r"splat\.steps"):
         run(photo, tmp_path / "never", "splat.steps=-1")

@@ -241,6 +241,13 @@ def test_a_file_in_the_way_is_named(tmp_path):
         pass
 
 
+@pytest.mark.parametrize("place", ["/proc/nowhere", "x" * 300, "dangling"])
+def test_a_place_where_no_folder_can_be_is_named(tmp_path, place):
+    (tmp_path / "dangling").symlink_to("nowhere")
+    with pytest.raises(UserError, match=r"cannot be written.*out=<folder>"), opened(tmp_path / place):
+        pass
+
+
 def test_a_read_only_folder_is_named(tmp_path, monkeypatch):
     def read_only(*_: object, **__: object) -> None:
         raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(tmp_path / "run"))

@@ -171,7 +171,7 @@ def _one_line_errors() -> Iterator[None]:
         with one_line_errors():
             yield
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.ENAMETOOLONG):
             raise
         raise UserError(f"{error.filename or 'disk'}: {error.strerror}") from error
     except MemoryError as error:

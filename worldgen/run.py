@@ -27,6 +27,7 @@ _MANIFEST = "manifest.json"
 _NEW, _OLD = ".worldgen-new", ".worldgen-old"  # ends of the names of folders on their way in and out
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 _NOT_WRITABLE = (*_DISK_FULL, errno.EACCES, errno.EPERM, errno.ENOTDIR)
+_NO_SUCH_PLACE = (*_NOT_WRITABLE, errno.ENOENT, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL)
 _NEXT_TO_NOTHING_BYTES = 1 << 20
 
 
@@ -61,9 +62,9 @@ class RunFolder:
         Raises UserError where it cannot be written, another process works in it, or it holds another photo's world.
         """
         folder = cls(root, {"name": photo_name, "sha256": photo_sha256})
-        if root.exists() and not root.is_dir():
-            raise UserError(f"{root}: is a file, wanted a folder for the world; out=<folder> names another")
-        with disk_errors(root):
+        with disk_errors(root, _NO_SUCH_PLACE):
+            if root.exists() and not root.is_dir():
+                raise UserError(f"{root}: is a file, wanted a folder for the world; out=<folder> names another")
             root.mkdir(parents=True, exist_ok=True)
             folder._lock()
         try:
@@ -282,6 +283,13 @@ def _load_json(path: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
+def _there(root: Path) -> bool:
+    try:
+        return root.exists()
+    except OSError:  # a name that no disk takes
+        return False
+
+
 @contextmanager
 def disk_errors(root: Path, kinds: Sequence[int] = _NOT_WRITABLE) -> Iterator[None]:
     """Turns what a full or read-only disk raises into a UserError."""
@@ -292,7 +300,7 @@ def disk_errors(root: Path, kinds: Sequence[int] = _NOT_WRITABLE) -> Iterator[No
     except Exception as error:
         if isinstance(error, OSError) and error.errno in kinds:
             what, place = error.strerror, error.filename or root
-        elif root.exists() and shutil.disk_usage(root).free < _NEXT_TO_NOTHING_BYTES:  # some libraries raise their own
+        elif _there(root) and shutil.disk_usage(root).free < _NEXT_TO_NOTHING_BYTES:  # some libraries raise their own
             what, place = os.strerror(errno.ENOSPC), root
         else:
             raise

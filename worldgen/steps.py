@@ -20,7 +20,7 @@ from worldgen.photo import Photo
 from worldgen.progress import Reporter
 from worldgen.recipe.complete import complete
 from worldgen.recipe.export import export
-from worldgen.recipe.fov import Fov, check_fov
+from worldgen.recipe.fov import Fov, check_fov, check_height
 from worldgen.recipe.lift import lift
 from worldgen.recipe.panorama import synthesize
 from worldgen.recipe.prompts import load_prompts, save_prompts
@@ -83,6 +83,7 @@ class Job:
 def fov_step(job: Job, out: Path) -> dict:
     by_hand = job.config.fov_deg
     fov = job.adapters["fov"](job.photo) if by_hand is None else Fov(check_fov(by_hand), "fov_deg, by hand")
+    check_height(job.photo, fov.deg)
     artifacts.save_json(out / "fov.json", asdict(fov))
     return asdict(fov)
 

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from worldgen.photo import Lens, Photo  # which takes seconds to import, and the range of angles need not wait
 
 MIN_DEG, MAX_DEG = 10.0, 150.0
+MIN_HEIGHT_DEG = 3.0  # less of the scene says nothing about what is above and below
 _FILM_DIAGONAL_MM = math.hypot(36, 24)
 
 
@@ -41,6 +42,17 @@ class ExifFov:
         half_width = math.tan(math.radians(self.default_deg) / 2) * width / max(width, height)
         deg = max(2 * math.degrees(math.atan(half_width)), MIN_DEG)
         return Fov(deg, f"default, {self.default_deg:g} degrees along the longer side")
+
+
+def check_height(photo: "Photo", deg: float) -> None:
+    """Raises UserError for a photo, `deg` wide, that is a mere line across the panorama."""
+    height, width = photo.rgb.shape[1:]
+    height_deg = 2 * math.degrees(math.atan(math.tan(math.radians(deg) / 2) * height / width))
+    if height_deg < MIN_HEIGHT_DEG:
+        raise UserError(
+            f"{photo.path}: {width}x{height} pixels, {deg:g} degrees wide, are {height_deg:.1f} degrees high, "
+            f"wanted at least {MIN_HEIGHT_DEG:g}"
+        )
 
 
 def check_fov(deg: float, key: str = "fov_deg") -> float:
