@@ -78,6 +78,15 @@ def test_photos_may_have_any_name(here, runs, name):
     assert runs[0]["out"] == f"runs/{Path(name).stem}"
 
 
+@pytest.mark.parametrize("value", ["naïve.jpg,photo.jpg", "it's, naïve.jpg"])
+def test_photos_of_a_sweep_may_have_any_name(here, runs, value):
+    names = [value] if " " in value else value.split(",")
+    for name in names:
+        Image.new("RGB", (80, 80)).save(here / name)
+    assert cli.main(["-m", f"image={value}", "quiet=true"]) == 0
+    assert [config["image"] for config in runs] == names
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -92,6 +101,7 @@ def test_photos_may_have_any_name(here, runs, name):
         (["image=photo.jpg", "images=."], "images: ., wanted only with -m"),
         (["-m", "images=nowhere"], "nowhere: no such folder, wanted one with photos"),
         (["photo.jpg"], "photo.jpg: cannot be read, wanted key=value"),
+        (["images=folder"], "images: folder, wanted only with -m"),
         (["-m", "image=photo.jpg", "panorama=adhoc,spiral"], "panorama=spiral: no such choice"),
         (["-m", "image=photo.jpg", "hydra/launcher=nowhere"], "hydra/launcher/nowhere"),
     ],
@@ -183,6 +193,15 @@ def test_no_two_runs_of_a_sweep_share_a_folder_name():
     suffixes = [cli.run_suffix(["image=photo.jpg", "out=there", *telling]) for telling in overrides]
     assert len(set(suffixes)) == len(overrides)
     assert all(len(suffix) < 120 and "/" not in suffix and " " not in suffix for suffix in suffixes)
+
+
+def test_without_slurm_its_launcher_is_refused(here, runs, monkeypatch, capsys):
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    assert cli.main(["-m", "image=photo.jpg", "hydra/launcher=slurm"]) == 2
+    assert (
+        capsys.readouterr().err == "error: hydra/launcher=slurm: no srun here, wanted a machine of the Slurm cluster\n"
+    )
+    assert not runs
 
 
 def test_the_slurm_launcher_submits_with_fixed_folders():

@@ -1,5 +1,6 @@
 """CLIP-I and CLIP-T through a tiny CLIP in the hub's layout: the whole path from pictures to scores."""
 
+import io
 import time
 
 import pytest
@@ -152,7 +153,7 @@ def test_missing_weights_are_told_at_once(empty_hub, monkeypatch):
 
 def test_nobody_is_waited_for(monkeypatch):
     """A host name that is looked up for ever, as behind some firewalls."""
-    monkeypatch.setattr(networks, "urlopen", lambda *_, **__: time.sleep(30))
+    monkeypatch.setattr(networks, "urlopen", lambda *_, **__: time.sleep(30) or io.BytesIO())
     monkeypatch.setattr(networks, "_ANSWER_WITHIN_S", 0.1)
     began = time.monotonic()
     assert not networks.answers("https://hub.invalid")

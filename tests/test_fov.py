@@ -113,6 +113,11 @@ def test_a_photo_that_is_a_mere_line_is_refused():
     check_height(photo(Lens(), width=4000, height=160), 70.0)
 
 
+def test_the_default_can_be_given_by_hand_too():
+    tall = ExifFov()(photo(Lens(), width=70, height=2000))
+    assert check_fov(tall.deg) == tall.deg
+
+
 def test_a_wrong_angle_is_told_without_importing_torch():
     code = """
 import sys

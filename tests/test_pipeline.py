@@ -13,6 +13,7 @@ from PIL import Image
 
 from worldgen import pipeline
 from worldgen.config import compose
+from worldgen.disk import locked
 from worldgen.errors import UserError
 from worldgen.progress import Reporter
 from worldgen.splat.files import load_cloud
@@ -160,6 +161,42 @@ def test_edited_prompts_and_panorama_are_kept_and_followed(photo, world, tmp_pat
     highest = cloud.rgb[cloud.xyz[:, 1].argmin()]
     assert highest[0] > 0.9
     assert highest[1:].max() < 0.1
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("fov/fov.json", '{"deg": "wide"}', r"fov\.json: deg: 'wide', wanted more than 10"),
+        ("fov/fov.json", '{"degrees": 50}', r"fov\.json: deg: None, wanted more than 10"),
+        ("panorama/panorama.png", "text", r"panorama\.png: not a readable picture"),
+        ("panorama/photo_mask.png", "text", r"photo_mask\.png: not a readable picture"),
+        ("depth/distance.npy", "text", r"distance\.npy: not a readable array"),
+        ("depth/sky.png", "text", r"sky\.png: not a readable picture"),
+    ],
+)
+def test_an_edit_that_makes_no_sense_is_named(photo, world, tmp_path, file, content, message):
+    out = copy_of(world, tmp_path)
+    (out / file).write_text(content)
+    with pytest.raises(UserError, match=message):
+        run(photo, out)
+
+
+def test_edited_distances_keep_their_size_and_sense(photo, world, tmp_path):
+    out = copy_of(world, tmp_path)
+    path = out / "depth" / "distance.npy"
+    distance = np.load(path)
+    np.save(path, -distance)
+    with pytest.raises(UserError, match=r"distance\.npy: float32 .*, wanted float32 metres above 0"):
+        run(photo, out)
+    np.save(path, distance[::2, ::2])
+    with pytest.raises(UserError, match=r"sky\.png: 256x128 pixels, wanted 128x64"):
+        run(photo, out)
+
+
+def test_a_world_in_the_making_elsewhere_is_told_before_anything_is_prepared(photo, world, monkeypatch):
+    monkeypatch.setattr(pipeline, "prepare", lambda *_: pytest.fail("too late"))
+    with locked(world / ".lock", wait=False), pytest.raises(UserError, match="is making a world there"):
+        run(photo, world, "seed=9")
 
 
 def test_an_edited_panorama_of_another_size_is_refused_by_name(photo, world, tmp_path):

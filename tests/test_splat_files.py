@@ -269,6 +269,18 @@ def test_one_kind_is_not_taken_for_the_other(tmp_path):
 
 
 @pytest.mark.parametrize("antialiased", [False, True])
+def test_spz_tells_viewers_how_gaussians_are_rendered(tmp_path, antialiased):
+    gaussians = some_gaussians()
+    files.write_spz(tmp_path / "plain.spz", gaussians)
+    files.write_spz(tmp_path / "world.spz", replace(gaussians, antialiased=antialiased))
+    plain, found = (gzip.decompress((tmp_path / name).read_bytes()) for name in ("plain.spz", "world.spz"))
+    magic, version, count, _, _, flags, _ = struct.unpack("<IIIBBBB", found[:16])
+    assert (magic, version, count, flags) == (0x5053474E, 3, len(gaussians), int(antialiased))
+    assert found[:14] + found[15:] == plain[:14] + plain[15:]
+    assert len(gsply.read_spz(tmp_path / "world.spz").means) == count
+
+
+@pytest.mark.parametrize("antialiased", [False, True])
 def test_safetensors_remember_how_gaussians_are_rendered(tmp_path, antialiased):
     files.save_gaussians(tmp_path / "g.safetensors", replace(some_gaussians(), antialiased=antialiased))
     assert files.load_gaussians(tmp_path / "g.safetensors").antialiased is antialiased

@@ -70,6 +70,14 @@ def test_camera_turns_right_and_up_and_stands_where_it_is_told(world):
     torch.testing.assert_close(world.camera(pitch_deg=90).c2w[:3, 2], torch.tensor([0.0, -1, 0]), atol=1e-6, rtol=0)
 
 
+@pytest.mark.parametrize(
+    "wrong", [{"position": (1, 2)}, {"size": (0, 10)}, {"size": (64.0, 48.0)}, {"fov_deg": 0}, {"fov_deg": 200}]
+)
+def test_camera_refuses_what_no_camera_has(world, wrong):
+    with pytest.raises(UserError, match=f"{next(iter(wrong))}: .*, wanted"):
+        world.camera(**wrong)
+
+
 def test_render_shows_the_room(world):
     camera = world.camera(yaw_deg=30, fov_deg=60, size=(48, 32))
     picture = world.render(camera)
@@ -112,6 +120,11 @@ def test_export_refuses_other_suffixes(world, tmp_path):
         world.export(tmp_path / "x.glb")
 
 
+def test_export_says_where_nothing_can_be_written(world):
+    with pytest.raises(UserError, match=r"/proc/x\.ply: cannot be written"):
+        world.export("/proc/x.ply")
+
+
 def test_what_is_no_finished_world_is_said(tmp_path):
     with pytest.raises(UserError, match=r"nowhere: no manifest\.json"):
         World(tmp_path / "nowhere")
@@ -136,6 +149,8 @@ def test_generate_runs_what_the_command_line_runs(run_dir, monkeypatch):
 def test_generate_refuses_what_the_command_line_refuses():
     with pytest.raises(UserError, match="panorama=round"):
         worldgen.generate("photo.jpg", ["panorama=round"])
+    with pytest.raises(UserError, match="overrides: 'seed=1', wanted a list"):
+        worldgen.generate("photo.jpg", "seed=1")
 
 
 def test_show_serves_the_page_outside_of_notebooks(world, run_dir, monkeypatch):

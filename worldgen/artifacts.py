@@ -4,12 +4,12 @@ Pictures are 8-bit PNG (lossless, and any editor opens them); what must stay exa
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
 from worldgen.errors import UserError
@@ -29,12 +29,15 @@ def save_pixels(path: Path, pixels: Tensor) -> None:
 
 def load_image(path: Path) -> Tensor:
     """A PNG to [3, H, W] in [0, 1]. Raises UserError where the file is no picture (a person may have edited it)."""
+    return torch.from_numpy(_load_pixels(path, "RGB")).permute(2, 0, 1).float() / 255
+
+
+def _load_pixels(path: Path, mode: str) -> np.ndarray:
     try:
         with Image.open(path) as image:
-            pixels = np.array(image.convert("RGB"))
-    except (UnidentifiedImageError, OSError) as error:
+            return np.array(image.convert(mode))
+    except (OSError, ValueError, SyntaxError) as error:  # Pillow's decoders raise all of them
         raise UserError(f"{path}: not a readable picture ({error}); delete it to have it made again") from error
-    return torch.from_numpy(pixels).permute(2, 0, 1).float() / 255
 
 
 def save_mask(path: Path, mask: Tensor) -> None:
@@ -43,9 +46,8 @@ def save_mask(path: Path, mask: Tensor) -> None:
 
 
 def load_mask(path: Path) -> Tensor:
-    """A PNG to bool [H, W], True from mid-grey on."""
-    with Image.open(path) as image:
-        return torch.from_numpy(np.array(image.convert("L")) >= 128)
+    """A PNG to bool [H, W], True from mid-grey on. Raises UserError where the file is no picture."""
+    return torch.from_numpy(_load_pixels(path, "L") >= 128)
 
 
 def save_json(path: Path, content: Mapping) -> None:
@@ -71,9 +73,7 @@ def save_panorama(folder: Path, panorama: Panorama) -> None:
 def load_panorama(picture: Path, photo_mask: Path) -> Panorama:
     """Raises UserError where an edited picture has another size than its mask."""
     rgb, photo = load_image(picture), load_mask(photo_mask)
-    if rgb.shape[1:] != photo.shape:
-        found, wanted = "x".join(map(str, rgb.shape[:0:-1])), "x".join(map(str, photo.shape[::-1]))
-        raise UserError(f"{picture}: {found} pixels, wanted {wanted} (an edited panorama keeps its size)")
+    _expect_same_size(picture, rgb.shape[1:], photo.shape)
     return Panorama(rgb, photo)
 
 
@@ -83,7 +83,25 @@ def save_distances(folder: Path, distances: DistanceMap) -> None:
 
 
 def load_distances(folder: Path) -> DistanceMap:
-    return DistanceMap(torch.from_numpy(np.load(folder / "distance.npy")), load_mask(folder / "sky.png"))
+    """Raises UserError where a file, which a person may have edited, holds something else."""
+    path = folder / "distance.npy"
+    try:
+        distance = np.load(path)
+    except (OSError, ValueError, EOFError) as error:
+        raise UserError(f"{path}: not a readable array ({error}); delete it to have it made again") from error
+    if distance.ndim != 2 or distance.dtype != np.float32 or not (np.isfinite(distance) & (distance > 0)).all():
+        raise UserError(f"{path}: {distance.dtype} {list(distance.shape)}, wanted float32 metres above 0, [H, W]")
+    sky = load_mask(folder / "sky.png")
+    _expect_same_size(folder / "sky.png", sky.shape, distance.shape)
+    return DistanceMap(torch.from_numpy(distance), sky)
+
+
+def _expect_same_size(path: Path, found: Sequence[int], wanted: Sequence[int]) -> None:
+    """Sizes: [H, W]."""
+    if tuple(found) != tuple(wanted):
+        raise UserError(
+            f"{path}: {found[1]}x{found[0]} pixels, wanted {wanted[1]}x{wanted[0]} (what is edited keeps its size)"
+        )
 
 
 def save_completed(folder: Path, views: list[CompletedView]) -> None:

@@ -4,6 +4,7 @@ import errno
 import hashlib
 import os
 import re
+import shutil
 import sys
 import time
 import traceback
@@ -16,7 +17,7 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from worldgen.config import CONF_DIR, check, compose, defaults, finish, groups, one_line_errors
+from worldgen.config import CONF_DIR, check, compose, defaults, finish, groups, one_line_errors, parses
 from worldgen.errors import UserError
 from worldgen.progress import Reporter
 
@@ -143,9 +144,11 @@ def _take_paths(arguments: Sequence[str]) -> tuple[str | None, list[str], str | 
 
 def _run_by_hydra(arguments: Sequence[str]) -> None:
     """Sweeps, `--cfg`, `--info`, shell completion: Hydra's own command line."""
+    arguments = [_readable(argument) for argument in arguments]
     if not any(argument.startswith(("--config", "-cd", "-cn", "-cp")) for argument in arguments):
         check([argument for argument in arguments if "=" in argument and not argument.startswith("-")], sweep=True)
     arguments = [_each_photo(argument) for argument in arguments]
+    _expect_slurm(arguments)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands its exceptions on instead of printing them
     sys.argv = ["worldgen", *arguments]
     hydra.main(version_base="1.3", config_path=str(CONF_DIR.resolve()), config_name="config")(job)()
@@ -158,10 +161,26 @@ def _each_photo(argument: str) -> str:
         return argument
     from worldgen.photo import photos_in
 
-    quoted = (
-        "'" + str(path).replace("\\", "\\\\").replace("'", "\\'") + "'" for path in photos_in(Path(folder).expanduser())
-    )
-    return "image=" + ",".join(quoted)
+    return "image=" + ",".join(_quote(str(path)) for path in photos_in(Path(folder).expanduser()))
+
+
+def _readable(argument: str) -> str:
+    """Photos and folders with signs in their names that Hydra's grammar does not know, quoted; the rest as it is."""
+    key, _, value = argument.partition("=")
+    if key not in ("image", "out") or parses(argument):
+        return argument
+    one = key == "out" or Path(value).expanduser().exists()
+    return f"{key}=" + ",".join(_quote(part) for part in ([value] if one else value.split(",")))
+
+
+def _quote(text: str) -> str:
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def _expect_slurm(arguments: Sequence[str]) -> None:
+    """Raises UserError where jobs are wanted and nobody takes them."""
+    if "hydra/launcher=slurm" in arguments and not shutil.which("srun"):
+        raise UserError("hydra/launcher=slurm: no srun here, wanted a machine of the Slurm cluster")
 
 
 @contextmanager

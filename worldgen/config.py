@@ -74,10 +74,10 @@ def finish(config: DictConfig, sweep_suffix: str = "") -> DictConfig:
 
     sweep_suffix: tells the runs of a sweep apart; `out` is then the folder that holds them all.
     """
-    if OmegaConf.is_missing(config, "image") or not str(config.image):
-        raise UserError("image: missing, wanted image=<photo>, for example image=photo.jpg")
     if config.images is not None:
         raise UserError(f"images: {config.images}, wanted only with -m, which makes a run for each photo of the folder")
+    if OmegaConf.is_missing(config, "image") or not str(config.image):
+        raise UserError("image: missing, wanted image=<photo>, for example image=photo.jpg")
     if not isinstance(config.seed, int) or isinstance(config.seed, bool) or config.seed < 0:
         raise UserError(f"seed: {config.seed!r}, wanted a whole number from 0")
     if config.fov_deg is not None:
@@ -121,6 +121,15 @@ def _parse(override: str) -> Override:
         return OverridesParser.create().parse_override(override)
     except HydraException as error:
         raise UserError(f"{override}: cannot be read, wanted key=value ({_first_line(error)})") from error
+
+
+def parses(override: str) -> bool:
+    """Whether Hydra's grammar knows what is meant."""
+    try:
+        _parse(override)
+    except UserError:
+        return False
+    return True
 
 
 def _singles(override: Override) -> list[Override]:

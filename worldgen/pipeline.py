@@ -90,6 +90,7 @@ def run(
     steps, image, run_dir = steps_until(config.until), Path(config.image), Path(config.out)
     job = cache(partial(prepare, config, reporter, steps))
     log_step = _make_adapter(config.logger).of_run(run_dir, image.name, config.group, reporter.note)
+    RunFolder.expect_free(run_dir)
     photo_sha256 = unchanged(run_dir, {step.name: _wanted(config, step) for step in steps}, image)
     finished = photo_sha256 is not None
     if finished:

@@ -78,6 +78,15 @@ class RunFolder:
             raise
         return folder
 
+    @classmethod
+    def expect_free(cls, root: Path) -> None:
+        """Raises UserError where another process works in `root`: for who has much to prepare before opening it."""
+        if (root / ".lock").is_file():
+            folder = cls(root, {})
+            with disk_errors(root):
+                folder._lock()
+            folder.close()
+
     def __enter__(self) -> "RunFolder":
         return self
 

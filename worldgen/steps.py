@@ -58,10 +58,11 @@ class Job:
     @property
     def photo_view(self) -> View:
         """The photo as the camera at the origin, looking along +z, took it."""
-        fov = artifacts.load_json(self.path("fov", "fov.json"))
+        path = self.path("fov", "fov.json")
+        deg = check_fov(artifacts.load_json(path).get("deg"), f"{path}: deg")
         height, width = self.photo.rgb.shape[1:]
         known = torch.ones(height, width, dtype=torch.bool)
-        return View(Camera.from_fov(width, height, fov["deg"]), self.photo.rgb, known)
+        return View(Camera.from_fov(width, height, deg), self.photo.rgb, known)
 
     @property
     def panorama_path(self) -> Path:

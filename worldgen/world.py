@@ -13,6 +13,7 @@ from worldgen import artifacts, view
 from worldgen.errors import UserError
 from worldgen.geometry.cameras import look
 from worldgen.recipe.export import ExportSettings, write_world
+from worldgen.recipe.fov import check_fov
 from worldgen.splat.files import load_cloud, load_gaussians
 from worldgen.splat.rasterize import rasterize
 from worldgen.types import Camera, DistanceMap, Gaussians, Panorama, PointCloud
@@ -72,7 +73,13 @@ class World:
         size: tuple[int, int] = (640, 480),
     ) -> Camera:
         """A camera to render with. yaw_deg > 0 turns right, pitch_deg > 0 up; position: x right, y down, z forward in
-        metres from where the photo was taken; fov_deg: horizontal; size: width and height in pixels."""
+        metres from where the photo was taken; fov_deg: horizontal; size: width and height in pixels. Raises UserError
+        for what no camera has."""
+        if len(position) != 3:
+            raise UserError(f"position: {position!r}, wanted x, y and z in metres")
+        if len(size) != 2 or not all(isinstance(side, int) and side > 0 for side in size):
+            raise UserError(f"size: {size!r}, wanted width and height in whole pixels")
+        check_fov(fov_deg)
         pose = look(yaw_deg, pitch_deg, torch.tensor(position, dtype=torch.float32))
         return Camera.from_fov(*size, fov_deg, pose)
 
@@ -99,9 +106,13 @@ class World:
         display(HTML(f'<div><iframe srcdoc="{source}" style="{style}"></iframe></div>'))
 
     def export(self, path: str | Path) -> Path:
-        """Writes the world to a file; its suffix decides: .ply, .spz, .html or .mp4. Raises UserError for others."""
+        """Writes the world to a file; its suffix decides: .ply, .spz, .html or .mp4. Raises UserError for others, and
+        where it cannot be written."""
         path = Path(path)
-        write_world(self.gaussians, path, ExportSettings(), self.run_dir.resolve().name)
+        try:
+            write_world(self.gaussians, path, ExportSettings(), self.run_dir.resolve().name)
+        except OSError as error:
+            raise UserError(f"{path}: cannot be written ({error.strerror or error})") from error
         return path
 
     def _existing(self, step: str, filename: str) -> Path:
@@ -119,6 +130,8 @@ def generate(
     overrides: as on the command line, for example `["panorama=sequential", "splat.steps=200"]`; out: the run folder
     (default: runs/<the photo's name>). Raises UserError on bad input.
     """
+    if isinstance(overrides, str):
+        raise UserError(f"overrides: {overrides!r}, wanted a list, for example ['panorama=sequential']")
     from worldgen.config import compose
     from worldgen.pipeline import run
     from worldgen.progress import Reporter

@@ -40,7 +40,7 @@ class ExifFov:
             if found is not None and MIN_DEG < found.deg < MAX_DEG:
                 return found
         half_width = math.tan(math.radians(self.default_deg) / 2) * width / max(width, height)
-        deg = max(2 * math.degrees(math.atan(half_width)), MIN_DEG)
+        deg = max(2 * math.degrees(math.atan(half_width)), MIN_DEG + 0.1)
         return Fov(deg, f"default, {self.default_deg:g} degrees along the longer side")
 
 

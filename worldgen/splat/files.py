@@ -4,6 +4,7 @@ All of them keep the world's axes (x right, y down, z forward): .ply has no othe
 Niantic's own ply_to_spz) carry the axes of the .ply over.
 """
 
+import gzip
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from worldgen.splat.ply import read_vertices, write_vertices
 from worldgen.types import Gaussians, PointCloud
 
 _SPZ_FINEST_BITS = 12  # fractional bits of a coordinate: 0.24 mm
+_SPZ_FLAGS_AT, _SPZ_ANTIALIASED = 14, 1  # after magic, version, count (4 bytes each), degree and bits (1 each)
 _ANTIALIASED = "antialiased"  # a key of the metadata, there where the Gaussians are
 
 T = TypeVar("T")
@@ -106,6 +108,15 @@ def write_spz(path: Path, gaussians: Gaussians) -> None:
         format="ply",
     )
     gsply.write_spz(path, data, fractional_bits=_spz_bits(arrays["means"]))
+    if gaussians.antialiased:
+        _flag_antialiased(path)
+
+
+def _flag_antialiased(path: Path) -> None:
+    """Sets the flag by which viewers know to compensate; gsply has no word for it."""
+    content = bytearray(gzip.decompress(path.read_bytes()))
+    content[_SPZ_FLAGS_AT] |= _SPZ_ANTIALIASED
+    path.write_bytes(gzip.compress(content, mtime=0))
 
 
 def save_gaussians(path: Path, gaussians: Gaussians) -> None:
