@@ -100,10 +100,11 @@ def take_methods(arguments: Sequence[str]) -> tuple[dict[str, str], list[str]]:
 
 def _compose(overrides: Sequence[str]) -> DictConfig:
     """The config; a table brings its own protocol, unless another one is asked for."""
-    config = compose_evaluation(overrides)
-    if config.get("table") is None or any(override.startswith("protocol=") for override in overrides):
-        return config
-    return compose_evaluation([f"protocol={config.table.protocol}", *overrides])
+    tables = [override for override in overrides if override.startswith("table=")]
+    if tables and not any(override.startswith("protocol=") for override in overrides):
+        own = compose_evaluation(tables).table.protocol
+        overrides = [f"protocol={own}", *overrides]
+    return compose_evaluation(overrides)
 
 
 def _scores(config: DictConfig, methods: Mapping[str, str]) -> tuple[list[Any], dict[str, Any]]:

@@ -23,10 +23,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from eval.command import run
 from eval.panorama_scores import against_truth, looks_of, photo_psnr_db, seams
 from eval.truth import crop, truth_panoramas
 from worldgen.artifacts import save_image
-from worldgen.errors import UserError
 from worldgen.geometry.cameras import look
 from worldgen.geometry.equirect import from_perspective, mask_to_perspective, to_perspective
 from worldgen.models.migan import MiganInpainter
@@ -157,8 +157,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+    sys.exit(run(main))

@@ -27,6 +27,7 @@ from PIL import Image
 from torch import Tensor
 
 from eval.cache import ScoreCache
+from eval.command import run
 from eval.metrics.natural import Brisque, Niqe, brisque_svm, niqe_pristine
 from eval.pictures import Picture
 from eval.scoring import score
@@ -208,8 +209,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+    sys.exit(run(main))

@@ -23,6 +23,7 @@ import torch
 from PIL import ExifTags, Image
 from torch import Tensor
 
+from eval.command import run
 from worldgen.assets import cache_dir
 from worldgen.disk import land, sha256_of
 from worldgen.errors import UserError
@@ -231,8 +232,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+    sys.exit(run(main))

@@ -1,6 +1,6 @@
 """Scores of whole sets of pictures: FID and KID between a method's views and the true ones."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Sequence
 from itertools import groupby
 from operator import attrgetter
 
@@ -20,32 +20,29 @@ _AT_ONCE = 16
 def score_sets(pictures: Sequence[Picture], metrics: Sequence[SetMetric], track: Track) -> Scored:
     """One row for each method and metric, over its pictures that have a true one."""
     unavailable = {metric.name: why for metric in metrics if (why := metric.unavailable())}
+    there = [metric for metric in metrics if metric.name not in unavailable]
     rows: list[Score] = []
     failed: dict[str, str] = {}
-    for metric in (metric for metric in metrics if metric.name not in unavailable):
-        for method, group in groupby(pictures, key=attrgetter("method")):
-            pairs = [(picture.rgb, picture.truth) for picture in group if picture.truth is not None]
-            if not pairs:
-                continue
+    for method, group in groupby(pictures, key=attrgetter("method")):
+        pairs = [(picture.rgb, picture.truth) for picture in group if picture.truth is not None]
+        known: dict[Hashable, list[Tensor]] = {}  # FID and KID look at the same features
+        for metric in there if pairs else ():
             try:
-                ours, truth = (_features(metric, sources, track) for sources in zip(*pairs, strict=True))
-                value = metric.distance(ours, truth)
+                if metric.network not in known:
+                    known[metric.network] = [_features(metric, side, track) for side in zip(*pairs, strict=True)]
+                value = metric.distance(*known[metric.network])
             except UserError as error:
                 failed[f"{method}/{WHOLE_SET}/{metric.name}"] = str(error)
-                continue
-            rows.append(Score(method, WHOLE_SET, WHOLE_SET, metric.name, value))
+            else:
+                rows.append(Score(method, WHOLE_SET, WHOLE_SET, metric.name, value))
     return Scored(rows, failed, unavailable)
 
 
 def _features(metric: SetMetric, sources: Sequence[Source], track: Track) -> Tensor:
     """[N, D]."""
-    batches = list(_in_batches(sources))
+    batches = [sources[start : start + _AT_ONCE] for start in range(0, len(sources), _AT_ONCE)]
     parts = [
         metric.features([source.load() for source in batch])
         for batch in track(batches, len(batches), f"features for {metric.name}")
     ]
     return torch.cat(parts)
-
-
-def _in_batches(sources: Sequence[Source]) -> Iterator[Sequence[Source]]:
-    return (sources[start : start + _AT_ONCE] for start in range(0, len(sources), _AT_ONCE))

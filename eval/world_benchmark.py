@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 
+from eval.command import run
 from eval.metrics import psnr
 from eval.panorama_scores import at_density_of, looks_of, photo_psnr_db, seams
 from worldgen.artifacts import load_json
@@ -82,8 +83,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+    sys.exit(run(main))

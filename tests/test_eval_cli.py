@@ -80,6 +80,13 @@ def test_a_table_without_runs_says_so(here, capsys):
     assert not (here / "evaluations").exists()
 
 
+def test_a_tables_own_protocol_can_be_set(here, capsys):
+    assert cli.main(["table=world", "protocol.paths=1", "quiet=true"]) == 0
+    assert "41.09" in capsys.readouterr().out
+    assert cli.main(["table=world", "protocol.views=3"]) == 2
+    assert "protocol.views: no such key" in capsys.readouterr().err
+
+
 def test_an_ablation_finds_its_runs_and_its_stored_scores(here, capsys):
     run_dir = write_run(here / "runs" / "panorama_ablation" / "room-panorama=anchored")
     manifest = json.loads((run_dir / "manifest.json").read_text())

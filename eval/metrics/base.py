@@ -3,7 +3,7 @@
 Pictures are [3, H, W] in [0, 1], from tensors or lossless files: JPEG moves NIQE by a point.
 """
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Literal, Protocol
 
 from torch import Tensor
@@ -37,10 +37,11 @@ class Metric(Protocol):
 
 
 class SetMetric(Protocol):
-    """A distance between two sets of pictures, such as FID. `features` are summed up picture by picture."""
+    """A distance between two sets of pictures, such as FID. network: equal where the features are, too."""
 
     name: str
     better: Better
+    network: Hashable
 
     def unavailable(self) -> str | None: ...
 

@@ -4,6 +4,7 @@ The score is 100 times the cosine of CLIP's two embeddings, never below 0. The p
 among the smallest and the most used, and values differ by tens of points between backbones: tables name theirs.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -34,7 +35,7 @@ _DOWNLOAD = {
 }
 
 
-class _ClipScore:
+class _ClipScore(ABC):
     """What both share.
 
     model: a CLIP repository of the model hub. path: a folder on this machine in the hub's layout, instead. download:
@@ -87,8 +88,9 @@ class _ClipScore:
             values += scores.clamp(0, 100).tolist()
         return values
 
+    @abstractmethod
     def _companion(self, companion: Companion) -> Tensor | str:
-        raise NotImplementedError
+        """What torchmetrics compares a picture with. Raises UserError where it cannot be used."""
 
 
 class ClipImage(_ClipScore):

@@ -5,7 +5,8 @@ over thousands of pixels, distances are differences of large numbers: from the f
 pictures is too high (its bias falls with the number of pictures); KID has no bias, and may be slightly below 0.
 """
 
-from collections.abc import Callable, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Hashable, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -22,7 +23,7 @@ _SHA256_BEGINS = "6726825d"
 _ROWS = 1024  # of a kernel matrix at a time
 
 
-class _Distance:
+class _Distance(ABC):
     """What both share: where the features come from.
 
     path: the Inception weights (a .pth file), None = torch.hub's cache. download: whether they may be fetched (96 MB).
@@ -46,6 +47,11 @@ class _Distance:
         self.path, self.download, self.batch = path, download, batch
         self.device = device_named(device, f"metric.{self.name}")
         self._features = features
+
+    @property
+    def network(self) -> Hashable:
+        """Where the features come from."""
+        return self.path, self.device, self._features
 
     def unavailable(self) -> str | None:
         if self._features is not None:
@@ -73,8 +79,9 @@ class _Distance:
             raise UserError(f"{self.name}: {len(ours)} pictures against {len(truth)}, wanted at least 2 on each side")
         return float(self._distance(ours.double(), truth.double()))
 
+    @abstractmethod
     def _distance(self, ours: Tensor, truth: Tensor) -> Tensor:
-        raise NotImplementedError
+        """Both float64."""
 
     def _file_is_missing(self) -> str | None:
         if self._file() is not None:

@@ -4,6 +4,8 @@ PSNR and SSIM are torchmetrics' functions. LPIPS is pyiqa's network with the wei
 hold the AlexNet backbone too, so that nothing else is downloaded.
 """
 
+import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import lru_cache
 from types import SimpleNamespace
@@ -21,7 +23,13 @@ from worldgen.errors import UserError
 _SMALLEST_PX = {"ssim": 11, "lpips": 32}  # one window; what is left after AlexNet's strides
 
 
-class _AgainstTruth:
+def psnr(image: Tensor, truth: Tensor) -> float:
+    """Peak signal-to-noise ratio in dB between two images of one size; infinite where they are equal."""
+    mean_square = float((image - truth).square().mean())
+    return math.inf if mean_square == 0 else -10 * math.log10(mean_square)
+
+
+class _AgainstTruth(ABC):
     """What the three share: one value for each pair of pictures of one size."""
 
     name: str
@@ -54,9 +62,9 @@ class _AgainstTruth:
             raise UserError(f"{self.name}: the picture has {_size(picture)} pixels, wanted at least {smallest} a side")
         return picture.float().clamp(0, 1), truth.float().clamp(0, 1)
 
+    @abstractmethod
     def _value(self, picture: Tensor, truth: Tensor) -> Tensor:
         """Both [1, 3, H, W] in [0, 1] -> [1] or a scalar."""
-        raise NotImplementedError
 
 
 class Psnr(_AgainstTruth):

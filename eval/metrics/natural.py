@@ -78,12 +78,6 @@ def niqe(rgb: Tensor) -> float:
     return math.sqrt(apart @ torch.linalg.pinv(spread).numpy() @ apart)  # Eq. 10
 
 
-def psnr(image: Tensor, truth: Tensor) -> float:
-    """Peak signal-to-noise ratio in dB between two images of one size; infinite where they are equal."""
-    mean_square = float((image - truth).square().mean())
-    return math.inf if mean_square == 0 else -10 * math.log10(mean_square)
-
-
 class _Natural:
     """What BRISQUE and NIQE have in common as a `Metric`."""
 

@@ -11,8 +11,8 @@ import numpy as np
 from torch import Tensor
 
 from eval.metrics.base import Better, Companion, Needs
-from eval.metrics.fidelity import Lpips
-from eval.metrics.natural import psnr
+from eval.metrics.fidelity import Lpips, psnr
+from eval.panorama_scores import colour_error
 from eval.seams import wrap_seam
 from worldgen.errors import UserError
 from worldgen.geometry.cameras import look
@@ -74,26 +74,24 @@ class PhotoPsnr(_OfPanorama):
         return psnr(*(to_perspective(each, camera, "bicubic").clamp(0, 1) for each in (panorama, truth)))
 
 
-class _Colour(_OfPanorama):
-    """How far the mean colour of a quarter of the panorama lies from the truth's, mean over channels, in 1/255."""
-
-    def value(self, panorama: Tensor, truth: Tensor) -> float:
-        quarter = panorama.shape[1] // 4
-        rows = slice(0, quarter) if self.name == "sky_colour" else slice(-quarter, None)
-        means = [each[:, rows].mean(dim=(1, 2)) for each in (panorama, truth)]
-        return float((means[0] - means[1]).abs().mean() * 255)
-
-
-class SkyColour(_Colour):
-    """Of the upper quarter."""
+class SkyColour(_OfPanorama):
+    """How far the mean colour of the upper quarter lies from the truth's, mean over channels, in 1/255."""
 
     name = "sky_colour"
 
+    def value(self, panorama: Tensor, truth: Tensor) -> float:
+        quarter = panorama.shape[1] // 4
+        return colour_error(panorama[:, :quarter], truth[:, :quarter])
 
-class GroundColour(_Colour):
-    """Of the lower quarter."""
+
+class GroundColour(_OfPanorama):
+    """The same of the lower quarter."""
 
     name = "ground_colour"
+
+    def value(self, panorama: Tensor, truth: Tensor) -> float:
+        quarter = panorama.shape[1] // 4
+        return colour_error(panorama[:, -quarter:], truth[:, -quarter:])
 
 
 class Horizon(_OfPanorama):

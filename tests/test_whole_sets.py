@@ -1,0 +1,62 @@
+"""Distances between whole sets of pictures: over the right pictures, each looked at once."""
+
+from dataclasses import dataclass
+
+import torch
+
+from eval.metrics.distribution import Fid, Kid
+from eval.pictures import Picture
+from eval.scores import WHOLE_SET
+from eval.whole_sets import score_sets
+from worldgen.progress import untracked
+
+SEEN: list[int] = []
+
+
+@dataclass(frozen=True)
+class Dice:
+    """A picture of noise."""
+
+    seed: int
+    bright: float = 0.0
+
+    def load(self) -> torch.Tensor:
+        noise = torch.rand(3, 8, 8, generator=torch.Generator().manual_seed(self.seed))
+        return (noise * 0.5 + self.bright).clamp(0, 1)
+
+    def identity(self) -> str:
+        return f"{self.seed} {self.bright}"
+
+
+def means(pictures: torch.Tensor) -> torch.Tensor:
+    SEEN.append(len(pictures))
+    return pictures.float().mean(dim=(2, 3))
+
+
+def pictures(method: str, bright: float, count: int = 20) -> list[Picture]:
+    return [Picture(method, str(i), "v", Dice(i, bright), truth=Dice(100 + i)) for i in range(count)]
+
+
+def test_farther_sets_have_larger_distances_and_features_are_found_once():
+    SEEN.clear()
+    scored = score_sets(
+        pictures("near", 0.0) + pictures("far", 0.4), [Fid(features=means), Kid(features=means)], untracked
+    )
+    values = {(row.method, row.metric): row.value for row in scored.rows}
+    assert {(row.image, row.view) for row in scored.rows} == {(WHOLE_SET, WHOLE_SET)}
+    assert values["far", "fid"] > 10 * values["near", "fid"]
+    assert values["far", "kid"] > 10 * abs(values["near", "kid"])
+    assert sum(SEEN) == 2 * 2 * 20  # two methods, ours and the truth
+
+
+def test_pictures_without_truth_do_not_count_and_one_is_too_few():
+    alone = [Picture("a", "1", "v", Dice(1)), Picture("b", "1", "v", Dice(1), truth=Dice(2))]
+    scored = score_sets(alone, [Fid(features=means)], untracked)
+    assert scored.rows == []
+    assert list(scored.failed) == [f"b/{WHOLE_SET}/fid"]
+
+
+def test_a_network_that_is_missing_is_said():
+    scored = score_sets(pictures("a", 0.0), [Fid(path="/nowhere.pth")], untracked)
+    assert scored.rows == []
+    assert "/nowhere.pth" in scored.unavailable["fid"]
