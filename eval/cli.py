@@ -11,7 +11,7 @@ from typing import Any
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from worldgen.config import CONF_DIR, compose_evaluation, defaults, groups, one_line_errors
+from worldgen.config import CONF_DIR, compose_program, defaults, groups, one_line_errors
 from worldgen.errors import UserError
 from worldgen.progress import Reporter
 
@@ -102,9 +102,9 @@ def _compose(overrides: Sequence[str]) -> DictConfig:
     """The config; a table brings its own protocol, unless another one is asked for."""
     tables = [override for override in overrides if override.startswith("table=")]
     if tables and not any(override.startswith("protocol=") for override in overrides):
-        own = compose_evaluation(tables).table.protocol
+        own = compose_program("eval", tables).table.protocol
         overrides = [f"protocol={own}", *overrides]
-    return compose_evaluation(overrides)
+    return compose_program("eval", overrides)
 
 
 def _scores(config: DictConfig, methods: Mapping[str, str]) -> tuple[list[Any], dict[str, Any]]:

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from eval.boxes import Corner, slabs
 from worldgen.geometry.cameras import world_rays
 from worldgen.geometry.equirect import directions
 from worldgen.types import Camera, DistanceMap, Panorama, View
-
-Corner = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
@@ -27,9 +26,9 @@ class BoxRoom:
 
     def trace(self, origin: Tensor, rays: Tensor) -> tuple[Tensor, Tensor]:
         """From origin [3] (inside the room) along unit rays [..., 3]: rgb [..., 3] and distance [...]."""
-        distance = _slabs(origin, rays, self.low, self.high)[1]
+        distance = slabs(origin, rays, self.low, self.high)[1]
         for low, high in self.pillars:
-            near, far = _slabs(origin, rays, low, high)
+            near, far = slabs(origin, rays, low, high)
             hit = (near < far) & (near > 0)
             distance = torch.where(hit, torch.minimum(distance, near), distance)
         return texture(origin + rays * distance[..., None]), distance
@@ -57,13 +56,6 @@ def texture(xyz: Tensor) -> Tensor:
     coarse = torch.sin(phase * (2 * math.pi / 0.9))
     fine = torch.sin(phase.roll(1, -1) * (2 * math.pi / 0.35))
     return 0.5 + 0.25 * coarse + 0.2 * fine
-
-
-def _slabs(origin: Tensor, rays: Tensor, low: Corner, high: Corner) -> tuple[Tensor, Tensor]:
-    """Where rays enter and leave a box; they miss it where enter >= leave."""
-    safe = torch.where(rays.abs() < 1e-9, torch.full_like(rays, 1e-9), rays)
-    first, second = (torch.tensor(low) - origin) / safe, (torch.tensor(high) - origin) / safe
-    return torch.minimum(first, second).amax(-1), torch.maximum(first, second).amin(-1)
 
 
 def _box_gap(xyz: Tensor, low: Corner, high: Corner) -> Tensor:

@@ -3,21 +3,29 @@
 import os
 import signal
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import torch
 
 from tests.scenes import BoxRoom
-from train.splat import SplatOptimizer, SplatResult
+from train.splat import CorrectionSettings, DistortionSettings, SplatOptimizer, SplatResult
 from worldgen.geometry.cameras import look
 from worldgen.progress import Track, untracked
 from worldgen.recipe.lift import LiftSettings, lift
 from worldgen.recipe.supervise import SupervisionSettings, panorama_cameras
+from worldgen.splat.density import DensitySettings
 from worldgen.splat.distortion import warp
-from worldgen.types import Camera, PointCloud, SupervisionView
+from worldgen.types import Camera, PointCloud, Scene, SupervisionView
 
-SETTINGS = {"steps": 40, "max_gaussians": 4000, "distortion_grid": 8, "checkpoint_every": 10}
+SETTINGS = {
+    "steps": 40,
+    "max_gaussians": 4000,
+    "correction": CorrectionSettings("distortion", DistortionSettings(grid=8)),
+    "density": DensitySettings(start=0.2, stop=0.9, every=8, grow_grad=1e-4, max_gaussians=4500),
+    "checkpoint_every": 10,
+    "evaluate_every": 16,
+}
 SIZE = 64
 ROOM = BoxRoom((-1.6, -1.4, -1.5), (1.5, 1.3, 1.7), pillars=())  # so small that its texture is coarse
 
@@ -42,11 +50,31 @@ def room_views(generated: int = 3, warp_px: float = 1.0) -> list[SupervisionView
     return views
 
 
+def room_scene(generated: int = 3, warp_px: float = 1.0) -> Scene:
+    """All of it, with two held-out views."""
+    places = (torch.tensor([0.4, 0.1, 0.2]), torch.tensor([-0.3, 0.0, 0.1]))
+    held_out = tuple(ROOM.view(Camera.from_fov(SIZE, SIZE, 80, look(70, 5, place))) for place in places)
+    return Scene("room", room_cloud(), tuple(room_views(generated, warp_px)), held_out)
+
+
 def fit(folder: Path, track: Track = untracked, seed: int = 0, **changes: object) -> SplatResult:
     """Fits Gaussians to the room, in `folder`/splat."""
     out_dir = folder / "splat"
     out_dir.mkdir(parents=True, exist_ok=True)
-    return SplatOptimizer(**{**SETTINGS, **changes})(room_cloud(), room_views(), out_dir, track, seed)
+    return SplatOptimizer(**{**SETTINGS, **changes})(room_scene(), out_dir, track, seed, [Psnr()])
+
+
+class Psnr:
+    """A metric of held-out views, as eval's are."""
+
+    name = "psnr"
+
+    def unavailable(self) -> str | None:
+        return None
+
+    def __call__(self, pictures: Sequence[torch.Tensor], companions: Sequence[torch.Tensor]) -> list[float]:
+        errors = [(a - b).square().mean() for a, b in zip(pictures, companions, strict=True)]
+        return [-10 * torch.log10(error).item() for error in errors]
 
 
 def killed_at(step: int) -> Track:

@@ -169,6 +169,7 @@ def write_colmap(scene: Path, cameras: dict[str, Camera]) -> None:
         lines += [" ".join(map(str, [index, *quaternion(rotation), *place, 7, name])), "1 2 -1" if index % 2 else ""]
         picture(scene / "images" / name)
     (scene / "colmap/images.txt").write_text("\n".join(lines) + "\n")
+    (scene / "colmap/points3D.txt").touch()
 
 
 def quaternion(rotation: torch.Tensor) -> list[float]:
@@ -271,9 +272,9 @@ def test_broken_poses_end_in_one_line(tmp_path, change, message):
     ("file", "text", "message"),
     [
         ("cameras.txt", "7 OPENCV_FISHEYE 32 24 1 1 1 1 0 0 0 0\n", "OPENCV_FISHEYE"),
-        ("cameras.txt", "7 PINHOLE 32 24 1 1\n", "2 parameters, wanted 4"),
-        ("cameras.txt", "8 PINHOLE 32 24 1 1 1 1\n", "'7' is missing"),
-        ("images.txt", "1 1 0 0\n\n", "not a text file as COLMAP writes it"),
+        ("cameras.txt", "7 PINHOLE 32 24 1 1\n", "not a model as COLMAP writes it"),
+        ("cameras.txt", "8 PINHOLE 32 24 1 1 1 1\n", "ID 7 does not exist"),
+        ("images.txt", "1 1 0 0\n\n", "not a model as COLMAP writes it"),
         ("images.txt", "", "no frames"),
     ],
 )

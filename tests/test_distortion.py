@@ -1,8 +1,10 @@
-"""The distortion field: the identity at first, resampling as torch does it, and a planted warp found again."""
+"""The distortion field: the identity at first, resampling as torch does it, planted warps found again, its gauge."""
 
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
 
 from worldgen.splat.distortion import DistortionField, warp
 from worldgen.splat.losses import photometric_loss
@@ -74,18 +76,88 @@ def test_warp_and_its_gradients_are_torchs_in_float64(height, width, grid, stren
         assert (fused - plain).norm() <= 1e-3 * plain.norm() + 1e-5
 
 
-def test_a_planted_warp_is_found_again():
-    size, grid, image = 64, 16, 1
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("zero_mean", [False, True])
+def test_a_batch_is_its_images_one_by_one(dtype, zero_mean):
+    # 49 x 49 nodes of 3 images are more than go through the layers at once.
+    field = random_field(4, 49, zero_mean).to(dtype)
+    renders, upstream = torch.rand(2, 3, 3, 20, 30, generator=torch.Generator().manual_seed(1)).to(dtype)
+    numbers = [2, 0, 2]
+    outcomes = []
+    for batched in (True, False):
+        field.zero_grad()
+        if batched:
+            warped = field(renders, torch.tensor(numbers))
+        else:
+            warped = torch.stack([field(render, number) for render, number in zip(renders, numbers, strict=True)])
+        (warped * upstream).sum().backward()
+        outcomes.append([warped.detach(), *(parameter.grad.clone() for parameter in field.parameters())])
+    for together, single in zip(*outcomes, strict=True):
+        assert (together - single).norm() <= 1e-4 * (1 + single.norm())
+    assert field.offsets(torch.tensor(numbers)).shape == (3, 2, 49, 49)
+    assert field.offsets(torch.tensor([1])).shape == (1, 2, 49, 49)
+    assert not outcomes[0][1][[1, 3]].any()  # embeddings of images that were not asked for
+
+
+def test_zero_mean_offsets_have_no_mean_whatever_the_weights_and_keep_their_shape():
+    free, held = (random_field(3, 20, zero_mean).offsets(torch.arange(3)) for zero_mean in (False, True))
+    assert free.mean(dim=(2, 3)).abs().min() > 0.01
+    assert held.mean(dim=(2, 3)).abs().max() < 1e-6
+    assert torch.allclose(held - held[..., :1, :1], free - free[..., :1, :1], atol=1e-5)
+
+
+def test_planted_warps_are_found_again():
+    """Several images at once, each with its own; in pixels."""
+    size, grid = 64, 16
     render = picture(size, size)
     y, x = torch.meshgrid(torch.linspace(-1, 1, grid), torch.linspace(-1, 1, grid), indexing="ij")
-    planted = torch.stack([2.0 * torch.sin(2 * x + y), 1.5 * torch.cos(1.5 * y - x) - 0.5]) * 2 / size  # up to 2 pixels
-    target, weight = warp(render, planted), torch.ones(size, size)
-    field = DistortionField(2, grid)
+    up_to_2_px = [
+        torch.stack([2.0 * torch.sin(2 * x + y), 1.5 * torch.cos(1.5 * y - x) - 0.5]),
+        torch.stack([1.2 * torch.cos(2 * y), 1.0 + 0.8 * torch.sin(2 * x - y)]),
+        torch.stack([-1.0 + 0.5 * x * y, 1.5 * torch.sin(1.5 * x + 1.5 * y)]),
+    ]
+    planted = torch.stack(up_to_2_px) * 2 / size
+    renders, weight, numbers = render.expand(3, 3, size, size), torch.ones(size, size), torch.arange(3)
+    targets = warp(renders, planted)
+    field = DistortionField(3, grid)
+    error_px = fit(field, renders, targets, numbers, steps=300) - planted
+    error_px = error_px.norm(dim=1) * size / 2
+    assert error_px.mean(dim=(1, 2)).max() < 0.2
+    assert error_px[:, 2:-2, 2:-2].max() < 0.5
+    left = [photometric_loss(field(render, image), targets[image], weight) for image in range(3)]
+    planted_loss = [photometric_loss(render, target, weight) for target in targets]
+    assert max(now / before for now, before in zip(left, planted_loss, strict=True)) < 0.1
+
+
+def test_only_a_free_field_follows_a_shift_of_all_pictures():
+    size, grid, shift_px = 48, 8, torch.tensor([1.5, -1.0])
+    render = picture(size, size)
+    renders, numbers = render.expand(2, 3, size, size), torch.arange(2)
+    targets = warp(renders, (shift_px * 2 / size).view(1, 2, 1, 1).expand(2, 2, grid, grid))
+    moved_px = {}
+    for zero_mean in (False, True):
+        field = DistortionField(2, grid, zero_mean=zero_mean)
+        moved_px[zero_mean] = fit(field, renders, targets, numbers, steps=150).mean(dim=(2, 3)) * size / 2
+    assert (moved_px[False] - shift_px).abs().max() < 0.2
+    assert moved_px[True].abs().max() < 1e-4
+
+
+def random_field(images: int, grid: int, zero_mean: bool) -> DistortionField:
+    """Far from the identity, with offsets that have a mean; the same weights for either gauge."""
+    field = DistortionField(images, grid, zero_mean=zero_mean)
+    draw = torch.Generator().manual_seed(0)
+    torch.nn.init.normal_(field.layers[-1].weight, std=0.2, generator=draw)
+    torch.nn.init.constant_(field.layers[-1].bias, 0.5)
+    return field
+
+
+def fit(field: DistortionField, renders: Tensor, targets: Tensor, numbers: Tensor, steps: int) -> Tensor:
+    """The field's offsets [B, 2, G, G] after it was fitted to all pictures in one batch per step."""
+    weight = torch.ones(renders.shape[2:])
     optimiser = torch.optim.Adam(field.parameters(), lr=1e-3)
-    for _ in range(300):
+    for _ in range(steps):
         optimiser.zero_grad()
-        photometric_loss(field(render, image), target, weight).backward()
+        warped = field(renders, numbers)
+        sum(photometric_loss(*pair, weight) for pair in zip(warped, targets, strict=True)).backward()
         optimiser.step()
-    error_px = (field.offsets(image) - planted).detach().norm(dim=0) * size / 2
-    assert error_px.mean() < 0.2
-    assert photometric_loss(field(render, image), target, weight) < 0.1 * photometric_loss(render, target, weight)
+    return field.offsets(numbers).detach()

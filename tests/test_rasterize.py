@@ -16,6 +16,7 @@ import torch
 from worldgen.errors import UserError
 from worldgen.geometry.cameras import look
 from worldgen.splat import cuda, numba_bin, numba_blend, numba_raster, reference
+from worldgen.splat.drawn import Drawn
 from worldgen.splat.numba_options import FAST_PARALLEL
 from worldgen.splat.rasterize import Render, rasterize, sh_degree
 from worldgen.types import Camera, Gaussians
@@ -67,7 +68,7 @@ def compare_with_reference(gaussians: Gaussians, antialiased: bool, image_limit:
     decided = decided_pixels(gaussians, view, antialiased)
     ours, truth = leaves(gaussians), leaves(gaussians, torch.float64)
     render = rasterize(ours, view, BACKGROUND, antialiased)
-    wanted = Render(*reference.rasterize(truth, view, BACKGROUND, antialiased))
+    wanted = Render(*reference.rasterize(truth, view, BACKGROUND, antialiased), Drawn())
     random = torch.Generator().manual_seed(9)
     ours_loss = truth_loss = 0.0
     for name in IMAGES:
@@ -87,6 +88,38 @@ def compare_with_reference(gaussians: Gaussians, antialiased: bool, image_limit:
 @pytest.mark.parametrize("degree", [0, 1, 2, 3])
 def test_agrees_with_the_float64_reference(degree, antialiased):
     compare_with_reference(scene(400, degree, seed=degree), antialiased, image_limit=1e-5, gradient_limit=1e-4)
+
+
+@pytest.mark.parametrize("absgrad", [False, True])
+def test_centres_have_the_gradients_of_the_reference(absgrad):
+    """Of each centre in pixels: the whole, or the sum of what each pixel contributes, without its sign."""
+    gaussians, view = scene(40, 1, seed=11), camera(17, 13)
+    decided = decided_pixels(gaussians, view, False)
+    splats = reference.project(gaussians, view, False)
+    centres = splats.centre.requires_grad_()
+    rgb, _, _ = reference.draw(splats, view, BACKGROUND)
+    weight = torch.randn(rgb.shape, generator=torch.Generator().manual_seed(3)) * decided
+    per_pixel = ((rgb * weight).sum(0)).flatten()
+    if absgrad:
+        parts = [torch.autograd.grad(pixel, centres, retain_graph=True)[0].abs() for pixel in per_pixel]
+        wanted = torch.stack(parts).sum(0)
+    else:
+        wanted = torch.autograd.grad(per_pixel.sum(), centres)[0]
+
+    ours = leaves(gaussians)
+    render = rasterize(ours, view, BACKGROUND, absgrad=absgrad)
+    with pytest.raises(RuntimeError, match="wanted a backward pass"):
+        _ = render.drawn.centre_grad
+    (render.rgb * weight).sum().backward()
+    rows = render.drawn.rows
+    found = torch.zeros(len(gaussians), 2).index_copy_(0, rows, render.drawn.centre_grad)
+    by_depth = (gaussians.means - view.position) @ view.c2w[:3, 2]
+    order = torch.nonzero(by_depth >= reference.NEAR)[:, 0]
+    order = order[torch.argsort(by_depth[order], stable=True)]
+    assert (found[order] - wanted).norm() <= 1e-4 * wanted.norm()
+    assert ours.means.grad[rows].any(dim=1).sum() > 10
+    unseen = torch.ones(len(gaussians), dtype=torch.bool).index_fill_(0, rows, False)
+    assert not ours.means.grad[unseen].any()
 
 
 @pytest.mark.parametrize("antialiased", [False, True])
@@ -276,15 +309,17 @@ def _gsplat_by_reference(**call) -> tuple[torch.Tensor, torch.Tensor, dict]:
     )  # fmt: skip
     gaussians = Gaussians(call["means"], call["quats"], call["scales"].log(), call["opacities"].logit(), call["colors"])
     antialiased = {"classic": False, "antialiased": True}[call["rasterize_mode"]]
-    rgb, alpha, zdepth = reference.rasterize(gaussians, view, call["backgrounds"][0], antialiased)
-    return torch.cat([rgb, zdepth[None]]).permute(1, 2, 0)[None], alpha[None, ..., None], {}
+    splats = reference.project(gaussians, view, antialiased)
+    rgb, alpha, zdepth = reference.draw(splats, view, call["backgrounds"][0])
+    info = {"means2d": splats.centre[None], "radii": torch.ones(1, len(splats.centre), 2)}
+    return torch.cat([rgb, zdepth[None]]).permute(1, 2, 0)[None], alpha[None, ..., None], info
 
 
 @pytest.mark.parametrize("antialiased", [False, True])
 def test_gsplat_is_asked_for_the_same_picture(monkeypatch, antialiased):
     monkeypatch.setitem(sys.modules, "gsplat", types.SimpleNamespace(rasterization=_gsplat_by_reference))
     gaussians = scene(150, 1, seed=7)
-    found = Render(*cuda.draw(gaussians, camera(), BACKGROUND, antialiased, sh_degree=1))
+    found = Render(*cuda.draw(gaussians, camera(), BACKGROUND, antialiased, 1, Drawn()), Drawn())
     wanted = rasterize(gaussians, camera(), BACKGROUND, antialiased)
     decided = decided_pixels(gaussians, camera(), antialiased)
     for name in IMAGES:
@@ -295,7 +330,7 @@ def test_gsplat_is_asked_for_the_same_picture(monkeypatch, antialiased):
 def test_cuda_without_gsplat_is_one_clear_line(monkeypatch):
     monkeypatch.setitem(sys.modules, "gsplat", None)
     with pytest.raises(UserError, match=r"^gsplat: not importable .*wanted for Gaussians on a CUDA device") as caught:
-        cuda.draw(scene(2, 0, seed=0), camera(), BACKGROUND, False, 0)
+        cuda.draw(scene(2, 0, seed=0), camera(), BACKGROUND, False, 0, Drawn())
     assert "\n" not in str(caught.value)
 
 

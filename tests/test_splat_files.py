@@ -264,7 +264,7 @@ def test_safetensors_round_trips_are_exact(tmp_path):
 
 def test_one_kind_is_not_taken_for_the_other(tmp_path):
     files.save_cloud(tmp_path / "c.safetensors", some_points())
-    with pytest.raises(UserError, match="holds normals, rgb, spacing, xyz, wanted means"):
+    with pytest.raises(UserError, match="holds normals, rgb, sky, spacing, xyz, wanted means"):
         files.load_gaussians(tmp_path / "c.safetensors")
 
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import warnings
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,16 +15,18 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from tests.small_training import ROOM, SETTINGS, fit, room_cloud, room_views
+from tests.small_training import ROOM, SETTINGS, fit, room_cloud, room_scene, room_views
 from train.checkpoints import AtomicCheckpointIO, checkpoints, is_sound, newest_sound
-from train.fit import SplatModule, crop, view_order
-from train.splat import SplatOptimizer
+from train.corrections import Corrections
+from train.fit import initial_gaussians
+from train.splat import BilateralSettings, CorrectionSettings, DistortionSettings, SplatOptimizer
+from train.views import crop, view_order
 from worldgen.errors import UserError
 from worldgen.geometry.cameras import look
 from worldgen.splat.initialise import gaussians_from_cloud
 from worldgen.splat.losses import photometric_loss
 from worldgen.splat.rasterize import rasterize
-from worldgen.types import Camera, Gaussians, SupervisionView
+from worldgen.types import Camera, Gaussians, Scene, SupervisionView
 
 REPO = Path(__file__).parent.parent
 
@@ -57,7 +60,7 @@ def test_it_fits_the_panorama_and_reports_facts(fitted):
     exact = [view for view in room_views() if not view.generated]
     measured = sum(psnr_db(result.gaussians, view.camera) for view in exact) / len(exact)
     assert facts["panorama_psnr_db"] == pytest.approx(measured, abs=0.01)
-    assert (folder / "splat" / "metrics.csv").read_text().startswith("loss,step\n")
+    assert (folder / "splat" / "metrics.csv").read_text().startswith("gaussians,held_out/psnr,loss,step\n")
     assert not (folder / "checkpoint").exists()
     assert not any(tensor.requires_grad for tensor in result.gaussians.tensors().values())
 
@@ -169,30 +172,59 @@ def test_it_is_silent_and_moves_the_bar(tmp_path, capfd, caplog):
 
 
 def test_the_field_absorbs_what_warped_views_would_smear(tmp_path):
-    views = room_views(generated=12, warp_px=2.5)
-    settings = {"steps": 240, "max_gaussians": 4000, "distortion_grid": 8, "logger": "none"}
+    scene = replace(room_scene(generated=12, warp_px=2.5), held_out=())
+    settings = {"steps": 240, "max_gaussians": 4000, "logger": "none"}
     beside = Camera.from_fov(64, 64, 80, look(60, 5, torch.tensor([0.5, 0.1, 0.3])))
     quality_db = {}
-    for distortion in (True, False):
-        out_dir = tmp_path / str(distortion) / "splat"
-        result = SplatOptimizer(**settings, distortion=distortion)(room_cloud(), views, out_dir)
-        quality_db[distortion] = psnr_db(result.gaussians, beside)
-    assert quality_db[True] > quality_db[False] + 0.1  # a scene this small and a fit this short show 0.18 dB
+    for correction in (CorrectionSettings(), CorrectionSettings("distortion", DistortionSettings(grid=8))):
+        out_dir = tmp_path / correction.name / "splat"
+        result = SplatOptimizer(**settings, correction=correction)(scene, out_dir)
+        quality_db[correction.name] = psnr_db(result.gaussians, beside)
+    assert quality_db["distortion"] > quality_db["none"] + 0.1  # so small a scene and so short a fit show 0.18 dB
 
 
-def test_only_generated_views_are_distorted():
-    views = room_views(generated=2)
-    start = gaussians_from_cloud(room_cloud(), 100)
-    module = SplatModule(start, views, SplatOptimizer(), 0)
-    assert set(module.distorted) == {index for index, view in enumerate(views) if view.generated}
-    assert SplatModule(start, views, SplatOptimizer(distortion=False), 0).field is None
-    assert SplatModule(start, views[:3], SplatOptimizer(), 0).field is None
+def test_only_generated_views_are_corrected_or_all_where_there_is_but_one_kind():
+    both = CorrectionSettings("both", DistortionSettings(grid=4), BilateralSettings())
+    rgb = torch.rand(3, 20, 30)
+
+    def corrected(generated: list[bool], settings: CorrectionSettings) -> tuple[list[bool], Corrections]:
+        corrections = Corrections(settings, generated, 0)
+        for parameter in corrections.parameters():
+            torch.nn.init.normal_(parameter, std=0.1)
+        return [not torch.equal(corrections(rgb, view), rgb) for view in range(len(generated))], corrections
+
+    for settings in (both, replace(both, distortion=None), replace(both, bilateral=None)):
+        found, corrections = corrected([False, True, False, True], settings)
+        assert found == [False, True, False, True]
+        assert all(corrections.penalty(view) == 0 for view in (0, 2))
+        parts = [part for part in (corrections.field, corrections.grids) if part is not None]
+        assert not any(part.zero_mean for part in parts)
+        assert len(corrections.optimisers()) == len(parts)
+        for kind in (True, False):
+            found, corrections = corrected([kind] * 3, settings)
+            assert found == [True] * 3
+            assert all(part.zero_mean for part in (corrections.field, corrections.grids) if part is not None)
+    assert corrected([False, True], CorrectionSettings())[0] == [False, False]
+
+
+def test_the_sky_stays_where_it_is_and_its_number_too(tmp_path):
+    scene = room_scene()
+    up = scene.cloud.xyz[:, 1] < -1.2
+    scene = replace(scene, cloud=replace(scene.cloud, sky=up))
+    start, sky = initial_gaussians(scene, SplatOptimizer(max_gaussians=4000), 0)
+    assert 100 < sky.sum() < len(start)
+    gaussians = SplatOptimizer(**SETTINGS | {"logger": "none"})(scene, tmp_path / "splat").gaussians
+    assert len(gaussians) > len(start)
+    places = {tuple(place) for place in gaussians.means.tolist()}
+    assert {tuple(place) for place in start.means[sky].tolist()} <= places
+    assert not {tuple(place) for place in start.means[~sky].tolist()} <= places
 
 
 def test_what_ended_up_transparent_or_broken_is_removed(tmp_path, monkeypatch):
     start = gaussians_from_cloud(room_cloud(), 100)
     start.opacity_logits[:10], start.log_scales[10:20, 1] = -20.0, float("nan")
     monkeypatch.setattr("train.fit.gaussians_from_cloud", lambda *_: start)
+    monkeypatch.setattr("train.fit.thin", lambda cloud, *_: cloud[: len(start)])
     result = fit(tmp_path, steps=0)
     assert len(result.gaussians) == len(start) - 20
     assert result.facts["gaussians"] == len(start) - 20
@@ -256,7 +288,6 @@ def test_rounds_are_shuffled():
         {"max_gaussians": 0},
         {"sh_degree": 4},
         {"ssim_share": 1.5},
-        {"distortion_grid": 1},
         {"means_rate": 0.0},
         {"opacity_rate": -1.0},
         {"checkpoint_every": 0},
@@ -269,10 +300,24 @@ def test_wrong_settings_name_their_key(wrong):
         SplatOptimizer(**wrong)
 
 
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: DistortionSettings(grid=1), r"splat\.correction\.distortion\.grid=1: wanted 2 or more"),
+        (lambda: DistortionSettings(rate=0), r"splat\.correction\.distortion\.rate=0: wanted above 0"),
+        (lambda: BilateralSettings(nodes=0), r"splat\.correction\.bilateral\.nodes=0: wanted 1 or more"),
+        (lambda: BilateralSettings(smoothness=-1), r"splat\.correction\.bilateral\.smoothness=-1: wanted 0 or more"),
+    ],
+)
+def test_wrong_corrections_name_their_key(make, message):
+    with pytest.raises(UserError, match=message):
+        make()
+
+
 def test_nothing_to_start_from(tmp_path):
     for cloud, views in ((room_cloud()[:0], room_views()), (room_cloud(), [])):
         with pytest.raises(UserError, match="splat: "):
-            SplatOptimizer()(cloud, views, tmp_path)
+            SplatOptimizer()(Scene("room", cloud, tuple(views)), tmp_path)
 
 
 def test_settings_are_checked_without_importing_lightning():

@@ -1,10 +1,13 @@
 """Step 8, splat: what can be set, and what comes of it (paper, "3DGS" and "Trainable distortion").
 
+    python -m train.splat views=<folder>     # fits Gaussians to any posed views: train/cli.py
+
 The fit itself is in `fit.py`, which takes long to import: a wrong setting is told before that.
 """
 
+import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -13,7 +16,9 @@ from worldgen.errors import UserError
 from worldgen.progress import Track, untracked
 
 if TYPE_CHECKING:
-    from worldgen.types import Gaussians, PointCloud, SupervisionView
+    from train.held_out import Metric
+    from worldgen.splat.density import DensitySettings
+    from worldgen.types import Gaussians, Scene
 
 LoggerName = Literal["none", "csv", "wandb"]
 
@@ -27,11 +32,50 @@ class SplatResult:
 
 
 @dataclass(frozen=True)
+class DistortionSettings:
+    """Of the trainable distortion field. grid: nodes per axis, 128 in the paper; rate: Adam's."""
+
+    grid: int = 128
+    rate: float = 1e-3
+
+    def __post_init__(self) -> None:
+        _expect("correction.distortion.grid", self.grid, self.grid >= 2, "2 or more")
+        _expect_rate("correction.distortion.rate", self.rate)
+
+
+@dataclass(frozen=True)
+class BilateralSettings:
+    """Of the bilateral grids. luma, nodes: of a grid, along luma and along each side of the picture; rate: Adam's;
+    smoothness: weight of their total variation in the loss. The defaults are gsplat's trainer's."""
+
+    luma: int = 8
+    nodes: int = 16
+    rate: float = 2e-3
+    smoothness: float = 10.0
+
+    def __post_init__(self) -> None:
+        _expect("correction.bilateral.luma", self.luma, self.luma >= 1, "1 or more")
+        _expect("correction.bilateral.nodes", self.nodes, self.nodes >= 1, "1 or more")
+        _expect_rate("correction.bilateral.rate", self.rate)
+        _expect("correction.bilateral.smoothness", self.smoothness, self.smoothness >= 0, "0 or more")
+
+
+@dataclass(frozen=True)
+class CorrectionSettings:
+    """What may be done to a render before it is compared with a generated view. name: of the file in conf/correction;
+    distortion, bilateral: None = without."""
+
+    name: str = "none"
+    distortion: DistortionSettings | None = None
+    bilateral: BilateralSettings | None = None
+
+
+@dataclass(frozen=True)
 class SplatOptimizer:
     """Makes Gaussians from a cloud and fits them to pictures.
 
     Rates are Adam's at the first step; all fall exponentially to `last_rate` times that. means_rate counts in units of
-    a Gaussian's distance from the origin, log_scales_rate in natural logs, opacity_rate in logits.
+    a Gaussian's distance from the middle of the cameras, log_scales_rate in natural logs, opacity_rate in logits.
     """
 
     steps: int = 1000
@@ -39,9 +83,8 @@ class SplatOptimizer:
     sh_degree: int = 0
     ssim_share: float = 0.2
     antialiased: bool = False
-    distortion: bool = True
-    distortion_grid: int = 128
-    distortion_rate: float = 1e-3
+    correction: CorrectionSettings = field(default_factory=CorrectionSettings)
+    density: "DensitySettings | None" = None
     last_rate: float = 0.1
     means_rate: float = 6e-4
     quats_rate: float = 1e-3
@@ -50,6 +93,7 @@ class SplatOptimizer:
     colour_rate: float = 2.5e-3
     sh_rate: float = 1.25e-4
     checkpoint_every: int = 250
+    evaluate_every: int = 500
     logger: LoggerName = "csv"
 
     def __post_init__(self) -> None:
@@ -57,38 +101,43 @@ class SplatOptimizer:
         _expect("max_gaussians", self.max_gaussians, self.max_gaussians >= 1, "1 or more")
         _expect("sh_degree", self.sh_degree, self.sh_degree in (0, 1, 2, 3), "0, 1, 2 or 3")
         _expect("ssim_share", self.ssim_share, 0 <= self.ssim_share <= 1, "0 to 1")
-        _expect("distortion_grid", self.distortion_grid, self.distortion_grid >= 2, "2 or more")
         _expect("checkpoint_every", self.checkpoint_every, self.checkpoint_every >= 1, "1 or more")
+        _expect("evaluate_every", self.evaluate_every, self.evaluate_every >= 1, "1 or more")
         _expect("logger", self.logger, self.logger in get_args(LoggerName), "one of none, csv, wandb")
         if self.logger == "wandb" and find_spec("wandb") is None:
             raise UserError("splat.logger=wandb: the package wandb is not installed, wanted: pip install wandb")
-        for name in (name for name in self.__dataclass_fields__ if "_rate" in name):
-            rate = getattr(self, name)
-            _expect(name, rate, 0 < rate <= 1, "above 0, at most 1")
+        for name in (name for name in self.__dataclass_fields__ if name.endswith("_rate")):
+            _expect_rate(name, getattr(self, name))
 
     def load(self) -> None:
         """Imports what the fit needs, so that its time counts the fit alone."""
         import train.fit as _fit  # noqa: F401
 
     def __call__(
-        self,
-        cloud: "PointCloud",
-        views: "Sequence[SupervisionView]",
-        out_dir: Path,
-        track: Track = untracked,
-        seed: int = 0,
+        self, scene: "Scene", out_dir: Path, track: Track = untracked, seed: int = 0, metrics: "Sequence[Metric]" = ()
     ) -> SplatResult:
-        """Fits at most `max_gaussians` Gaussians to the views, one view a step.
+        """Fits Gaussians to the scene's views, one view a step, and compares them with its held-out views.
 
-        Writes training curves to `out_dir` and, while it works, checkpoints to the folder `checkpoint` beside it:
-        killed and called again with the same arguments, it goes on from the last one, bit for bit on the CPU.
-        Raises UserError where there is no point or no view to start from.
+        metrics: of the held-out views, every `evaluate_every` steps and at the end. Writes training curves to `out_dir`
+        and, while it works, checkpoints to the folder `checkpoint` beside it: killed and called again with the same
+        arguments, it goes on from the last one, bit for bit on the CPU. Raises UserError where there is no point or no
+        view to start from.
         """
         from train.fit import fit_gaussians
 
-        return fit_gaussians(self, cloud, views, out_dir, track, seed)
+        return fit_gaussians(self, scene, out_dir, track, seed, metrics)
 
 
 def _expect(name: str, value: Any, valid: bool, wanted: str) -> None:
     if not valid:
         raise UserError(f"splat.{name}={value}: wanted {wanted}")
+
+
+def _expect_rate(name: str, rate: float) -> None:
+    _expect(name, rate, 0 < rate <= 1, "above 0, at most 1")
+
+
+if __name__ == "__main__":
+    from train.cli import main
+
+    sys.exit(main(sys.argv[1:]))

@@ -1,15 +1,8 @@
 """The command line: `python -m worldgen image=photo.jpg`. One line and exit status 2 for what a person can mend."""
 
-import errno
-import hashlib
-import os
-import re
-import shutil
-import sys
 import time
-import traceback
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 
@@ -17,7 +10,8 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from worldgen.config import CONF_DIR, check, compose, defaults, finish, groups, one_line_errors, parses
+from worldgen import command
+from worldgen.config import compose, finish
 from worldgen.errors import UserError
 from worldgen.progress import Reporter
 
@@ -48,59 +42,40 @@ keys
 
 groups and their choices (* = default), as group=choice; conf/<group>/<choice>.yaml tells what each key means
 """
-_STATUS_USER_ERROR, _STATUS_INTERRUPTED = 2, 130
-_NAMES_NO_RUN = ("image", "out", "quiet", "until", "experiment", "logger", "group")
-_OUT_OF_MEMORY = "not enough memory; smaller sizes need less, for example panorama.width=1024"
-
-
-class RunFailedError(Exception):
-    """One run of a sweep failed, and where it ran has said why."""
+NAMES_NO_RUN = ("image", "out", "quiet", "until", "experiment", "logger", "group")
+_SMALLER = "panorama.width=1024"
 
 
 def main(arguments: Sequence[str]) -> int:
     """Runs one command; returns the exit status."""
     if not arguments or {"-h", "--help"}.intersection(arguments):
-        print(USAGE + _describe_groups())
-        return 0 if arguments else _STATUS_USER_ERROR
+        print(USAGE + command.describe_groups("config"))
+        return 0 if arguments else command.STATUS_USER_ERROR
     if "--version" in arguments:
         print(f"worldgen {metadata.version('worldgen')}")
         return 0
-    with_hydra = any(argument.startswith("-") for argument in arguments)
-    try:
-        with _one_line_errors():
-            _run_by_hydra(arguments) if with_hydra else _run(compose(*_take_paths(arguments)))
-    except RunFailedError as error:
-        print(f"not every run came out; the first that did not: {error}", file=sys.stderr)
-        return _STATUS_USER_ERROR
-    except UserError as error:
-        _tell(error)
-        return _STATUS_USER_ERROR
-    except KeyboardInterrupt:
-        print("stopped; the same command goes on from here", file=sys.stderr)
-        return _STATUS_INTERRUPTED
-    return 0
+    return command.exit_status(partial(_obey, arguments), _SMALLER)
+
+
+def _obey(arguments: Sequence[str]) -> None:
+    if any(argument.startswith("-") for argument in arguments):
+        arguments = [_each_photo(command.readable(argument, ("image", "out"))) for argument in arguments]
+        command.run_by_hydra(arguments, "config", job)
+        return
+    paths, overrides = command.take_paths(arguments, ("image", "out"))
+    _run(compose(paths.get("image"), overrides, paths.get("out")))
 
 
 def job(config: DictConfig) -> None:
-    """One run of a sweep, in this process or in a Slurm job. Its failure does not keep the others from running."""
-    task = list(HydraConfig.get().overrides.task)
-    try:
-        with _one_line_errors():
-            in_sweep = HydraConfig.get().mode == hydra.types.RunMode.MULTIRUN
-            _run(finish(config, run_suffix(task) if in_sweep else ""))
-    except UserError as error:
-        _tell(error)
-        raise RunFailedError(str(error)) from error
+    """One run of a sweep."""
 
+    def run() -> None:
+        hydra_config = HydraConfig.get()
+        in_sweep = hydra_config.mode == hydra.types.RunMode.MULTIRUN
+        suffix = command.run_suffix(list(hydra_config.overrides.task), NAMES_NO_RUN) if in_sweep else ""
+        _run(finish(config, suffix))
 
-def run_suffix(overrides: Sequence[str]) -> str:
-    """A folder name for the overrides of one run of a sweep, another one for each."""
-    telling = [override for override in overrides if re.split("[.=]", override)[0] not in _NAMES_NO_RUN]
-    exact = "-".join(telling) or "default"
-    safe = re.sub(r"[^\w.=+-]", "_", exact)
-    if safe == exact and len(safe) <= 100:
-        return safe
-    return f"{safe[:100]}-{hashlib.sha256(exact.encode()).hexdigest()[:6]}"
+    command.one_of_many(run, _SMALLER)
 
 
 def _run(config: DictConfig) -> None:
@@ -135,25 +110,6 @@ def _where_it_is(root: Path, seconds: float) -> str:
     return "\n".join([f"The world is in {root} ({seconds:.0f} s)", *(f"  {p:<{width}}  {what}" for p, what in there)])
 
 
-def _take_paths(arguments: Sequence[str]) -> tuple[str | None, list[str], str | None]:
-    """`image=` and `out=` as they stand, whatever signs are in the names; Hydra's grammar would refuse some."""
-    paths = dict(argument.split("=", 1) for argument in arguments if argument.startswith(("image=", "out=")))
-    others = [argument for argument in arguments if not argument.startswith(("image=", "out="))]
-    return paths.get("image"), others, paths.get("out")
-
-
-def _run_by_hydra(arguments: Sequence[str]) -> None:
-    """Sweeps, `--cfg`, `--info`, shell completion: Hydra's own command line."""
-    arguments = [_readable(argument) for argument in arguments]
-    if not any(argument.startswith(("--config", "-cd", "-cn", "-cp")) for argument in arguments):
-        check([argument for argument in arguments if "=" in argument and not argument.startswith("-")], sweep=True)
-    arguments = [_each_photo(argument) for argument in arguments]
-    _expect_slurm(arguments)
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands its exceptions on instead of printing them
-    sys.argv = ["worldgen", *arguments]
-    hydra.main(version_base="1.3", config_path=str(CONF_DIR.resolve()), config_name="config")(job)()
-
-
 def _each_photo(argument: str) -> str:
     """`images=<folder>` as a sweep over the photos in it; other arguments as they are."""
     key, _, folder = argument.partition("=")
@@ -161,56 +117,4 @@ def _each_photo(argument: str) -> str:
         return argument
     from worldgen.photo import photos_in
 
-    return "image=" + ",".join(_quote(str(path)) for path in photos_in(Path(folder).expanduser()))
-
-
-def _readable(argument: str) -> str:
-    """Photos and folders with signs in their names that Hydra's grammar does not know, quoted; the rest as it is."""
-    key, _, value = argument.partition("=")
-    if key not in ("image", "out") or parses(argument):
-        return argument
-    one = key == "out" or Path(value).expanduser().exists()
-    return f"{key}=" + ",".join(_quote(part) for part in ([value] if one else value.split(",")))
-
-
-def _quote(text: str) -> str:
-    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
-
-
-def _expect_slurm(arguments: Sequence[str]) -> None:
-    """Raises UserError where jobs are wanted and nobody takes them."""
-    if "hydra/launcher=slurm" in arguments and not shutil.which("srun"):
-        raise UserError("hydra/launcher=slurm: no srun here, wanted a machine of the Slurm cluster")
-
-
-@contextmanager
-def _one_line_errors() -> Iterator[None]:
-    """Turns what a person can mend, and libraries report in their own ways, into UserErrors."""
-    try:
-        with one_line_errors():
-            yield
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.ENAMETOOLONG):
-            raise
-        raise UserError(f"{error.filename or 'disk'}: {error.strerror}") from error
-    except MemoryError as error:
-        raise UserError(_OUT_OF_MEMORY) from error
-    except RuntimeError as error:
-        if "DefaultCPUAllocator" not in str(error) and "out of memory" not in str(error):
-            raise
-        raise UserError(_OUT_OF_MEMORY) from error
-
-
-def _tell(error: UserError) -> None:
-    print(f"error: {error}", file=sys.stderr)
-    if os.environ.get("WORLDGEN_TRACEBACK"):
-        traceback.print_exception(error)
-
-
-def _describe_groups() -> str:
-    picked = defaults()
-    width = max(map(len, groups()))
-    return "\n".join(
-        f"  {group:<{width}}  {', '.join(choice + '*' * (picked[group] == choice) for choice in choices)}"
-        for group, choices in groups().items()
-    )
+    return "image=" + ",".join(command.quote(str(path)) for path in photos_in(Path(folder).expanduser()))

@@ -22,8 +22,13 @@ from worldgen.errors import UserError
 
 CONF_DIR = Path(__file__).parent / "conf"
 RUNS_DIR = Path("runs")
-_PROGRAMS = {"config": "worldgen", "eval": "eval"}  # the files in conf/ that a command's config begins with
-_LISTS_KEYS = {"config": "python -m worldgen --cfg job", "eval": "python -m eval --help"}
+PROGRAMS = {"config": "worldgen", "eval": "eval", "train": "train.splat"}
+"""What `python -m` runs, by the file in conf/ that its config begins with."""
+_LISTS_KEYS = {
+    "config": "python -m worldgen --cfg job",
+    "eval": "python -m eval --help",
+    "train": "python -m train.splat --cfg job",
+}
 _NOT_TAKEN_AWAY = "{}: keys cannot be taken away, wanted {}=<value>"
 
 
@@ -42,10 +47,10 @@ def compose(image: str | Path | None, overrides: Sequence[str] = (), out: str | 
     return finish(config)
 
 
-def compose_evaluation(overrides: Sequence[str]) -> DictConfig:
-    """The config of `python -m eval`, from conf/eval.yaml. Raises UserError."""
-    check(overrides, root="eval")
-    config = _compose(overrides, "eval")
+def compose_program(root: str, overrides: Sequence[str]) -> DictConfig:
+    """The config of another program of ours, from the file `root` in conf/. Raises UserError."""
+    check(overrides, root=root)
+    config = _compose(overrides, root)
     with one_line_errors():
         OmegaConf.resolve(config)
     return config
@@ -97,13 +102,24 @@ def finish(config: DictConfig, sweep_suffix: str = "") -> DictConfig:
 
 def groups(root: str = "config") -> dict[str, list[str]]:
     """Config groups and their choices, by name, of the file `root` in conf/."""
-    return {group: sorted(path.stem for path in (CONF_DIR / group).glob("*.yaml")) for group in sorted(defaults(root))}
+    return {
+        group: sorted(path.stem for path in (CONF_DIR / group).glob("*.yaml") if _fits(path, root))
+        for group in sorted(defaults(root))
+    }
 
 
 def defaults(root: str = "config") -> dict[str, str | None]:
     """The choice of each config group that is made where none is named."""
     entries = [entry for entry in OmegaConf.load(CONF_DIR / f"{root}.yaml").defaults if OmegaConf.is_dict(entry)]
     return {group: choice for entry in entries for group, choice in entry.items() if group.isidentifier()}
+
+
+def _fits(choice: Path, root: str) -> bool:
+    """Whether a choice that sets keys all over the config, as experiments do, knows the keys of this program alone."""
+    if "@package _global_" not in choice.read_text(encoding="utf-8").partition("\n")[0]:
+        return True
+    known = {*OmegaConf.load(CONF_DIR / f"{root}.yaml"), *defaults(root), "hydra"}
+    return set(OmegaConf.load(choice)) <= known
 
 
 def _compose(overrides: Sequence[str], root: str = "config") -> DictConfig:
@@ -145,7 +161,7 @@ def _check_choice(override: Override, root: str) -> None:
         return  # Hydra and its plugins bring choices of their own
     there = groups(root).get(group)
     if there is None:
-        raise UserError(f"{group}: no such key of python -m {_PROGRAMS[root]}")
+        raise UserError(f"{group}: no such key of python -m {PROGRAMS[root]}")
     if override.type is OverrideType.DEL:
         raise UserError(_NOT_TAKEN_AWAY.format(override.input_line, group))
     if choice not in there:  # nor can it be null: Hydra stumbles over that

@@ -56,7 +56,7 @@ def load_photo(path: Path, max_side_px: int = MAX_SIDE_PX) -> Photo:
     transparent becomes white. Raises UserError for anything that is no picture of a sensible size.
     """
     content = _read(path)
-    with _picture_errors(path), Image.open(io.BytesIO(content)) as image:
+    with picture_errors(path), Image.open(io.BytesIO(content)) as image:
         width, height = image.size
         if width * height > MAX_PIXELS:
             raise UserError(f"{path}: {width}x{height} pixels, wanted {MAX_PIXELS // 1_000_000} million at most")
@@ -65,7 +65,7 @@ def load_photo(path: Path, max_side_px: int = MAX_SIDE_PX) -> Photo:
         lens = _lens(image)
         image.draft("RGB", (max_side_px, max_side_px))  # a JPEG decoder can reduce as it reads
         upright = ImageOps.exif_transpose(image)
-        picture = _to_srgb(upright)
+        picture = to_srgb(upright)
         picture.thumbnail((max_side_px, max_side_px), Image.Resampling.LANCZOS)
     import torch  # here, because it takes seconds, which a photo that cannot be read need not
 
@@ -101,7 +101,7 @@ def _read(path: Path) -> bytes:
 
 
 @contextmanager
-def _picture_errors(path: Path) -> Iterator[None]:
+def picture_errors(path: Path) -> Iterator[None]:
     """Pillow's decoders raise nearly anything on a broken file."""
     limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None  # ours holds, with a clearer message
     try:
@@ -119,7 +119,7 @@ def _picture_errors(path: Path) -> Iterator[None]:
         Image.MAX_IMAGE_PIXELS = limit
 
 
-def _to_srgb(image: Image.Image) -> Image.Image:
+def to_srgb(image: Image.Image) -> Image.Image:
     """Any mode to 8-bit sRGB without alpha."""
     if image.mode.startswith(("I", "F")):
         return _to_eight_bits(image).convert("RGB")

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 class Step:
     """name: its subfolder; groups: config groups that decide its result; inputs: steps whose files it reads;
     outputs: files worth a link at the top of the run folder; editable: whether a file that was changed is a person's
-    edit, to be kept, or damage, to be made again."""
+    edit, to be kept, or damage, to be made again; version: raised when its code comes to make something else of the
+    same inputs."""
 
     name: str
     title: str
@@ -35,6 +36,7 @@ class Step:
     inputs: tuple[str, ...] = ()
     outputs: tuple[str, ...] = ()
     editable: bool = True
+    version: int = 1
 
 
 STEPS = (
@@ -55,13 +57,14 @@ STEPS = (
         ("prompts", "panorama", "refine"),
         ("distance.png",),
     ),
-    Step("lift", "a point cloud", ("lift",), ("panorama", "refine", "depth"), editable=False),
+    Step("lift", "a point cloud", ("lift",), ("panorama", "refine", "depth"), editable=False, version=2),
     Step(
         "complete",
         "what the photo's place hides",
         ("complete", "inpainter", "view_depth"),
         ("prompts", "lift"),
         editable=False,
+        version=2,
     ),
     Step(
         "splat",
@@ -69,6 +72,7 @@ STEPS = (
         ("splat", "views"),
         ("fov", "panorama", "refine", "lift", "complete"),
         editable=False,
+        version=2,
     ),
     Step(
         "export",
@@ -141,7 +145,7 @@ def run_step(folder: RunFolder, step: Step, wanted: Wanted, job: Callable[[], "J
 
         return PRODUCE[step.name](work, out)
 
-    result = folder.step(step.name, wanted.config, wanted.inputs, produce, step.editable)
+    result = folder.step(step.name, wanted.config, wanted.inputs, produce, step.editable, wanted.version)
     for output in step.outputs:
         if (result.path / output).exists():
             folder.link(output, step.name, output)
@@ -149,7 +153,8 @@ def run_step(folder: RunFolder, step: Step, wanted: Wanted, job: Callable[[], "J
 
 
 def _wanted(config: DictConfig, step: Step) -> Wanted:
-    return Wanted({group: _plain(config[group]) for group in step.groups} | {"seed": config.seed}, step.inputs)
+    made_of = {group: _plain(config[group]) for group in step.groups} | {"seed": config.seed}
+    return Wanted(made_of, step.inputs, step.version)
 
 
 def _plain(node: Any) -> Any:

@@ -62,10 +62,12 @@ class Found:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a step is to be made of: its config, JSON-able, and the earlier steps whose files it reads."""
+    """What a step is to be made of: its config, JSON-able, the earlier steps whose files it reads, and the version of
+    its code."""
 
     config: dict[str, Any]
     inputs: tuple[str, ...]
+    version: int = 1
 
 
 def unchanged(run_dir: Path, steps: Mapping[str, Wanted], photo: Path) -> str | None:
@@ -79,17 +81,9 @@ def unchanged(run_dir: Path, steps: Mapping[str, Wanted], photo: Path) -> str | 
         for name, wanted in steps.items():
             record = load_record(run_dir / name)
             found = look(run_dir / name, record.files)
-            made_of = (record.photo_sha256, record.config, record.inputs)
-            if (
-                found.edited
-                or found.missing
-                or made_of
-                != (
-                    photo_sha256,
-                    wanted.config,
-                    {step: content[step] for step in wanted.inputs},
-                )
-            ):
+            read = {step: content[step] for step in wanted.inputs}
+            key = key_of(name, wanted.version, wanted.config, photo_sha256, read)
+            if found.edited or found.missing or record.key != key:
                 return None
             content[name] = found.content
     except (OSError, UserError):
@@ -100,6 +94,11 @@ def unchanged(run_dir: Path, steps: Mapping[str, Wanted], photo: Path) -> str | 
 def hash_of(value: Any) -> str:
     """sha256 of a JSON-able value, the same for equal values."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def key_of(name: str, version: int, config: Mapping[str, Any], photo_sha256: str, read: Mapping[str, str]) -> str:
+    """Equal for what a step would make the same of. read: content hashes of the earlier steps whose files it reads."""
+    return hash_of([name, version, config, photo_sha256, read])
 
 
 def load_record(folder: Path) -> StepRecord:

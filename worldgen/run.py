@@ -20,7 +20,7 @@ from typing import Any, Literal
 from worldgen import assets
 from worldgen.disk import flush, locked, write_text
 from worldgen.errors import UserError
-from worldgen.record import FILENAME, Found, StepRecord, hash_of, load_record, look, stamp_files
+from worldgen.record import FILENAME, Found, StepRecord, key_of, load_record, look, stamp_files
 from worldgen.usage import PeakMemory, versions
 
 _MANIFEST = "manifest.json"
@@ -120,7 +120,7 @@ class RunFolder:
         """
         folder = self.root / name
         read = {step: self._content[step] for step in inputs}
-        key = hash_of([name, version, config, self._photo["sha256"], read])
+        key = key_of(name, version, config, self._photo["sha256"], read)
         record = self._records.get(name)
         found = look(folder, record.files) if record else None
         if record and found and found.edited and edited_ok:

@@ -26,7 +26,7 @@ from worldgen.recipe.panorama import synthesize
 from worldgen.recipe.prompts import load_prompts, save_prompts
 from worldgen.recipe.supervise import supervision
 from worldgen.splat.files import load_cloud, load_gaussians, save_cloud, save_gaussians
-from worldgen.types import Camera, Panorama, PointCloud, Prompts, View
+from worldgen.types import Camera, Panorama, PointCloud, Prompts, Scene, View
 
 
 @dataclass
@@ -153,7 +153,8 @@ def complete_step(job: Job, out: Path) -> dict:
 def splat_step(job: Job, out: Path) -> dict:
     completed = artifacts.load_completed(job.path("complete", ""))
     views = supervision(job.photo_view, job.panorama, completed, job.adapters["views"])
-    result = job.adapters["splat"](job.cloud, views, out, job.reporter.track, job.seed("splat"))
+    scene = Scene(job.photo.path.stem, job.cloud, tuple(views))
+    result = job.adapters["splat"](scene, out, job.reporter.track, job.seed("splat"))
     save_gaussians(out / "gaussians.safetensors", result.gaussians)
     return result.facts
 

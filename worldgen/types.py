@@ -134,16 +134,21 @@ class PointCloud:
     """Coloured points, world frame.
 
     xyz: [N, 3] metres; rgb: [N, 3] in [0, 1]; normals: [N, 3] unit, towards the viewer that saw the point;
-    spacing: [N] metres, the distance to its neighbours on the surface (the size that one point should cover).
+    spacing: [N] metres, the distance to its neighbours on the surface (the size that one point should cover);
+    sky: bool [N], True on the far shell that stands for the sky; all False if None is given.
     """
 
     xyz: Tensor
     rgb: Tensor
     normals: Tensor
     spacing: Tensor
+    sky: Tensor | None = None
 
     def __post_init__(self) -> None:
         count = len(self.xyz)
+        if self.sky is None:
+            object.__setattr__(self, "sky", torch.zeros(count, dtype=torch.bool))
+        _expect("PointCloud.sky", self.sky, (count,))
         _expect("PointCloud.xyz", self.xyz, (count, 3))
         _expect("PointCloud.rgb", self.rgb, (count, 3))
         _expect("PointCloud.normals", self.normals, (count, 3))
@@ -153,7 +158,7 @@ class PointCloud:
         return len(self.xyz)
 
     def __getitem__(self, index: Tensor | slice) -> "PointCloud":
-        return PointCloud(self.xyz[index], self.rgb[index], self.normals[index], self.spacing[index])
+        return PointCloud(self.xyz[index], self.rgb[index], self.normals[index], self.spacing[index], self.sky[index])
 
     def __add__(self, other: "PointCloud") -> "PointCloud":
         return PointCloud(
@@ -161,6 +166,7 @@ class PointCloud:
             torch.cat([self.rgb, other.rgb]),
             torch.cat([self.normals, other.normals]),
             torch.cat([self.spacing, other.spacing]),
+            torch.cat([self.sky, other.sky]),
         )
 
 
@@ -176,6 +182,20 @@ class SupervisionView:
     rgb: Tensor
     weight: Tensor
     generated: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """Posed pictures, and points to start from.
+
+    name: what its results are called; views: what is fitted; held_out: what is compared with afterwards, never fitted,
+    `known` where it counts.
+    """
+
+    name: str
+    cloud: PointCloud
+    views: tuple[SupervisionView, ...]
+    held_out: tuple[View, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from eval.data.layout import IncompleteError, lacks, link_all, pictures_in
-from eval.data.poses import PosedPicture, a_to_b, nearby_pairs, read_colmap, read_transforms
+from eval.data.poses import a_to_b, nearby_pairs
+from worldgen.poses import PosedPicture, read_colmap, read_transforms
 
 ADDRESS = "https://kaldir.vc.in.tum.de/scannetpp/"
 ADVICE = (

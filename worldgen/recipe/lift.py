@@ -44,6 +44,7 @@ def lift(rgb: Tensor, distances: DistanceMap, settings: LiftSettings) -> PointCl
         rgb=colours[kept],
         normals=normals[kept],
         spacing=(distance * pixel_angle)[kept],
+        sky=sky[kept],
     )
 
 

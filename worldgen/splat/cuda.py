@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from worldgen.errors import UserError
+from worldgen.splat.drawn import Drawn
 from worldgen.types import Camera, Gaussians
 
 
@@ -19,11 +20,11 @@ def _gsplat():
 
 
 def draw(
-    gaussians: Gaussians, camera: Camera, background: Tensor, antialiased: bool, sh_degree: int
+    gaussians: Gaussians, camera: Camera, background: Tensor, antialiased: bool, sh_degree: int, drawn: Drawn
 ) -> tuple[Tensor, Tensor, Tensor]:
     """rgb [3, H, W], alpha [H, W], zdepth [H, W] (alpha-weighted sum), differentiable through gsplat's kernels."""
     device = gaussians.means.device
-    images, alphas, _ = _gsplat().rasterization(
+    images, alphas, info = _gsplat().rasterization(
         means=gaussians.means,
         quats=gaussians.quats,
         scales=torch.exp(gaussians.log_scales),
@@ -40,5 +41,11 @@ def draw(
         backgrounds=background.to(device)[None],
         render_mode="RGB+D",
         rasterize_mode="antialiased" if antialiased else "classic",
+        absgrad=drawn.absolute,
     )
+    centres = info["means2d"]
+    drawn.rows = (info["radii"][0] > 0).all(-1).nonzero()[:, 0]
+    if centres.requires_grad:
+        centres.retain_grad()
+        drawn.fetch = lambda: (centres.absgrad if drawn.absolute else centres.grad)[0, drawn.rows]
     return images[0, ..., :3].permute(2, 0, 1), alphas[0, ..., 0], images[0, ..., 3]

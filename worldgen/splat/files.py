@@ -140,7 +140,7 @@ def save_cloud(path: Path, cloud: PointCloud) -> None:
 
 def load_cloud(path: Path) -> PointCloud:
     """What `save_cloud` wrote. Raises UserError where the file is something else or holds non-finite values."""
-    return _load(path, PointCloud, ("xyz", "rgb", "normals", "spacing"))
+    return _load(path, PointCloud, ("xyz", "rgb", "normals", "spacing", "sky"))
 
 
 def _load(path: Path, kind: type[T], names: tuple[str, ...]) -> T:
@@ -158,7 +158,7 @@ def _load(path: Path, kind: type[T], names: tuple[str, ...]) -> T:
 
 
 def _cloud_tensors(cloud: PointCloud) -> dict[str, Tensor]:
-    return {"xyz": cloud.xyz, "rgb": cloud.rgb, "normals": cloud.normals, "spacing": cloud.spacing}
+    return {"xyz": cloud.xyz, "rgb": cloud.rgb, "normals": cloud.normals, "spacing": cloud.spacing, "sky": cloud.sky}
 
 
 def _expect_finite(where: str, tensors: Mapping[str, Tensor]) -> None:

@@ -23,7 +23,7 @@ def gaussians_from_cloud(cloud: PointCloud, max_count: int, sh_degree: int = 0, 
     A surface seen at a slant is longer than it looks: there the disc is an ellipse that covers its point's share of
     the view. Points that are not finite are left out. The colour is the constant harmonic; higher bands are 0.
     """
-    cloud = thin(_finite(cloud), max_count, seed)
+    cloud = thin(finite(cloud), max_count, seed)
     sight = F.normalize(cloud.xyz, dim=1)
     cosine = (sight * cloud.normals).sum(dim=1).abs().clamp(min=1 / MAX_STRETCH)
     sigma = (DISC_SIGMA * cloud.spacing).clamp(min=_SMALLEST_SIGMA_M)
@@ -53,13 +53,14 @@ def thin(cloud: PointCloud, max_count: int, seed: int = 0) -> PointCloud:
     """At most `max_count` points, evenly over the directions from the origin; fewer points cover more each.
 
     Points that share a cell of an equal-angle grid and a layer of similar distance become one: their mean, with the
-    area of all of them. So no hole opens, nothing aliases, and what lies behind something else keeps its own points.
+    area of all of them; the sky's by themselves. So no hole opens, nothing aliases, and what lies behind something else
+    keeps its own points.
     """
     if len(cloud) <= max_count:
         return cloud
     cells_per_face = math.sqrt(max_count / 6)
     for _ in range(8):
-        owner, count = _group(cloud.xyz, cells_per_face)
+        owner, count = _group(cloud.xyz, cloud.sky, cells_per_face)
         if 0.95 * max_count <= count <= max_count:
             break
         # The number of cells in use grows about as the square of the resolution.
@@ -71,7 +72,7 @@ def thin(cloud: PointCloud, max_count: int, seed: int = 0) -> PointCloud:
     return merged[torch.randperm(count, generator=draw)[:max_count].sort().values]
 
 
-def _group(xyz: Tensor, cells_per_face: float) -> tuple[Tensor, int]:
+def _group(xyz: Tensor, sky: Tensor, cells_per_face: float) -> tuple[Tensor, int]:
     """Number of each point's cell, [N], among those in use, and how many are."""
     distance = xyz.norm(dim=1).clamp(min=1e-6)
     largest, axis = xyz.abs().max(dim=1)
@@ -83,7 +84,7 @@ def _group(xyz: Tensor, cells_per_face: float) -> tuple[Tensor, int]:
     layer = (distance.log() / math.log(_LAYER_RATIO)).floor().long()
     layer -= layer.min()
     per_axis = int(cells_per_face) + 2
-    key = ((layer * 6 + face) * per_axis + cells[:, 0]) * per_axis + cells[:, 1]
+    key = (((2 * layer + sky) * 6 + face) * per_axis + cells[:, 0]) * per_axis + cells[:, 1]
     used, owner = torch.unique(key, return_inverse=True)
     return owner, len(used)
 
@@ -99,9 +100,10 @@ def _merge(cloud: PointCloud, owner: Tensor, count: int) -> PointCloud:
     fallback = F.normalize(-mean(cloud.xyz), dim=1)  # opposite normals cancel: then face the origin
     normals = torch.where(normals.norm(dim=1, keepdim=True) > 1e-3, F.normalize(normals, dim=1), fallback)
     area = torch.zeros(count).index_add_(0, owner, cloud.spacing**2)
-    return PointCloud(mean(cloud.xyz), mean(cloud.rgb), normals, area.sqrt())
+    sky = torch.zeros(count, dtype=torch.bool).index_fill_(0, owner[cloud.sky], True)
+    return PointCloud(mean(cloud.xyz), mean(cloud.rgb), normals, area.sqrt(), sky)
 
 
-def _finite(cloud: PointCloud) -> PointCloud:
+def finite(cloud: PointCloud) -> PointCloud:
     sound = torch.isfinite(torch.cat([cloud.xyz, cloud.rgb, cloud.normals, cloud.spacing[:, None]], dim=1)).all(dim=1)
     return cloud if bool(sound.all()) else cloud[sound]

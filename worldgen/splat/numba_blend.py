@@ -21,7 +21,7 @@ _BLOCKS = _PER_ROW * _PER_ROW
 _LANES = _SIDE * _SIDE
 _FORWARD_STATE = 5 * _LANES  # transmittance, red, green, blue, z-depth
 _BACKWARD_STATE = 6 * _LANES  # transmittance, what is still to come, gradients of red, green, blue, z-depth
-_SUMS = 10
+_SUMS = 12  # of which two are only wanted for density control
 _SWEEP = 16  # after how many splats a tile looks for blocks that need no more
 
 _ZERO, _HALF, _ONE = np.float32(0), np.float32(0.5), np.float32(1)
@@ -175,8 +175,8 @@ def blend(tile_starts, pair_splats, splats, boxes, tiles_x, background, rgb, alp
 
 
 @njit(**FAST)
-def _blend_block_backward(block, sums, splat, x, y):
-    """Adds one block's share to the splat's sums [10 x 16].
+def _blend_block_backward(block, sums, splat, x, y, absolute):
+    """Adds one block's share to the splat's sums [12 x 16]; to the last two of them only if `absolute`.
 
     With q = gradient . colour of a splat, the loss changes with ln(alpha) by g = weight q - alpha / (1 - alpha) times
     the sum of weight q over all that comes behind, background included. That sum starts as the whole and shrinks as
@@ -216,6 +216,9 @@ def _blend_block_backward(block, sums, splat, x, y):
         sums[7 * _LANES + lane] += weight * v_green
         sums[8 * _LANES + lane] += weight * v_blue
         sums[9 * _LANES + lane] += weight * v_zdepth
+        if absolute:
+            sums[10 * _LANES + lane] += abs(across * gu)
+            sums[11 * _LANES + lane] += abs(skew * gu + down * gv)
 
 
 @njit(**ADDING)
@@ -227,15 +230,16 @@ def _total(lanes):
 
 
 @njit(**FAST)
-def _blend_tile_backward(first, last, pair_splats, pair_slots, splats, boxes, state, tile_x, tile_y, slots):
+def _blend_tile_backward(first, last, pair_splats, pair_slots, splats, boxes, state, tile_x, tile_y, absolute, slots):
     finished = np.zeros(_BLOCKS, np.uint8)
     sums = state[_BLOCKS * _BACKWARD_STATE :]
+    count = _SUMS if absolute else _SUMS - 2
     for pair in range(first, last):
         if (pair - first) % _SWEEP == _SWEEP - 1:
             _mark_finished(state, _BACKWARD_STATE, finished)
         k = pair_splats[pair]
         splat = splats[k]
-        for at in range(_SUMS * _LANES):
+        for at in range(count * _LANES):
             sums[at] = _ZERO
         column_first, column_last, row_first, row_last = _touched_blocks(boxes[k], tile_x, tile_y)
         for row in range(row_first, row_last + 1):
@@ -243,9 +247,9 @@ def _blend_tile_backward(first, last, pair_splats, pair_slots, splats, boxes, st
                 b = row * _PER_ROW + column
                 if not finished[b]:
                     block = state[b * _BACKWARD_STATE : (b + 1) * _BACKWARD_STATE]
-                    _blend_block_backward(block, sums, splat, tile_x + column * _SIDE, tile_y + row * _SIDE)
+                    _blend_block_backward(block, sums, splat, tile_x + column * _SIDE, tile_y + row * _SIDE, absolute)
         slot = slots[pair_slots[pair]]
-        for s in range(_SUMS):
+        for s in range(count):
             slot[s] = _total(sums[s * _LANES : (s + 1) * _LANES])
 
 
@@ -271,9 +275,10 @@ def _read_tile(state, tile_x, tile_y, rgb, alpha, zdepth, v_rgb, v_alpha, v_zdep
 @njit(**FAST_PARALLEL)
 def blend_backward(
     tile_starts, tile_ends, pair_splats, pair_slots, splats, boxes, tiles_x,
-    rgb, alpha, zdepth, v_rgb, v_alpha, v_zdepth, slots,
+    rgb, alpha, zdepth, v_rgb, v_alpha, v_zdepth, absolute, slots,
 ):  # fmt: skip
-    """Fills slots [P, 10] with the gradients of each splat in each tile; what they hold: see project_backward.
+    """Fills slots [P, 12 or, unless `absolute`, 10] with the gradients of each splat in each tile; what they hold: see
+    project_backward.
 
     rgb, alpha, zdepth: what `blend` drew. v_*: the gradients of the loss with respect to them.
     """
@@ -284,6 +289,8 @@ def blend_backward(
         _start_light(state, _BACKWARD_STATE, tile_x, tile_y, width, height)
         _read_tile(state, tile_x, tile_y, rgb, alpha, zdepth, v_rgb, v_alpha, v_zdepth)
         first, last, full = tile_starts[tile], tile_starts[tile + 1], tile_ends[tile]
-        _blend_tile_backward(first, full, pair_splats, pair_slots, splats, boxes, state, tile_x, tile_y, slots)
+        _blend_tile_backward(
+            first, full, pair_splats, pair_slots, splats, boxes, state, tile_x, tile_y, absolute, slots
+        )
         for pair in range(full, last):
             slots[pair_slots[pair]] = _ZERO

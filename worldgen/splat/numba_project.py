@@ -295,20 +295,24 @@ def _world_component(pose, k, vector):
 @njit(**PARALLEL)
 def project_backward(
     rows, slot_starts, slots, splats, means, quats, log_scales, opacity_logits, pose, lens, antialiased,
-    v_colours, v_means, v_quats, v_log_scales, v_opacity_logits,
+    v_colours, v_centres, v_means, v_quats, v_log_scales, v_opacity_logits,
 ):  # fmt: skip
     """Adds up each Gaussian's gradient slots and writes the gradients of its stored parameters (rows of v_*).
 
-    slots [P, 10]: per Gaussian and tile, sums over pixels of g u, g v, g u^2, g u v, g v^2, g, and the gradients of
-    red, green, blue, z-depth, where g = d loss / d ln(alpha). v_colours [V, 3] takes those of the colour.
+    slots [P, 10 or 12]: per Gaussian and tile, sums over pixels of g u, g v, g u^2, g u v, g v^2, g, the gradients of
+    red, green, blue, z-depth, where g = d loss / d ln(alpha), and, where there are 12, the absolute values of those of
+    the centre. v_colours [V, 3] takes those of the colour; v_centres [V, 2] those of the centre on the image, or what
+    their absolute values sum up to.
     """
+    columns = slots.shape[1]
     for k in prange(len(rows)):
-        sums = np.zeros(10)
+        sums = np.zeros(12)
         for s in range(slot_starts[k], slot_starts[k + 1]):
-            for column in range(10):
+            for column in range(columns):
                 sums[column] += slots[s, column]
         for channel in range(3):
             v_colours[k, channel] = sums[6 + channel]
+        v_centres[k, 0], v_centres[k, 1] = 0.0, 0.0
         if slot_starts[k] == slot_starts[k + 1]:
             continue
         i = rows[k]
@@ -328,6 +332,8 @@ def project_backward(
         # The centre moves with x/z, y/z; the rows of A with 1/z and, inside the clamp, with the slopes x/z, y/z.
         v_centre_x = _UNWHITEN_SQUARED * splat[2] * sums[0]
         v_centre_y = _UNWHITEN_SQUARED * (splat[4] * sums[1] - splat[2] * splat[3] * sums[0])
+        v_centres[k, 0] = _UNWHITEN_SQUARED * sums[10] if columns == 12 else v_centre_x
+        v_centres[k, 1] = _UNWHITEN_SQUARED * sums[11] if columns == 12 else v_centre_y
         v_slope_x = -zoom_x * _dot(v_row_x, seen.axes_z) if seen.free_x else 0.0
         v_slope_y = -zoom_y * _dot(v_row_y, seen.axes_z) if seen.free_y else 0.0
         v_x = (lens[0] * v_centre_x + v_slope_x) / z

@@ -89,10 +89,21 @@ def _lay_out(g: dict[str, np.ndarray], camera: Camera, antialiased: bool) -> Dra
     return Drawing(pose, lens, antialiased, rows, splats, boxes, tile_ends, *pairs)
 
 
+def drawn(drawing: Drawing) -> tuple[np.ndarray, np.ndarray]:
+    """(int64 [D], which Gaussians can touch a pixel; bool [V], which of the drawing's splats those are)."""
+    shows = drawing.slot_starts[1:] > drawing.slot_starts[:-1]
+    return drawing.rows[shows], shows
+
+
 def draw_backward(
-    gaussians: Gaussians, drawing: Drawing, images: tuple[Tensor, ...], v_images: tuple[Tensor, ...]
-) -> dict[str, Tensor]:
-    """Gradients of the stored parameters, by name; zero where a Gaussian is not in view.
+    gaussians: Gaussians,
+    drawing: Drawing,
+    images: tuple[Tensor, ...],
+    v_images: tuple[Tensor, ...],
+    absolute: bool = False,
+) -> tuple[dict[str, Tensor], np.ndarray]:
+    """Gradients of the stored parameters, by name, zero where a Gaussian is not in view; and float32 [V, 2], the
+    gradient with respect to each splat's centre in pixels, if `absolute` summed up pixel by pixel without its sign.
 
     images: the rgb, alpha and zdepth that `draw` returned; v_images: the gradients of the loss with respect to them.
     """
@@ -100,24 +111,29 @@ def draw_backward(
     gradients = {name: np.zeros(t.shape, np.float32) for name, t in gaussians.tensors().items()}
     with _LAUNCH:
         arrays = [image.detach().contiguous().numpy() for image in (*images, *v_images)]
-        _carry_back(_arrays(gaussians), drawing, arrays, gradients)
-    return {name: torch.from_numpy(gradient) for name, gradient in gradients.items()}
+        v_centres = _carry_back(_arrays(gaussians), drawing, arrays, absolute, gradients)
+    return {name: torch.from_numpy(gradient) for name, gradient in gradients.items()}, v_centres
 
 
-def _carry_back(g: dict[str, np.ndarray], d: Drawing, images: list[np.ndarray], v: dict[str, np.ndarray]) -> None:
-    slots = np.empty((len(d.pair_splats), 10), np.float32)
+def _carry_back(
+    g: dict[str, np.ndarray], d: Drawing, images: list[np.ndarray], absolute: bool, v: dict[str, np.ndarray]
+) -> np.ndarray:
+    slots = np.empty((len(d.pair_splats), 12 if absolute else 10), np.float32)
     v_colours = np.empty((len(d.rows), 3), np.float32)
+    v_centres = np.empty((len(d.rows), 2), np.float32)
     numba_blend.blend_backward(
         d.tile_starts, d.tile_ends, d.pair_splats, d.pair_slots, d.splats, d.boxes, _tiles(images[0].shape[2]),
-        *images, slots,
+        *images, absolute, slots,
     )  # fmt: skip
     numba_project.project_backward(
         d.rows, d.slot_starts, slots, d.splats, g["means"], g["quats"], g["log_scales"], g["opacity_logits"],
-        d.pose, d.lens, d.antialiased, v_colours, v["means"], v["quats"], v["log_scales"], v["opacity_logits"],
+        d.pose, d.lens, d.antialiased, v_colours, v_centres, v["means"], v["quats"], v["log_scales"],
+        v["opacity_logits"],
     )  # fmt: skip
     numba_harmonics.shade_backward(
         d.rows, g["means"], g["sh"], d.pose[9:], d.splats, v_colours, v["means"], v["sh"]
     )  # fmt: skip
+    return v_centres
 
 
 def compile_kernels(track: Track = untracked) -> None:

@@ -4,6 +4,7 @@ The rules are those of gsplat 1.5.3; worldgen/splat/reference.py states them in 
 """
 
 from dataclasses import dataclass
+from functools import partial
 from math import isqrt
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from worldgen.splat import cuda, numba_raster
+from worldgen.splat.drawn import Drawn
 from worldgen.types import Camera, Gaussians
 
 MAX_SH_DEGREE = 3
@@ -19,11 +21,12 @@ MAX_SH_DEGREE = 3
 @dataclass(frozen=True, eq=False)
 class Render:
     """rgb: [3, H, W], may exceed 1; alpha: [H, W] in [0, 1]; zdepth: [H, W], the alpha-weighted *sum* of metres
-    (divide by alpha for a depth)."""
+    (divide by alpha for a depth); drawn: which Gaussians, and after backward the gradients of their centres."""
 
     rgb: Tensor
     alpha: Tensor
     zdepth: Tensor
+    drawn: Drawn
 
 
 def sh_degree(gaussians: Gaussians) -> int:
@@ -37,39 +40,51 @@ def sh_degree(gaussians: Gaussians) -> int:
 
 class _CpuRasterizer(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, camera, antialiased, background, *tensors):
+    def forward(ctx, camera, antialiased, background, drawn, *tensors):
         *images, drawing = numba_raster.draw(Gaussians(*tensors), camera, background, antialiased)
+        rows, ctx.shows = numba_raster.drawn(drawing)
+        drawn.rows = torch.from_numpy(rows)
         ctx.save_for_backward(*images, *tensors)
-        ctx.drawing = drawing
+        ctx.drawing, ctx.drawn = drawing, drawn
         return tuple(images)
 
     @staticmethod
     @once_differentiable
     def backward(ctx, *v_images):
         images, tensors = ctx.saved_tensors[:3], ctx.saved_tensors[3:]
-        gradients = numba_raster.draw_backward(Gaussians(*tensors), ctx.drawing, images, v_images)
-        return None, None, None, *gradients.values()
+        gradients, v_centres = numba_raster.draw_backward(
+            Gaussians(*tensors), ctx.drawing, images, v_images, ctx.drawn.absolute
+        )
+        ctx.drawn.fetch = partial(torch.from_numpy, v_centres[ctx.shows])
+        return None, None, None, None, *gradients.values()
 
 
 def rasterize(
-    gaussians: Gaussians, camera: Camera, background: Tensor | None = None, antialiased: bool | None = None
+    gaussians: Gaussians,
+    camera: Camera,
+    background: Tensor | None = None,
+    antialiased: bool | None = None,
+    absgrad: bool = False,
 ) -> Render:
     """Renders what `camera` sees, with gradients for every tensor of `gaussians` that asks for one.
 
     background: [3] in [0, 1], black if None; a constant, it gets no gradient. antialiased: scale each opacity down by
     what the 0.3 px^2 blur adds to the splat's area (Mip-Splatting), so that small splats do not swell from afar; None =
-    as the Gaussians were fitted.
+    as the Gaussians were fitted. absgrad: the centres' gradients are summed up over pixels without their signs (AbsGS),
+    so that what pulls a splat to both sides at once counts; for density control.
     Gaussians with a value that is not finite or a quaternion of zeros are not drawn (on CUDA that is gsplat's affair).
     Raises ValueError for spherical harmonics beyond degree 3, UserError for CUDA tensors without gsplat.
     """
     degree = sh_degree(gaussians)
     antialiased = gaussians.antialiased if antialiased is None else antialiased
     background = gaussians.means.new_zeros(3) if background is None else background
+    drawn = Drawn(absgrad)
     if gaussians.means.is_cuda:
-        return Render(*cuda.draw(gaussians, camera, background, antialiased, degree))
+        return Render(*cuda.draw(gaussians, camera, background, antialiased, degree, drawn), drawn)
     tensors = [tensor.to(torch.float32).contiguous() for tensor in gaussians.tensors().values()]
     background = background.detach().to(torch.float32).contiguous()
     if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
-        return Render(*_CpuRasterizer.apply(camera, antialiased, background, *tensors))
-    *images, _ = numba_raster.draw(Gaussians(*tensors), camera, background, antialiased)
-    return Render(*images)
+        return Render(*_CpuRasterizer.apply(camera, antialiased, background, drawn, *tensors), drawn)
+    *images, drawing = numba_raster.draw(Gaussians(*tensors), camera, background, antialiased)
+    drawn.rows = torch.from_numpy(numba_raster.drawn(drawing)[0])
+    return Render(*images, drawn)

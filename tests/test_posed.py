@@ -1,0 +1,458 @@
+"""Posed views from disk: cameras that project to the right pixels in every format, and bad input in one line."""
+
+import json
+import math
+import sys
+from pathlib import Path
+
+import numpy as np
+import pycolmap
+import pytest
+import torch
+import torch.nn.functional as F
+from omegaconf import OmegaConf
+from PIL import Image
+from plyfile import PlyData
+
+from tests.scenes import BoxRoom, texture
+from tests.small_world import FOV_DEG, write_run
+from train.clouds import Points, cloud_of, random_points, read_points
+from train.pictures import area_mean, read_view
+from train.posed import FolderScene
+from train.run_views import photo_size
+from worldgen import artifacts
+from worldgen.errors import UserError
+from worldgen.geometry.cameras import look, project
+from worldgen.geometry.equirect import from_perspective
+from worldgen.photo import Lens, Photo
+from worldgen.poses import PosedPicture
+from worldgen.progress import Reporter
+from worldgen.recipe.supervise import SupervisionSettings, supervision
+from worldgen.splat.files import write_points_ply
+from worldgen.steps import Job
+from worldgen.types import Camera, PointCloud, SupervisionView
+
+ROOM = BoxRoom(pillars=())  # convex: every camera sees every point in its picture
+SIZE = (128, 96)
+OPENGL = torch.diag(torch.tensor([1.0, -1, -1, 1]))
+
+
+def cameras() -> dict[str, Camera]:
+    """Six, their principal points off the middle, none upright."""
+    found = {}
+    for index in range(6):
+        c2w = look(60.0 * index, 25 - 10 * index, torch.tensor([0.3 * index - 0.7, 0.1 * index, 0.4 - 0.2 * index]))
+        roll = math.radians(20 * index)
+        c2w[:3, :3] @= torch.tensor(
+            [[math.cos(roll), -math.sin(roll), 0], [math.sin(roll), math.cos(roll), 0], [0, 0, 1]]
+        )
+        found[f"view_{index}.png"] = Camera(c2w, *SIZE, 90.0, 90.0, 60.0, 51.0)
+    return found
+
+
+def centred() -> dict[str, Camera]:
+    return {name: Camera(one.c2w, *SIZE, 80.0, 80.0, 64.0, 48.0) for name, one in cameras().items()}
+
+
+def wall_points(count: int = 300) -> torch.Tensor:
+    """[count, 3], on the walls."""
+    rays = F.normalize(torch.randn(count, 3, generator=torch.Generator().manual_seed(0)), dim=1)
+    return rays * ROOM.trace(torch.zeros(3), rays)[1][:, None]
+
+
+def write_pictures(folder: Path, views: dict[str, Camera]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, camera in views.items():
+        artifacts.save_image(folder / name, ROOM.view(camera).rgb)
+
+
+def frame(path: str, camera: Camera, **more: object) -> dict:
+    return {"file_path": path, "transform_matrix": (camera.c2w @ OPENGL).tolist()} | more
+
+
+def lens(camera: Camera) -> dict:
+    return {"w": SIZE[0], "h": SIZE[1], "fl_x": camera.fx, "fl_y": camera.fy, "cx": camera.cx, "cy": camera.cy}
+
+
+def write_transforms(folder: Path, **more: object) -> Path:
+    """Shared intrinsics, a text .ply beside."""
+    views = cameras()
+    write_pictures(folder / "images", views)
+    frames = [frame(f"./images/{name}", camera) for name, camera in views.items()]
+    content = lens(views["view_0.png"]) | {"camera_model": "OPENCV", "frames": frames, "ply_file_path": "sparse_pc.ply"}
+    write_text_ply(folder / "sparse_pc.ply", wall_points())
+    (folder / "transforms.json").write_text(json.dumps(content | more))
+    return folder
+
+
+def write_per_frame(folder: Path) -> Path:
+    frames = [frame(f"images/{name}", camera, **lens(camera)) for name, camera in cameras().items()]
+    write_transforms(folder)
+    (folder / "transforms.json").write_text(json.dumps({"frames": frames, "ply_file_path": "sparse_pc.ply"}))
+    return folder
+
+
+def write_blender(folder: Path) -> Path:
+    """Only an angle, no size, names without suffix, a file for each part of the split."""
+    views = centred()
+    write_pictures(folder / "train", views)
+    content = {"camera_angle_x": 2 * math.atan(SIZE[0] / 2 / 80.0)}
+    frames = [frame(f"./train/{Path(name).stem}", camera) for name, camera in views.items()]
+    (folder / "transforms_train.json").write_text(json.dumps(content | {"frames": frames[:4]}))
+    (folder / "transforms_test.json").write_text(json.dumps(content | {"frames": frames[4:]}))
+    return folder
+
+
+def write_text_ply(path: Path, xyz: torch.Tensor) -> None:
+    kinds = ["float x", "float y", "float z", "uint8 red", "uint8 green", "uint8 blue"]
+    head = ["ply", "format ascii 1.0", f"element vertex {len(xyz)}", *(f"property {kind}" for kind in kinds)]
+    colours = (texture(xyz) * 255).round().int().tolist()
+    rows = [" ".join(map(str, [*place, *rgb])) for place, rgb in zip(xyz.tolist(), colours, strict=True)]
+    path.write_text("\n".join([*head, "end_header", *rows]) + "\n")
+
+
+def write_colmap(folder: Path, place: str = "sparse/0", binary: bool = True, model: str = "PINHOLE") -> Path:
+    """By pycolmap itself."""
+    views = cameras() if model != "SIMPLE_PINHOLE" else centred()
+    write_pictures(folder / "images", views)
+    one = views["view_0.png"]
+    numbers = [one.fx, one.cx, one.cy] if model == "SIMPLE_PINHOLE" else [one.fx, one.fy, one.cx, one.cy]
+    numbers += [0.0] * 4 if model == "OPENCV" else [0.1] * 4 if model == "OPENCV_FISHEYE" else []
+    made = pycolmap.Reconstruction()
+    made.add_camera_with_trivial_rig(
+        pycolmap.Camera(camera_id=3, model=model, width=SIZE[0], height=SIZE[1], params=numbers)
+    )
+    for number, (name, camera) in enumerate(views.items(), start=1):
+        pose = pycolmap.Rigid3d(camera.w2c[:3].double().numpy())
+        image = pycolmap.Image(name=name, camera_id=3, image_id=number, keypoints=np.zeros((2, 2)))
+        made.add_image_with_trivial_frame(image, pose)
+    for xyz in wall_points():
+        colour = (texture(xyz) * 255).round().to(torch.uint8).numpy()
+        made.add_point3D(xyz.double().numpy(), pycolmap.Track(), colour)
+    (folder / place).mkdir(parents=True, exist_ok=True)
+    (made.write_binary if binary else made.write_text)(str(folder / place))
+    return folder
+
+
+FORMATS = {
+    "transforms": write_transforms,
+    "per frame": write_per_frame,
+    "blender": write_blender,
+    "colmap": write_colmap,
+    "colmap text": lambda folder: write_colmap(folder, "sparse", binary=False, model="SIMPLE_PINHOLE"),
+    "colmap beside": lambda folder: write_colmap(folder, ".", model="OPENCV"),
+}
+
+
+def colour_error(view: SupervisionView, xyz: torch.Tensor) -> torch.Tensor:
+    """Of the pixels that points land on, against the points' own colours; [points in the picture]."""
+    pixels, zdepth = project(view.camera, xyz)
+    size = torch.tensor([view.camera.width, view.camera.height])
+    inside = (zdepth > 0) & (pixels > 1).all(dim=1) & (pixels < size - 1).all(dim=1)
+    assert inside.sum() > 5
+    grid = (pixels[inside] / size * 2 - 1)[None, None]
+    seen = F.grid_sample(view.rgb[None], grid, align_corners=False)[0, :, 0].T
+    return (seen - texture(xyz[inside])).abs().amax(dim=1)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_points_land_where_they_were_seen(tmp_path, name):
+    scene = FolderScene(FORMATS[name](tmp_path / "room"), held_out_every=0)()
+    assert scene.name == "room"
+    assert len(scene.views) == (4 if name == "blender" else 6)
+    for view in scene.views:
+        assert colour_error(view, wall_points()).median() < 0.03
+        assert (view.weight == 1).all()
+        assert not view.generated
+    if name != "blender":
+        gaps = torch.cdist(scene.cloud.xyz.double(), wall_points().double())
+        assert gaps.shape == (300, 300)
+        assert max(gaps.amin(0).max(), gaps.amin(1).max()) < 1e-5
+        assert (scene.cloud.rgb - texture(scene.cloud.xyz)).abs().max() < 0.6 / 255
+
+
+def test_a_run_gives_what_its_splat_step_saw(tmp_path):
+    folder = write_run(tmp_path / "room")
+    set_views(folder, {"_target_": "any", "size": 48, "horizontal": 5, "tilted": 3, "tilt_deg": 40.0})
+    photo = Photo(torch.zeros(3, 48, 64), Path("room.jpg"), "", Lens())
+    job = Job(OmegaConf.create({"out": str(folder)}), {}, photo, Reporter(quiet=True))
+    settings = SupervisionSettings(48, horizontal=5, tilted=3, tilt_deg=40.0)
+    expected = supervision(job.photo_view, job.panorama, artifacts.load_completed(folder / "complete"), settings)
+    assert job.photo_view.camera.fov_deg == pytest.approx(FOV_DEG)
+    scene = FolderScene(folder, held_out_every=0)()
+    assert not scene.held_out
+    # The photo's height is read off a mask of 64 rows, to half a percent; everything else is exact.
+    for index, (found, wanted) in enumerate(zip(scene.views, expected, strict=True)):
+        assert torch.allclose(found.camera.intrinsics, wanted.camera.intrinsics, rtol=0.0 if index else 0.01)
+        assert (found.rgb - wanted.rgb).abs().max() <= (0.0 if index else 0.06)
+        assert torch.equal(found.weight, wanted.weight)
+        assert found.generated == wanted.generated
+    assert torch.equal(scene.cloud.xyz, job.cloud.xyz)
+    apart = FolderScene(folder, held_out_every=4)()
+    assert [view.camera.c2w[2, 2].item() for view in apart.held_out] == [
+        pytest.approx(expected[number].camera.c2w[2, 2].item()) for number in (4, 8, 12)
+    ]
+    assert len(apart.views) + 3 == len(expected)
+    assert torch.equal(apart.views[0].rgb, scene.views[0].rgb)  # the photo's
+
+
+def set_views(folder: Path, views: dict) -> None:
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["steps"]["splat"]["config"]["views"] = views
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+
+
+def test_runs_that_stopped_early_name_the_step(tmp_path):
+    folder = write_run(tmp_path / "room")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    del manifest["steps"]["complete"], manifest["steps"]["splat"]
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(UserError, match="room: no finished complete step"):
+        FolderScene(folder)()
+
+
+@pytest.mark.parametrize(
+    ("split", "every", "held_out"),
+    [
+        ({}, 0, []),
+        ({}, 3, [0, 3]),
+        ({"val_filenames": ["images/view_1.png"]}, 3, [1]),
+        ({"test_filenames": ["./images/view_4.png"], "train_filenames": ["./images/view_2.png"]}, 3, [4]),
+    ],
+)
+def test_what_is_held_out(tmp_path, split, every, held_out):
+    scene = FolderScene(write_transforms(tmp_path, **split), held_out_every=every)()
+    places = torch.stack([camera.position for camera in cameras().values()])
+    found = [int((places - view.camera.position).norm(dim=1).argmin()) for view in scene.held_out]
+    assert found == held_out
+    assert len(scene.views) == (1 if "train_filenames" in split else 6 - len(held_out))
+    assert all(view.known.all() for view in scene.held_out)
+
+
+def test_blenders_test_pictures_and_test_frames_are_held_out(tmp_path):
+    assert len(FolderScene(write_blender(tmp_path / "a"))().held_out) == 2
+    frames = [frame(f"images/{name}", camera) for name, camera in cameras().items()]
+    folder = write_transforms(tmp_path / "b", frames=frames[:5], test_frames=frames[5:])
+    assert len(FolderScene(folder)().held_out) == 1
+
+
+def test_generated_frames_are_told_and_never_held_out(tmp_path):
+    views = cameras().items()
+    frames = [frame(f"images/{name}", camera, generated=index < 3) for index, (name, camera) in enumerate(views)]
+    scene = FolderScene(write_transforms(tmp_path, frames=frames), held_out_every=2)()
+    assert sum(view.generated for view in scene.views) == 3
+    assert len(scene.held_out) == 2
+
+
+def test_large_pictures_are_reduced_with_their_cameras(tmp_path):
+    scene = FolderScene(write_transforms(tmp_path), held_out_every=0, max_size=72)()
+    for view in scene.views:
+        assert (view.camera.width, view.camera.height) == (72, 54)
+        assert colour_error(view, wall_points()).median() < 0.06
+
+
+@pytest.mark.parametrize(("length", "size"), [(7, 7), (10, 3), (128, 96), (5, 1)])
+def test_area_means_count_parts_of_pixels(length, size):
+    values = torch.rand(length, 3)
+    whole = values.repeat_interleave(size, dim=0).reshape(size, length, 3)
+    assert torch.allclose(area_mean(values, size), whole.mean(dim=1), atol=1e-6)
+
+
+@pytest.mark.parametrize(("width", "height", "fov_deg"), [(64, 48, 80.0), (300, 401, 50.0), (1600, 900, 66.6)])
+def test_a_photos_shape_is_read_off_the_panorama(width, height, fov_deg):
+    _, mask = from_perspective(torch.zeros(1, height, width), Camera.from_fov(width, height, fov_deg), 256, 512)
+    found_height, found_width = photo_size(mask, fov_deg)
+    assert found_height / found_width == pytest.approx(height / width, rel=2e-3)
+
+
+def posed(path: Path, mask: Path | None = None, size: tuple[int, int] = SIZE) -> PosedPicture:
+    return PosedPicture(path.name, path, Camera.from_fov(*size, 60.0), mask=mask)
+
+
+def test_alpha_and_masks_become_weights_and_leave_no_trace(tmp_path):
+    """The left half is red and counts; the right half is green, and is transparent or masked."""
+    pixels = np.zeros((SIZE[1], SIZE[0], 4), np.uint8)
+    pixels[:, :61], pixels[:, 61:] = (255, 0, 0, 255), (0, 255, 0, 0)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    Image.fromarray(pixels[..., :3]).save(tmp_path / "b.png")
+    Image.fromarray(pixels[..., 3]).save(tmp_path / "mask.png")
+    by_alpha = read_view(posed(tmp_path / "a.png"), 50)
+    by_mask = read_view(posed(tmp_path / "b.png", tmp_path / "mask.png"), 50)
+    assert torch.equal(by_alpha.weight, by_mask.weight)
+    assert by_alpha.weight.mean().item() == pytest.approx(61 / SIZE[0], abs=1e-5)
+    for view in (by_alpha, by_mask):
+        assert view.rgb[1].max() == 0
+        assert torch.allclose(view.rgb[0][view.weight > 0], torch.ones(()))
+
+
+@pytest.mark.parametrize("mode", ["L", "I;16", "CMYK", "P", "LA"])
+def test_every_kind_of_picture_is_read_in_colour(tmp_path, mode):
+    grey = np.linspace(0, 255, SIZE[0] * SIZE[1]).reshape(SIZE[::-1]).astype(np.uint8)
+    image = Image.fromarray(grey.astype(np.uint16) * 257) if mode == "I;16" else Image.fromarray(grey).convert(mode)
+    path = tmp_path / ("a.tif" if mode in ("CMYK", "I;16") else "a.png")
+    image.save(path)
+    view = read_view(posed(path), 512)
+    assert (view.rgb - torch.from_numpy(grey).float() / 255).abs().max() < 2.5 / 255
+    assert (view.weight == 1).all()
+
+
+def test_orientations_count_only_where_the_camera_is_that_of_the_upright_picture(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", SIZE, (200, 30, 30)).save(tmp_path / "a.jpg", exif=exif)
+    assert read_view(posed(tmp_path / "a.jpg"), 512).rgb.shape == (3, *SIZE[::-1])
+    assert read_view(posed(tmp_path / "a.jpg", size=SIZE[::-1]), 512).rgb.shape == (3, *SIZE)
+
+
+def test_random_points_lie_where_the_cameras_look_and_follow_the_seed(tmp_path, caplog):
+    scene = FolderScene(write_blender(tmp_path), random_points=500)
+    cloud, again, other = scene(1).cloud, scene(1).cloud, scene(2).cloud
+    assert "starts from 500 random ones" in caplog.text
+    assert torch.equal(cloud.xyz, again.xyz)
+    assert not torch.equal(cloud.xyz, other.xyz)
+    seen = torch.zeros(len(cloud), dtype=torch.bool)
+    for view in scene().views:
+        pixels, zdepth = project(view.camera, cloud.xyz)
+        seen |= (zdepth > 0) & (pixels >= -1e-3).all(dim=1) & (pixels <= torch.tensor(SIZE) + 1e-3).all(dim=1)
+    assert seen.all()
+    assert len(cloud) == 500
+    assert (cloud.rgb == 0.5).all()
+    alone = random_points("one", [Camera.from_fov(*SIZE, 60.0)], 50, 0).xyz
+    assert (alone[:, 2] > 0).all()
+
+
+def test_spacings_are_bounded_and_normals_face_the_nearest_camera():
+    grid = torch.stack(torch.meshgrid(torch.arange(5.0), torch.arange(5.0), indexing="ij"), dim=-1).reshape(-1, 2) - 2
+    wall = torch.cat([0.1 * grid, torch.full((25, 1), 4.0)], dim=1)
+    extra = torch.tensor([[0.0, 0.0, 40.0], [0.0, 0.0, 4.0], [0.0, 0.0, 0.0]])  # far off; twice there; in the camera
+    xyz = torch.cat([wall, extra])
+    views = [Camera.from_fov(*SIZE, 60.0), Camera.from_fov(*SIZE, 60.0, look(0.0, 0.0, torch.tensor([0.0, 0, -50])))]
+    cloud = cloud_of(Points("x", xyz, torch.zeros(28, 3)), views)
+    corner = xyz[:25].norm(dim=1).argmax()
+    assert cloud.spacing[corner].item() == pytest.approx(0.1 * (1 + 1 + math.sqrt(2)) / 3, rel=1e-5)
+    assert cloud.spacing[25].item() == pytest.approx(4.0)  # a tenth of the way to the camera
+    assert (cloud.spacing > 0).all()
+    assert torch.allclose(cloud.normals.norm(dim=1), torch.ones(()))
+    assert torch.allclose(cloud.normals[:25], -F.normalize(wall, dim=1))
+    assert len(cloud_of(Points("x", xyz[:1], torch.zeros(1, 3)), views)) == 1
+
+
+def test_our_own_points_keep_their_normals(tmp_path):
+    normals = F.normalize(torch.randn(300, 3), dim=1)
+    normals[0] = 0  # as many tools write it
+    xyz = wall_points()
+    write_points_ply(tmp_path / "points.ply", PointCloud(xyz, texture(xyz), normals, torch.ones(300)))
+    binary = read_points(tmp_path / "points.ply")
+    PlyData(PlyData.read(tmp_path / "points.ply").elements, text=True).write(tmp_path / "text.ply")
+    text = read_points(tmp_path / "text.ply")
+    for name in ("xyz", "rgb", "normals"):
+        assert torch.allclose(getattr(binary, name), getattr(text, name), atol=1e-6)
+    cloud = cloud_of(binary, list(cameras().values()))
+    assert torch.allclose(cloud.normals[1:], normals[1:], atol=1e-6)
+    assert cloud.normals[0].norm().item() == pytest.approx(1)
+    scene = FolderScene(write_colmap(tmp_path / "room"), points=tmp_path / "points.ply")()
+    assert torch.equal(scene.cloud.normals[1:], cloud.normals[1:])
+
+
+def matrix(scale: float = 1.0, flip: float = 1.0, first: float = 0.0) -> dict:
+    values = torch.eye(4)
+    values[:3, :3] *= scale
+    values[0] *= flip
+    values[0, 3] = first
+    return {"frames": [{"file_path": "images/view_0.png", "transform_matrix": values.tolist()}]}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            matrix(scale=2.0),
+            r"transforms.json: frame images/view_0.png: its pose is no rotation \(columns 2, 2, 2 long",
+        ),
+        (matrix(flip=-1.0), "determinant -1"),
+        (matrix(first=math.nan), "view_0.png: 1 values of its pose are not finite"),
+        ({"frames": [{"file_path": "images/view_0.png"}]}, "view_0.png: no pose, wanted its transform_matrix"),
+        ({"frames": []}, "no frames"),
+        ({"frames": [3]}, "not a transforms.json"),
+        ({"frames": [frame("gone.png", cameras()["view_0.png"])]}, "1 of its 1 pictures are not there"),
+        ({"frames": [frame("images/view_0.png", cameras()["view_0.png"], mask_path="no.png")]}, "no.png"),
+        ({"w": 800, "h": 600}, "view_0.png: 128x96 pixels, its camera says 800x600"),
+        ({"fl_x": None}, "wanted all above 0"),
+        ({"fl_x": math.nan}, "wanted all above 0"),
+        ({"camera_model": "OPENCV_FISHEYE"}, "its camera is OPENCV_FISHEYE"),
+        ({"k1": 0.01}, "its camera is OPENCV, wanted PINHOLE without distortion"),
+        ({"test_filenames": ["other.png"]}, "test_filenames has other.png"),
+        ({"test_filenames": [f"images/{name}" for name in cameras()]}, "all of its 6 pictures are held out"),
+        ({"ply_file_path": "gone.ply"}, "gone.ply: cannot be read"),
+    ],
+)
+def test_bad_transforms_end_in_one_line(tmp_path, change, message):
+    with pytest.raises(UserError, match=message) as error:
+        FolderScene(write_transforms(tmp_path, **change))()
+    assert "\n" not in str(error.value)
+
+
+def test_bad_pictures_end_in_one_line(tmp_path):
+    folder = write_transforms(tmp_path)
+    path = folder / "images" / "view_2.png"
+    path.write_bytes(path.read_bytes()[:900])
+    with pytest.raises(UserError, match=r"view_2.png: cannot be decoded"):
+        FolderScene(folder)()
+    path.write_text("no picture")
+    with pytest.raises(UserError, match=r"view_2.png: not a picture"):
+        FolderScene(folder)()
+
+
+def test_bad_points_end_in_one_line(tmp_path):
+    folder = write_transforms(tmp_path)
+    ply = folder / "sparse_pc.ply"
+    whole = ply.read_text()
+    ply.write_text(whole.replace(whole.splitlines()[-1], "nan 0 0 1 2 3"))
+    with pytest.raises(UserError, match=r"sparse_pc.ply: 1 of 300 points have no finite xyz"):
+        FolderScene(folder)()
+    ply.write_text(whole[:-400])
+    with pytest.raises(UserError, match=r"sparse_pc.ply: not a .ply file that can be read"):
+        FolderScene(folder)()
+    write_text_ply(ply, wall_points()[:0])
+    with pytest.raises(UserError, match=r"sparse_pc.ply: no points"):
+        FolderScene(folder)()
+    above = torch.tensor([[0.0, -500.0, 0.0]]).repeat(3, 1)
+    write_text_ply(ply, above)
+    with pytest.raises(UserError, match=r"sparse_pc.ply: none of 3 points lies in front of any of 5 cameras"):
+        FolderScene(folder)()
+
+
+def test_bad_colmap_models_end_in_one_line(tmp_path):
+    with pytest.raises(UserError, match=r"sparse/0: its camera 3 is OPENCV_FISHEYE"):
+        FolderScene(write_colmap(tmp_path / "fisheye", model="OPENCV_FISHEYE"))()
+    folder = write_colmap(tmp_path / "cut")
+    for name in ("cameras.bin", "images.bin", "points3D.bin", "frames.bin"):
+        path = folder / "sparse/0" / name
+        whole = path.read_bytes()
+        for part in (0.0, 0.3, 0.6, 0.99):
+            path.write_bytes(whole[: int(part * len(whole))])
+            with pytest.raises(UserError, match=f"{name}: damaged or cut short"):
+                FolderScene(folder)()
+        path.write_bytes(whole)
+    (folder / "images" / "view_1.png").unlink()
+    with pytest.raises(UserError, match="1 of its 6 pictures are not there"):
+        FolderScene(folder)()
+    (folder / "sparse/0/points3D.bin").unlink()
+    with pytest.raises(UserError, match=r"no points3D.bin there"):
+        FolderScene(folder)()
+
+
+def test_colmap_without_pycolmap_says_what_to_install(tmp_path, monkeypatch):
+    folder = write_colmap(tmp_path)
+    monkeypatch.setitem(sys.modules, "pycolmap", None)
+    with pytest.raises(UserError, match="pip install pycolmap"):
+        FolderScene(folder)()
+
+
+def test_folders_of_no_kind_and_impossible_settings_end_in_one_line(tmp_path):
+    for folder, message in ((tmp_path, "no manifest.json"), (tmp_path / "gone", "no such folder")):
+        with pytest.raises(UserError, match=message):
+            FolderScene(folder)()
+    for wrong in ({"held_out_every": 1}, {"max_size": 3}, {"random_points": 0}):
+        with pytest.raises(UserError, match=next(iter(wrong))):
+            FolderScene(tmp_path, **wrong)

@@ -1,0 +1,134 @@
+"""The command line of the fit alone: `python -m train.splat views=<folder>`."""
+
+import json
+import time
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from worldgen import command
+from worldgen.config import RUNS_DIR, compose_program, one_line_errors
+from worldgen.errors import UserError
+from worldgen.progress import Reporter
+
+USAGE = """\
+Fits 3D Gaussians to posed views, with or without corrections for views that disagree.
+
+  python -m train.splat views=runs/venice                      a run folder of ours
+  python -m train.splat views=data/garden correction=both      nerfstudio's transforms.json, or COLMAP's model
+  python -m train.splat scene=room scene.warp_px=2             a scene of which everything is known
+  python -m train.splat -m experiment=distortion_ablation      an experiment; hydra/launcher=slurm runs it as Slurm jobs
+  python -m train.splat --cfg job                              every key and its value
+
+The same command goes on with a fit that was stopped. Held-out views are scored every splat.evaluate_every steps and at
+the end, and left in <out>/splat/held_out beside the true ones; the last line printed is one JSON object.
+
+keys
+  views      the folder of posed views
+  out        the run folder; with -m the folder that holds one for each run (default: runs/splat-<the scene's name>)
+  seed       another whole number gives another fit (default: 0)
+  quiet      quiet=true prints nothing but errors and the last line
+  splat.*    the fit, for example splat.steps=1000, splat.logger=wandb
+
+groups and their choices (* = default), as group=choice; conf/<group>/<choice>.yaml tells what each key means
+"""
+NAMES_NO_RUN = ("views", "out", "quiet", "experiment")
+_SMALLER = "splat.max_gaussians=50000"
+_PATHS = ("views", "out")
+_WORLD_FILES = ("world.html", "world.ply", "world.spz")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Runs one command; returns the exit status."""
+    if not arguments or {"-h", "--help"}.intersection(arguments):
+        print(USAGE + command.describe_groups("train"))
+        return 0 if arguments else command.STATUS_USER_ERROR
+    return command.exit_status(partial(_obey, arguments), _SMALLER)
+
+
+def _obey(arguments: Sequence[str]) -> None:
+    if any(argument.startswith("-") for argument in arguments):
+        command.run_by_hydra([command.readable(argument, _PATHS) for argument in arguments], "train", job)
+        return
+    paths, overrides = command.take_paths(arguments, _PATHS)
+    config = compose_program("train", [*overrides, *(f"{key}={command.quote(path)}" for key, path in paths.items())])
+    _run(config, None if config.out is None else Path(config.out).expanduser())
+
+
+def job(config: DictConfig) -> None:
+    """One run of a sweep."""
+
+    def run() -> None:
+        hydra_config = HydraConfig.get()
+        out = None if config.out is None else Path(config.out).expanduser()
+        if hydra_config.mode == hydra.types.RunMode.MULTIRUN:
+            suffix = command.run_suffix(list(hydra_config.overrides.task), NAMES_NO_RUN)
+            out = (out or RUNS_DIR) / suffix
+        with one_line_errors():
+            OmegaConf.resolve(config)
+        _run(config, out)
+
+    command.one_of_many(run, _SMALLER)
+
+
+def _run(config: DictConfig, out: Path | None) -> None:
+    """Makes, or finishes, one fit, and tells what came of it. Raises UserError."""
+    _check(config)
+    optimiser, make_scene = instantiate(config.splat), instantiate(config.scene)
+    reporter = Reporter(config.quiet)
+    began = time.perf_counter()
+    try:
+        scene = make_scene(config.seed)
+        out = out or RUNS_DIR / f"splat-{scene.name}"
+        reporter.note(f"{scene.name}: {len(scene.views)} views, {len(scene.held_out)} held out -> {out}")
+        optimiser.load()
+        result = fit_into(out, scene, optimiser, config, reporter)
+    finally:
+        reporter.close()
+    if not config.quiet:
+        print(f"The Gaussians are in {out} ({time.perf_counter() - began:.0f} s)")
+        print(f"  world.html, world.ply, world.spz to look at; or run: python -m worldgen.view {out}")
+    print(json.dumps({"run": str(out), "scene": scene.name, "correction": config.splat.correction.name, **result}))
+
+
+def fit_into(out: Path, scene: Any, optimiser: Any, config: DictConfig, reporter: Reporter) -> dict[str, Any]:
+    """The fit as a run folder, of which what stands already is kept; returns its facts."""
+    from train.fit import scene_sha256
+    from worldgen.recipe.export import ExportSettings, write_world
+    from worldgen.run import RunFolder
+    from worldgen.splat.files import load_gaussians, save_gaussians
+
+    made_of = {name: OmegaConf.to_container(config[name], resolve=True) for name in ("scene", "splat")}
+    metrics = [instantiate(metric) for metric in config.metric.values()]
+
+    def fit(folder: Path) -> dict[str, Any]:
+        result = optimiser(scene, folder, reporter.track, config.seed, metrics)
+        save_gaussians(folder / "gaussians.safetensors", result.gaussians)
+        return result.facts
+
+    def export(folder: Path) -> None:
+        gaussians = load_gaussians(out / "splat" / "gaussians.safetensors")
+        for name in _WORLD_FILES:
+            write_world(gaussians, folder / name, ExportSettings(), scene.name)
+
+    with RunFolder.open(out, scene_sha256(scene), scene.name) as folder:
+        with reporter.step(1, 2, "splat", "Gaussian splats") as line:
+            line.result = folder.step("splat", made_of | {"seed": config.seed}, (), fit, edited_ok=False)
+        with reporter.step(2, 2, "export", "files to look at") as exported:
+            exported.result = folder.step("export", {}, ("splat",), export)
+        for name in _WORLD_FILES:
+            folder.link(name, "export", name)
+    return line.result.facts
+
+
+def _check(config: DictConfig) -> None:
+    if not isinstance(config.seed, int) or isinstance(config.seed, bool) or config.seed < 0:
+        raise UserError(f"seed: {config.seed!r}, wanted a whole number from 0")
+    if config.scene.get("views", "") is None:
+        raise UserError("views: missing, wanted views=<folder>, for example views=runs/venice")

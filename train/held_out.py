@@ -1,0 +1,99 @@
+"""Held-out views: how well the Gaussians show what they were never fitted to, while they are fitted and at the end."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from worldgen.artifacts import save_image
+from worldgen.splat.rasterize import rasterize
+from worldgen.types import Gaussians, View
+
+PREDICTED, TRUE = "pred", "true"
+_SHOWN = 4  # views in the picture that a logger gets
+
+
+class Metric(Protocol):
+    """What `eval.metrics` has: a score of pictures beside the true ones."""
+
+    name: str
+
+    def unavailable(self) -> str | None: ...
+
+    def __call__(self, pictures: Sequence[Tensor], companions: Sequence[Tensor]) -> list[float]: ...
+
+
+def usable(metrics: Sequence[Metric]) -> list[Metric]:
+    """Those that can be computed here."""
+    return [metric for metric in metrics if metric.unavailable() is None]
+
+
+@torch.no_grad()
+def renders(gaussians: Gaussians, views: Sequence[View]) -> list[Tensor]:
+    """[3, H, W] in [0, 1] of each view, on the CPU; over black, and as the view itself where it is not known."""
+    pictures = [rasterize(gaussians, view.camera).rgb.clamp(0, 1).cpu() for view in views]
+    return [torch.where(view.known, rgb, view.rgb) for rgb, view in zip(pictures, views, strict=True)]
+
+
+def scores(pictures: Sequence[Tensor], views: Sequence[View], metrics: Sequence[Metric]) -> dict[str, float]:
+    """Each metric's mean over the views."""
+    truths = [view.rgb for view in views]
+    return {metric.name: sum(metric(pictures, truths)) / len(truths) for metric in metrics} if truths else {}
+
+
+def save_pairs(folder: Path, pictures: Sequence[Tensor], views: Sequence[View]) -> None:
+    """PNG files of the same names in folder/pred and folder/true, as `python -m eval protocol=conditioning` reads."""
+    for name, images in ((PREDICTED, pictures), (TRUE, [view.rgb for view in views])):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        for number, rgb in enumerate(images):
+            save_image(folder / name / f"{number:03}.png", rgb)
+
+
+class HeldOut(pl.Callback):
+    """Every so many steps, and after the last: scores of the held-out views, the count, the seconds, and a picture for
+    loggers that show some. `history`: what was found; a resumed run tells it to its logger once more."""
+
+    def __init__(self, views: Sequence[View], metrics: Sequence[Metric], every_steps: int) -> None:
+        self.views, self.metrics, self.every_steps = views, metrics, every_steps
+        self.history: list[dict[str, float]] = []
+        self._began = time.perf_counter()
+
+    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        self._began = time.perf_counter()
+        for found in self.history:
+            self._log(module, found)
+
+    def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, *_: Any) -> None:
+        step = trainer.global_step
+        if step % self.every_steps == 0 or step == trainer.max_steps:
+            pictures = renders(module.gaussians(), self.views)
+            found = {"step": step, "gaussians": len(module.gaussians())}
+            found |= {f"held_out/{name}": value for name, value in scores(pictures, self.views, self.metrics).items()}
+            self.history.append(found)
+            self._log(module, found)
+            self._show(module, step, pictures)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"history": self.history}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.history = list(state["history"])
+
+    def _log(self, module: pl.LightningModule, found: dict[str, float]) -> None:
+        if module.logger is not None:
+            told = {name: value for name, value in found.items() if name != "step"}
+            module.logger.log_metrics(told, step=int(found["step"]))
+
+    def _show(self, module: pl.LightningModule, step: int, pictures: Sequence[Tensor]) -> None:
+        """The first views above, the true ones below; and how long it took, which no two runs agree on."""
+        if not hasattr(module.logger, "log_image"):
+            return
+        module.logger.log_metrics({"seconds": time.perf_counter() - self._began}, step=step)
+        if pictures:
+            truths = [view.rgb for view in self.views[:_SHOWN]]
+            sheet = torch.cat([torch.cat(list(pictures[:_SHOWN]), dim=2), torch.cat(truths, dim=2)], dim=1)
+            module.logger.log_image("held_out", [sheet], step=step)

@@ -1,0 +1,132 @@
+"""What the command lines share: one line and exit status 2 for what a person can mend, and sweeps by Hydra."""
+
+import errno
+import hashlib
+import os
+import re
+import shutil
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import hydra
+from omegaconf import DictConfig
+
+from worldgen.config import CONF_DIR, PROGRAMS, check, defaults, groups, one_line_errors, parses
+from worldgen.errors import UserError
+
+STATUS_USER_ERROR, STATUS_INTERRUPTED = 2, 130
+_OUT_OF_MEMORY = "not enough memory; smaller sizes need less, for example "
+
+
+class RunFailedError(Exception):
+    """One run of a sweep failed, and where it ran has said why."""
+
+
+def exit_status(action: Callable[[], None], smaller: str) -> int:
+    """Runs a command; returns its exit status. smaller: an override that makes it need less memory."""
+    try:
+        with told_in_one_line(smaller):
+            action()
+    except RunFailedError as error:
+        print(f"not every run came out; the first that did not: {error}", file=sys.stderr)
+        return STATUS_USER_ERROR
+    except UserError as error:
+        tell(error)
+        return STATUS_USER_ERROR
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on from here", file=sys.stderr)
+        return STATUS_INTERRUPTED
+    return 0
+
+
+def one_of_many(action: Callable[[], None], smaller: str) -> None:
+    """One run of a sweep, in this process or in a Slurm job. Raises RunFailedError where a person can mend it, which
+    does not keep the others from running."""
+    try:
+        with told_in_one_line(smaller):
+            action()
+    except UserError as error:
+        tell(error)
+        raise RunFailedError(str(error)) from error
+
+
+@contextmanager
+def told_in_one_line(smaller: str) -> Iterator[None]:
+    """Turns what a person can mend, and libraries report in their own ways, into UserErrors."""
+    try:
+        with one_line_errors():
+            yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.ENAMETOOLONG):
+            raise
+        raise UserError(f"{error.filename or 'disk'}: {error.strerror}") from error
+    except MemoryError as error:
+        raise UserError(_OUT_OF_MEMORY + smaller) from error
+    except RuntimeError as error:
+        if "DefaultCPUAllocator" not in str(error) and "out of memory" not in str(error):
+            raise
+        raise UserError(_OUT_OF_MEMORY + smaller) from error
+
+
+def tell(error: UserError) -> None:
+    """To standard error; with its traceback if WORLDGEN_TRACEBACK is set."""
+    print(f"error: {error}", file=sys.stderr)
+    if os.environ.get("WORLDGEN_TRACEBACK"):
+        traceback.print_exception(error)
+
+
+def run_by_hydra(arguments: Sequence[str], root: str, job: Callable[[DictConfig], None]) -> None:
+    """Sweeps, `--cfg`, `--info`, shell completion: Hydra's own command line. root: the file in conf/."""
+    if not any(argument.startswith(("--config", "-cd", "-cn", "-cp")) for argument in arguments):
+        check([argument for argument in arguments if "=" in argument and not argument.startswith("-")], True, root)
+    if "hydra/launcher=slurm" in arguments and not shutil.which("srun"):
+        raise UserError("hydra/launcher=slurm: no srun here, wanted a machine of the Slurm cluster")
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands its exceptions on instead of printing them
+    sys.argv = [PROGRAMS[root], *arguments]
+    hydra.main(version_base="1.3", config_path=str(CONF_DIR.resolve()), config_name=root)(job)()
+
+
+def run_suffix(overrides: Sequence[str], leave_out: Sequence[str]) -> str:
+    """A folder name for the overrides of one run of a sweep, another one for each; without the keys to leave out."""
+    telling = [override for override in overrides if re.split("[.=]", override)[0] not in leave_out]
+    exact = "-".join(telling) or "default"
+    safe = re.sub(r"[^\w.=+-]", "_", exact)
+    if safe == exact and len(safe) <= 100:
+        return safe
+    return f"{safe[:100]}-{hashlib.sha256(exact.encode()).hexdigest()[:6]}"
+
+
+def readable(argument: str, paths: Sequence[str]) -> str:
+    """Files and folders, given for the keys `paths`, with signs in their names that Hydra's grammar does not know,
+    quoted; other arguments as they are. A comma parts several, but in `out` and in names that are there."""
+    key, _, value = argument.partition("=")
+    if key not in paths or parses(argument):
+        return argument
+    one = key == "out" or Path(value).expanduser().exists()
+    return f"{key}=" + ",".join(quote(part) for part in ([value] if one else value.split(",")))
+
+
+def quote(text: str) -> str:
+    """As Hydra's grammar takes any text."""
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def take_paths(arguments: Sequence[str], names: Sequence[str]) -> tuple[dict[str, str], list[str]]:
+    """`name=path` for the names, as they stand, whatever signs are in the paths, which Hydra's grammar might refuse;
+    and the other arguments."""
+    prefixes = tuple(f"{name}=" for name in names)
+    paths = dict(argument.split("=", 1) for argument in arguments if argument.startswith(prefixes))
+    return paths, [argument for argument in arguments if not argument.startswith(prefixes)]
+
+
+def describe_groups(root: str) -> str:
+    """A line for each config group, with its choices; the default has a star."""
+    picked, known = defaults(root), groups(root)
+    width = max(map(len, known))
+    return "\n".join(
+        f"  {group:<{width}}  {', '.join(choice + '*' * (picked[group] == choice) for choice in choices)}"
+        for group, choices in known.items()
+    )

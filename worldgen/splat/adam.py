@@ -1,0 +1,126 @@
+"""Adam that moves only the Gaussians that the last render drew (the SelectiveAdam of Taming 3DGS and gsplat).
+
+A view of a world that lies all round shows a few of its Gaussians. The others have no gradient; plain Adam would spend
+most of its time on them, and drag them along by what is left of their last gradients. Here each Gaussian has a clock
+of its own, by which its bias corrections go: one that is seen for the first time late starts as carefully as the rest.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from worldgen.splat.numba_adam import move, tick
+
+_CLOCK = "clock"
+
+
+class SelectiveAdam(torch.optim.Optimizer):
+    """Adam (Kingma and Ba 2015) over tensors [N, ...] that share their rows.
+
+    groups: each with one tensor in `params`, its `lr`, and `name`; `column_rates`, of a row's shape, scales the rate
+    within a row. numba on the CPU, torch elsewhere.
+    """
+
+    def __init__(
+        self, groups: Iterable[dict[str, Any]], betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-15
+    ) -> None:
+        super().__init__(groups, {"betas": betas, "eps": eps, "column_rates": None})
+        for group in self.param_groups:
+            (parameter,) = group["params"]
+            self.state[parameter] = {name: torch.zeros_like(parameter) for name in ("mean", "square")}
+        self.state[_CLOCK] = torch.zeros(len(parameter), dtype=torch.int32, device=parameter.device)
+
+    @torch.no_grad()
+    def step(
+        self, closure: Any = None, rows: Tensor | None = None, row_rates: Mapping[str, Tensor] | None = None
+    ) -> Any:
+        """Moves the rows (int64 [R], each once; None = all) by their gradients.
+
+        row_rates: {name of a group: [N]}, what each row's rate is multiplied by. closure: called first, as usual.
+        """
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        clock = self.state[_CLOCK]
+        rows = torch.arange(len(clock), device=clock.device) if rows is None else rows
+        by_name = row_rates or {}
+        beta1, beta2 = self.param_groups[0]["betas"]
+        step = _step_by_numba if clock.device.type == "cpu" else _step_by_torch
+        moves = [self._move(group, by_name.get(group["name"])) for group in self.param_groups]
+        step(rows, clock, beta1, beta2, [one for one in moves if one is not None])
+        return loss
+
+    def _move(self, group: dict[str, Any], row_rates: Tensor | None) -> "_Move | None":
+        (parameter,) = group["params"]
+        if parameter.grad is None:
+            return None
+        columns = torch.full(parameter.shape[1:], group["lr"], device=parameter.device)
+        if group["column_rates"] is not None:
+            columns = columns * group["column_rates"]
+        state = self.state[parameter]
+        flat = (_rows_of(tensor) for tensor in (parameter, parameter.grad, state["mean"], state["square"]))
+        return _Move(*flat, columns.flatten() if columns.dim() else columns[None], row_rates, group["eps"])
+
+    def regroup(self, origin: Tensor, fresh: Tensor, parameters: Sequence[nn.Parameter]) -> None:
+        """Takes new tensors, group by group, whose row i was row origin[i] before; where fresh[i], nothing is known of
+        it yet: what density control leaves behind."""
+        for group, parameter in zip(self.param_groups, parameters, strict=True):
+            state = self.state.pop(group["params"][0])
+            group["params"] = [parameter]
+            self.state[parameter] = {name: _taken(tensor, origin, fresh) for name, tensor in state.items()}
+        self.state[_CLOCK] = _taken(self.state[_CLOCK], origin, fresh)
+
+
+@dataclass(frozen=True, eq=False)
+class _Move:
+    """One tensor's part in a step: four [N, D], of every row flattened; rates [D]; row_rates [N] or None."""
+
+    values: Tensor
+    grads: Tensor
+    means: Tensor
+    squares: Tensor
+    rates: Tensor
+    row_rates: Tensor | None
+    eps: float
+
+
+def _step_by_numba(rows: Tensor, clock: Tensor, beta1: float, beta2: float, moves: Sequence[_Move]) -> None:
+    chosen, corrections = rows.numpy(), np.empty((len(rows), 2), np.float32)
+    tick(chosen, clock.numpy(), beta1, beta2, corrections)
+    nothing = np.empty(0, np.float32)
+    for one in moves:
+        row_rates = nothing if one.row_rates is None else one.row_rates.numpy()
+        tensors = (tensor.numpy() for tensor in (one.grads, one.values, one.means, one.squares))
+        constants = (np.float32(constant) for constant in (beta1, beta2, one.eps))
+        move(chosen, corrections, row_rates, one.rates.numpy(), *constants, *tensors)
+
+
+def _step_by_torch(rows: Tensor, clock: Tensor, beta1: float, beta2: float, moves: Sequence[_Move]) -> None:
+    """The same, to be read; on any device, in any precision."""
+    clock[rows] += 1
+    time = clock[rows, None].double()
+    for one in moves:
+        grads = one.grads[rows]
+        mean = beta1 * one.means[rows] + (1 - beta1) * grads
+        square = beta2 * one.squares[rows] + (1 - beta2) * grads.square()
+        one.means[rows], one.squares[rows] = mean, square
+        by_mean, by_square = 1 / (1 - beta1**time), (1 - beta2**time).rsqrt()
+        rates = one.rates if one.row_rates is None else one.rates * one.row_rates[rows, None]
+        step = rates * by_mean * mean / (square.sqrt() * by_square + one.eps)
+        one.values[rows] -= step.to(one.values.dtype)
+
+
+def _rows_of(tensor: Tensor) -> Tensor:
+    """[N, ...] as [N, D], the same memory if it is contiguous."""
+    return tensor.detach().contiguous().view(len(tensor), -1)
+
+
+def _taken(tensor: Tensor, origin: Tensor, fresh: Tensor) -> Tensor:
+    taken = tensor[origin]
+    taken[fresh] = 0
+    return taken
