@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from eval.methods import METHOD_SPLATS, Item, Kind, Output, examine, is_panorama, lossy_note, pictures_in, size_note
-from eval.pairs import examine_pairs
+from eval.pairs import PREDICTED, TRUE, examine_pairs, paired
 from eval.pictures import Picture, Source
 from eval.sources import FlatPanorama, ImageFile, PanoramaView, SplatView, pose_of
 from eval.trajectories import corner_places, path_places
 from worldgen.errors import UserError
 
 WHOLE_PICTURE = "picture"  # the view of what is scored as it stands
+HELD_OUT_DIR = "held_out"  # of a run's step `splat`
 _LARGEST_PX = 16384
 
 
@@ -225,6 +226,34 @@ class ConditioningProtocol(Protocol):
 
     def notes(self, items: Sequence[Item]) -> tuple[str, ...]:
         return (*size_note(items), *lossy_note(items))
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeldOutProtocol(Protocol):
+    """The held-out views of our fits, beside the true ones. A run's image is its scene, with the seed where there are
+    several; a run of which one view cannot be compared fails whole: its mean would be one over other views."""
+
+    def expect_kind(self, output: Output) -> None:
+        _expect_kind(output, ("runs",), self.name, "run folders of python -m train.splat")
+
+    def looks(self, item: Item) -> list[tuple[str, Source]]:
+        return [(view.image, ImageFile(view.path)) for view in self._pairs(item).items]
+
+    def truth_of(self, item: Item, look: Source) -> Source:
+        assert isinstance(look, ImageFile)
+        return ImageFile(look.path.parent.parent / TRUE / look.path.name)
+
+    def _pairs(self, item: Item) -> Output:
+        assert item.run
+        if "splat" not in item.run.finished:
+            raise UserError(item.run.why_without("splat"))
+        folder = item.path / "splat" / HELD_OUT_DIR
+        if not folder.is_dir():
+            raise UserError(f"no splat/{HELD_OUT_DIR}: its scene holds no views out")
+        pairs = paired(*(examine(item.label, folder / name) for name in (PREDICTED, TRUE)))
+        for name, why in pairs.failed.items():
+            raise UserError(f"splat/{HELD_OUT_DIR}: {name}: {why}")
+        return pairs
 
 
 @dataclass(frozen=True, kw_only=True)

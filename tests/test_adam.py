@@ -29,7 +29,8 @@ def optimiser(values: dict[str, torch.Tensor]) -> tuple[SelectiveAdam, dict[str,
 @settings(max_examples=10, deadline=None)
 @given(seed=st.integers(0, 99), steps=st.integers(1, 12), scale=st.sampled_from([1e-6, 1.0, 1e4]))
 def test_each_row_is_moved_as_torchs_adam_moves_it_alone(seed, steps, scale):
-    """Row by row, each with an Adam of its own that only ever hears of the steps at which the row was seen."""
+    """Row by row, each with an Adam of its own that only ever hears of the steps at which the row was seen, at a rate
+    that makes up for the others."""
     ours, parameters = optimiser(tensors(seed))
     draw = torch.Generator().manual_seed(seed + 1)
     reach = torch.rand(COUNT, generator=draw) * 10
@@ -41,8 +42,10 @@ def test_each_row_is_moved_as_torchs_adam_moves_it_alone(seed, steps, scale):
         first, rest = torch.nn.Parameter(row["sh"][0].detach()), torch.nn.Parameter(row["sh"][1:].detach())
         row["first"], row["rest"] = first, rest
         rates = {"means": 0.01 * reach[i].item(), "opacity": 0.05, "first": 0.002, "rest": 0.0001}
-        adams.append(torch.optim.Adam([{"params": [row[n]], "lr": rate} for n, rate in rates.items()], eps=1e-15))
-    for _ in range(steps):
+        groups = [{"params": [row[n]], "lr": rate, "base": rate} for n, rate in rates.items()]
+        adams.append(torch.optim.Adam(groups, betas=adam.BETAS, eps=1e-15))
+    times_seen = torch.zeros(COUNT)
+    for step in range(1, steps + 1):
         seen = torch.nonzero(torch.rand(COUNT, generator=draw) < 0.4)[:, 0]
         for name, parameter in parameters.items():
             parameter.grad = scale * torch.randn(parameter.shape, generator=draw)
@@ -55,7 +58,10 @@ def test_each_row_is_moved_as_torchs_adam_moves_it_alone(seed, steps, scale):
                 else:
                     alone[i][name].grad = parameter.grad[i].double()
         ours.step(rows=seen, row_rates={"means": reach})
+        times_seen[seen] += 1
         for i in seen.tolist():
+            for group in adams[i].param_groups:
+                group["lr"] = group["base"] * (step / times_seen[i].item()) ** 0.5
             adams[i].step()
     for i, row in enumerate(alone):
         assert torch.allclose(parameters["means"][i].double(), row["means"], rtol=1e-4, atol=1e-5)
@@ -119,6 +125,7 @@ def test_after_density_control_kept_rows_go_on_and_fresh_ones_begin():
     before = {parameter: ours.state[parameter]["mean"].clone() for parameter in parameters.values()}
     ours.regroup(origin, fresh, kept)
     assert ours.state["clock"].tolist() == [1, 0, 1]
+    assert ours.state["born"].tolist() == [0, 1, 0]
     for old, new in zip(parameters.values(), kept, strict=True):
         assert torch.equal(ours.state[new]["mean"][0], before[old][3])
         assert not ours.state[new]["mean"][1].any()

@@ -86,12 +86,12 @@ class SplatOptimizer:
     correction: CorrectionSettings = field(default_factory=CorrectionSettings)
     density: "DensitySettings | None" = None
     last_rate: float = 0.1
-    means_rate: float = 6e-4
-    quats_rate: float = 1e-3
-    log_scales_rate: float = 5e-3
-    opacity_rate: float = 5e-2
-    colour_rate: float = 2.5e-3
-    sh_rate: float = 1.25e-4
+    means_rate: float = 1e-3
+    quats_rate: float = 1e-2
+    log_scales_rate: float = 3e-2
+    opacity_rate: float = 1e-1
+    colour_rate: float = 2.5e-2
+    sh_rate: float = 1.25e-3
     checkpoint_every: int = 250
     evaluate_every: int = 500
     logger: LoggerName = "csv"

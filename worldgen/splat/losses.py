@@ -17,12 +17,12 @@ def photometric_loss(render: Tensor, target: Tensor, weight: Tensor, ssim_share:
     Dividing by all pixels, not by the weights' sum, lets a pixel count the same whichever view it is in.
     """
     if render.is_cuda or render.dtype == torch.float64:
-        return _plain_loss(render, target, weight, ssim_share)
+        return plain_loss(render, target, weight, ssim_share)
     return _FusedLoss.apply(render, target, weight, ssim_share)
 
 
-def _plain_loss(render: Tensor, target: Tensor, weight: Tensor, ssim_share: float) -> Tensor:
-    """What `l1_ssim` computes, in torch, on any device and in any precision."""
+def plain_loss(render: Tensor, target: Tensor, weight: Tensor, ssim_share: float = 0.2) -> Tensor:
+    """What `photometric_loss` is, in torch, on any device and in any precision."""
     counted = weight > 0
     x, y = torch.where(counted, render, 0), torch.where(counted, target, 0)
     difference = (weight * (x - y).abs()).mean()
