@@ -195,11 +195,17 @@ def _run_items(runs: Sequence[Run]) -> list[Item]:
     photos = Counter(name for name, _ in {(run.photo_name, run.photo_sha256) for run in runs})
     items = []
     for run in runs:
-        name = Path(run.photo_name).stem or run.folder.name
+        name = _without_suffix(run.photo_name) or run.folder.name
         if photos[run.photo_name] > 1:
             name += f"-{run.photo_sha256[:6]}"
         items.append(Item(_no_reserved(name + f"-seed{run.seed}" * several_seeds), run.folder, run=run))
     return items
+
+
+def _without_suffix(name: str) -> str:
+    """A photo's name without .jpg and the like; a scene's, such as room-0.5px, as it is."""
+    path = Path(name)
+    return name if path.suffix[1:2].isdigit() else path.stem
 
 
 def _names_apart(items: Sequence[Item]) -> tuple[Item, ...]:

@@ -2,10 +2,10 @@
 
 import json
 import time
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -16,6 +16,10 @@ from worldgen import command
 from worldgen.config import RUNS_DIR, compose_program, one_line_errors
 from worldgen.errors import UserError
 from worldgen.progress import Reporter
+
+if TYPE_CHECKING:
+    from train.splat import SplatOptimizer
+    from worldgen.types import Scene
 
 USAGE = """\
 Fits 3D Gaussians to posed views, with or without corrections for views that disagree.
@@ -84,7 +88,7 @@ def _run(config: DictConfig, out: Path | None) -> None:
     reporter = Reporter(config.quiet)
     began = time.perf_counter()
     try:
-        scene = make_scene(config.seed)
+        scene = _made(make_scene, config.seed)
         out = out or RUNS_DIR / f"splat-{scene.name}"
         reporter.note(f"{scene.name}: {len(scene.views)} views, {len(scene.held_out)} held out -> {out}")
         optimiser.load()
@@ -97,7 +101,15 @@ def _run(config: DictConfig, out: Path | None) -> None:
     print(json.dumps({"run": str(out), "scene": scene.name, "correction": config.splat.correction.name, **result}))
 
 
-def fit_into(out: Path, scene: Any, optimiser: Any, config: DictConfig, reporter: Reporter) -> dict[str, Any]:
+@lru_cache(maxsize=1)
+def _made(make_scene: Callable[[int], "Scene"], seed: int) -> "Scene":
+    """A sweep asks for the same scene several times over."""
+    return make_scene(seed)
+
+
+def fit_into(
+    out: Path, scene: "Scene", optimiser: "SplatOptimizer", config: DictConfig, reporter: Reporter
+) -> dict[str, Any]:
     """The fit as a run folder, of which what stands already is kept; returns its facts."""
     from train.fit import scene_sha256
     from worldgen.recipe.export import ExportSettings, write_world

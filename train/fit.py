@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from train.checkpoints import AtomicCheckpointIO, RegularCheckpoints, newest_sound
+from train.corrections import Corrections
 from train.held_out import HeldOut, Metric, renders, save_pairs, scores, usable
 from train.loggers import LossCurve, make_logger, quiet_lightning
 from train.module import SplatModule, middle_of
@@ -23,13 +24,12 @@ from train.splat import SplatOptimizer, SplatResult
 from worldgen.errors import UserError
 from worldgen.progress import Track
 from worldgen.splat.density import select
-from worldgen.splat.distortion import warp
 from worldgen.splat.holes import cameras_around, removable
 from worldgen.splat.initialise import finite, gaussians_from_cloud, thin
 from worldgen.splat.losses import photometric_loss
 from worldgen.splat.numba_raster import compile_kernels
 from worldgen.splat.rasterize import rasterize
-from worldgen.types import Gaussians, PointCloud, Scene, SupervisionView
+from worldgen.types import Camera, Gaussians, PointCloud, Scene, SupervisionView
 
 LOG_EVERY_STEPS = 10
 HELD_OUT_DIR = "held_out"
@@ -46,7 +46,7 @@ def fit_gaussians(
         raise UserError(f"splat: {len(scene.cloud)} points and {len(scene.views)} views, wanted at least one of each")
     started = time.perf_counter()
     if not torch.cuda.is_available():
-        _compile(track)
+        _compile(settings, track)
     start, sky = initial_gaussians(scene, settings, seed)
     may_go = partial(removable, cameras=cameras_around(_apart(scene.views)))
     module = SplatModule(start, sky, scene.views, settings, seed, may_go)
@@ -91,12 +91,14 @@ class _Bar(pl.Callback):
             self.items.close()
 
 
-def _compile(track: Track) -> None:
+def _compile(settings: SplatOptimizer, track: Track) -> None:
     """Compiles all kernels, or loads them from numba's cache, so that the first step need not."""
     compile_kernels(track)
-    picture, offsets, weight = torch.rand(3, 8, 8), torch.zeros(2, 2, 2, requires_grad=True), torch.ones(8, 8)
-    for _ in track(("loss",), 1, "compiling the loss (once per machine)"):
-        photometric_loss(warp(picture, offsets), picture, weight).backward()
+    views = [SupervisionView(Camera.from_fov(8, 8, 90.0), torch.rand(3, 8, 8), torch.ones(8, 8), generated=True)]
+    corrections = Corrections(settings.correction, [True], 0)
+    for view in track(views, 1, "compiling the loss (once per machine)"):
+        rgb = corrections(view.rgb.clone().requires_grad_(), 0)
+        photometric_loss(rgb, view.rgb, view.weight).backward()
 
 
 def _fit(
@@ -110,16 +112,14 @@ def _fit(
     for other in folder.glob("*"):
         if other.name != identity:
             shutil.rmtree(other)
-    callbacks = [LossCurve(LOG_EVERY_STEPS)]
-    if scene.held_out:
-        callbacks.append(HeldOut(scene.held_out, metrics, settings.evaluate_every))
     with quiet_lightning():
         trainer = pl.Trainer(
             max_steps=settings.steps,
             devices=1,
             logger=make_logger(settings.logger, out_dir, identity),
             callbacks=[
-                *callbacks,
+                LossCurve(LOG_EVERY_STEPS),
+                HeldOut(scene.held_out, metrics, settings.evaluate_every),
                 RegularCheckpoints(folder / identity, settings.checkpoint_every),
                 _Bar(track, settings.steps),
             ],

@@ -54,46 +54,31 @@ def save_pairs(folder: Path, pictures: Sequence[Tensor], views: Sequence[View]) 
 
 
 class HeldOut(pl.Callback):
-    """Every so many steps, and after the last: scores of the held-out views, the count, the seconds, and a picture for
-    loggers that show some. `history`: what was found; a resumed run tells it to its logger once more."""
+    """Every so many steps, and after the last, tells a module's log the scores of the held-out views and the count; and
+    to loggers that show pictures, a picture, and how long it took."""
 
     def __init__(self, views: Sequence[View], metrics: Sequence[Metric], every_steps: int) -> None:
         self.views, self.metrics, self.every_steps = views, metrics, every_steps
-        self.history: list[dict[str, float]] = []
         self._began = time.perf_counter()
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         self._began = time.perf_counter()
-        for found in self.history:
-            self._log(module, found)
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, *_: Any) -> None:
         step = trainer.global_step
-        if step % self.every_steps == 0 or step == trainer.max_steps:
-            pictures = renders(module.gaussians(), self.views)
-            found = {"step": step, "gaussians": len(module.gaussians())}
-            found |= {f"held_out/{name}": value for name, value in scores(pictures, self.views, self.metrics).items()}
-            self.history.append(found)
-            self._log(module, found)
-            self._show(module, step, pictures)
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"history": self.history}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.history = list(state["history"])
-
-    def _log(self, module: pl.LightningModule, found: dict[str, float]) -> None:
-        if module.logger is not None:
-            told = {name: value for name, value in found.items() if name != "step"}
-            module.logger.log_metrics(told, step=int(found["step"]))
+        if step % self.every_steps and step != trainer.max_steps:
+            return
+        gaussians = module.gaussians()
+        pictures = renders(gaussians, self.views)
+        found = {f"held_out/{name}": value for name, value in scores(pictures, self.views, self.metrics).items()}
+        module.tell(step, {"gaussians": len(gaussians), **found})
+        self._show(module, step, pictures)
 
     def _show(self, module: pl.LightningModule, step: int, pictures: Sequence[Tensor]) -> None:
-        """The first views above, the true ones below; and how long it took, which no two runs agree on."""
+        """The first views above, the true ones below. The seconds are told here, for no two runs agree on them."""
         if not hasattr(module.logger, "log_image"):
             return
         module.logger.log_metrics({"seconds": time.perf_counter() - self._began}, step=step)
         if pictures:
-            truths = [view.rgb for view in self.views[:_SHOWN]]
-            sheet = torch.cat([torch.cat(list(pictures[:_SHOWN]), dim=2), torch.cat(truths, dim=2)], dim=1)
-            module.logger.log_image("held_out", [sheet], step=step)
+            above, below = list(pictures[:_SHOWN]), [view.rgb for view in self.views[:_SHOWN]]
+            module.logger.log_image("held_out", [torch.cat([torch.cat(above, 2), torch.cat(below, 2)], 1)], step=step)

@@ -23,23 +23,15 @@ def make_logger(name: LoggerName, folder: Path, run_id: str) -> Logger | bool:
 
 
 class LossCurve(Callback):
-    """Logs the mean of every so many of a module's `losses`, [steps]; a resumed run's curve starts at its beginning."""
+    """Tells a module's log the mean of every so many of its `losses`, [steps]."""
 
     def __init__(self, every_steps: int) -> None:
         self.every_steps = every_steps
 
-    def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
-        for step in range(self.every_steps, trainer.global_step + 1, self.every_steps):
-            self._log(module, step)
-
     def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *_: Any) -> None:
-        if trainer.global_step % self.every_steps == 0:
-            self._log(module, trainer.global_step)
-
-    def _log(self, module: LightningModule, step: int) -> None:
-        if module.logger is not None:
-            mean = module.losses[step - self.every_steps : step].mean().item()
-            module.logger.log_metrics({"loss": mean}, step=step)
+        step = trainer.global_step
+        if step % self.every_steps == 0:
+            module.tell(step, {"loss": module.losses[step - self.every_steps : step].mean().item()})
 
 
 @contextmanager

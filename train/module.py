@@ -55,6 +55,7 @@ class SplatModule(pl.LightningModule):
         generated = [view.generated for view in views]
         self.order = view_order(generated, settings.steps, seed)
         self.corrections = Corrections(settings.correction, generated, seed)
+        self.history: list[tuple[int, dict[str, float]]] = []
         draw = torch.Generator().manual_seed(seed)
         self.register_buffer("backgrounds", torch.rand(settings.steps, 3, generator=draw), persistent=False)
         self.register_buffer("losses", torch.zeros(settings.steps))
@@ -77,8 +78,23 @@ class SplatModule(pl.LightningModule):
                 for view in self.views
             ]
 
+    def tell(self, step: int, values: dict[str, float]) -> None:
+        """Tells the logger, if there is one, and keeps it for a resumed run to tell its own."""
+        self.history.append((step, values))
+        if self.logger is not None:
+            self.logger.log_metrics(values, step=step)
+
+    def on_train_start(self) -> None:
+        for step, values in self.history:
+            if self.logger is not None:
+                self.logger.log_metrics(values, step=step)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["history"] = self.history
+
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Makes room for as many Gaussians as there were."""
+        self.history = list(checkpoint["history"])
         saved = checkpoint["state_dict"]
         for name, parameter in list(self.splats.items()):
             self.splats[name] = nn.Parameter(torch.empty_like(saved[f"splats.{name}"], device=parameter.device))

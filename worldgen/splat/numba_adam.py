@@ -13,8 +13,8 @@ from worldgen.splat.numba_options import PARALLEL
 
 @njit(**PARALLEL)
 def tick(rows, clock, born, now, beta1, beta2, corrections):
-    """Adds one to the clocks [N] of the rows, and writes Adam's bias corrections [R, 2] for the time they show then, the
-    first times the square root of how many steps (from `born` [N] to `now`) there were for each that counted."""
+    """Adds one to the clocks [N] of the rows, and writes Adam's bias corrections [R, 2] for the time they show then;
+    the first times the square root of how many steps, from `born` [N] to `now`, there were for each that counted."""
     for k in prange(len(rows)):
         clock[rows[k]] += 1
         time = clock[rows[k]]
