@@ -3,20 +3,32 @@
 Lightning's own writing is atomic only where TMPDIR and the checkpoint folder share a filesystem.
 """
 
+import logging
 import os
 import zipfile
+from collections.abc import Collection
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.plugins.io import CheckpointIO
 
+from worldgen.errors import UserError
+
+_log = logging.getLogger("worldgen")
 _KEPT = 2  # the newest, and one to fall back to
 
 
 class AtomicCheckpointIO(CheckpointIO):
-    """Lightning's checkpoints, in torch's own format, written beside their final name and then renamed."""
+    """Lightning's checkpoints, in torch's own format, written beside their final name and then renamed.
+
+    names: of what the state_dict of this model holds; None = whatever a checkpoint has.
+    """
+
+    def __init__(self, names: Collection[str] | None = None) -> None:
+        self._names = None if names is None else set(names)
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
         """Raises OSError where the folder cannot be written to; an older file under this name then stays."""
@@ -37,9 +49,22 @@ class AtomicCheckpointIO(CheckpointIO):
     def load_checkpoint(
         self, path: str | Path, map_location: Any = "cpu", weights_only: bool | None = True
     ) -> dict[str, Any]:
-        """Tensors and plain values; never code, whatever `weights_only` says."""
+        """Tensors and plain values; never code, whatever `weights_only` says. Raises UserError for what is none, and
+        for a checkpoint of another model."""
         del weights_only
-        return torch.load(path, map_location=map_location, weights_only=True)
+        try:
+            checkpoint = torch.load(path, map_location=map_location, weights_only=True)
+            found = set(checkpoint["state_dict"])
+        except (RuntimeError, UnpicklingError, EOFError, KeyError, TypeError) as error:
+            first = str(error).partition("\n")[0]
+            raise UserError(f"{path}: not a checkpoint ({first}), wanted one of this fit; delete it") from error
+        if self._names is not None and found != self._names:
+            odd = sorted(found ^ self._names)[0]
+            has = "has" if odd in found else "lacks"
+            raise UserError(
+                f"{path}: a checkpoint of another model (it {has} {odd}), wanted one of this fit; delete it"
+            )
+        return checkpoint
 
     def remove_checkpoint(self, path: str | Path) -> None:
         Path(path).unlink(missing_ok=True)
@@ -64,8 +89,12 @@ def checkpoints(folder: Path) -> list[Path]:
 
 
 def newest_sound(folder: Path) -> Path | None:
-    """The newest checkpoint whose content verifies."""
-    return next((path for path in checkpoints(folder) if is_sound(path)), None)
+    """The newest checkpoint whose content verifies; those that do not are told to the log, and stay where they are."""
+    for path in checkpoints(folder):
+        if is_sound(path):
+            return path
+        _log.warning("%s: damaged, so the fit goes on from an older one, or from the beginning", path)
+    return None
 
 
 def is_sound(path: Path) -> bool:

@@ -42,9 +42,9 @@ keys
 
 groups and their choices (* = default), as group=choice; conf/<group>/<choice>.yaml tells what each key means
 """
-NAMES_NO_RUN = ("views", "out", "quiet", "experiment")
+NAMES_NO_RUN = ("out", "quiet", "experiment")
 _SMALLER = "splat.max_gaussians=50000"
-_PATHS = ("views", "out")
+_PATHS = ("scene.views", "out")
 _WORLD_FILES = ("world.html", "world.ply", "world.spz")
 
 
@@ -57,6 +57,8 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _obey(arguments: Sequence[str]) -> None:
+    # `views` alone is a group of the recipe's config, which Hydra would look for.
+    arguments = [f"scene.{argument}" if argument.startswith("views=") else argument for argument in arguments]
     if any(argument.startswith("-") for argument in arguments):
         command.run_by_hydra([command.readable(argument, _PATHS) for argument in arguments], "train", job)
         return

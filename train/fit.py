@@ -6,7 +6,7 @@ import signal
 import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from torch import Tensor
 from train.checkpoints import AtomicCheckpointIO, RegularCheckpoints, newest_sound
 from train.corrections import Corrections
 from train.held_out import HeldOut, Metric, renders, save_pairs, scores, usable
-from train.loggers import LossCurve, make_logger, quiet_lightning
+from train.loggers import LossCurve, logging_to, quiet_lightning
 from train.module import SplatModule, middle_of
 from train.splat import SplatOptimizer, SplatResult
 from worldgen.errors import UserError
@@ -112,18 +112,19 @@ def _fit(
     for other in folder.glob("*"):
         if other.name != identity:
             shutil.rmtree(other)
-    with quiet_lightning():
+    logging = logging_to(settings.logger, out_dir, identity, asdict(settings) | {"scene": scene.name})
+    with quiet_lightning(), logging as logger:
         trainer = pl.Trainer(
             max_steps=settings.steps,
             devices=1,
-            logger=make_logger(settings.logger, out_dir, identity),
+            logger=logger,
             callbacks=[
                 LossCurve(LOG_EVERY_STEPS),
                 HeldOut(scene.held_out, metrics, settings.evaluate_every),
                 RegularCheckpoints(folder / identity, settings.checkpoint_every),
                 _Bar(track, settings.steps),
             ],
-            plugins=[AtomicCheckpointIO()],
+            plugins=[AtomicCheckpointIO(module.state_dict())],
             default_root_dir=out_dir,
             enable_checkpointing=False,
             enable_progress_bar=False,

@@ -1,8 +1,9 @@
 """Where training curves go, and what keeps Lightning quiet meanwhile."""
 
 import logging
+import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,36 @@ from pytorch_lightning.loggers import CSVLogger, Logger, WandbLogger
 from train.splat import LoggerName
 
 
-def make_logger(name: LoggerName, folder: Path, run_id: str) -> Logger | bool:
-    """csv: `metrics.csv` in the folder. wandb: the run of this id, resumed if there is one; WANDB_MODE is obeyed."""
+@contextmanager
+def logging_to(name: LoggerName, folder: Path, run_id: str, settings: Mapping[str, Any]) -> Iterator[Logger | bool]:
+    """A logger while the block runs.
+
+    csv: `metrics.csv` in the folder. wandb: the run of this id, resumed if there is one; WANDB_MODE is obeyed. It has
+    the run folder's name, and what it has in common with its neighbours, the runs of a sweep, is a group.
+    """
     if name == "csv":
-        return CSVLogger(folder, name="", version="")
-    if name == "wandb":
-        return WandbLogger(project="worldgen", save_dir=folder, id=run_id, resume="allow")
-    return False
+        yield CSVLogger(folder, name="", version="")
+    elif name == "wandb":
+        import wandb
+
+        run_dir = folder.resolve().parent
+        logger = WandbLogger(
+            project=os.environ.get("WANDB_PROJECT", "worldgen"),
+            save_dir=folder,
+            id=run_id,
+            name=run_dir.name,
+            group=run_dir.parent.name,
+            job_type="fit",
+            resume="allow",
+            settings=wandb.Settings(silent=True),
+        )
+        try:
+            logger.log_hyperparams(dict(settings))
+            yield logger
+        finally:
+            logger.experiment.finish()
+    else:
+        yield False
 
 
 class LossCurve(Callback):

@@ -63,7 +63,12 @@ def check(overrides: Sequence[str], sweep: bool = False, root: str = "config") -
     for override in parsed:
         if override.is_sweep_override() and not sweep:
             raise UserError(f"{override.input_line}: several values; -m makes a run of each (or quote the value)")
-    choices = [override for override in parsed if (CONF_DIR / override.key_or_group).is_dir()]
+    plain_keys = OmegaConf.load(CONF_DIR / f"{root}.yaml")  # one program's key may be another's group
+    choices = [
+        override
+        for override in parsed
+        if (CONF_DIR / override.key_or_group).is_dir() and override.key_or_group not in plain_keys
+    ]
     for override in choices:
         for single in _singles(override):
             _check_choice(single, root)

@@ -12,7 +12,7 @@ it). With both, the example photo's held-out views are as good after 500 steps a
 dB); with the usual betas they were 1.2 dB worse.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,6 +76,12 @@ class SelectiveAdam(torch.optim.Optimizer):
         state = self.state[parameter]
         flat = (_rows_of(tensor) for tensor in (parameter, parameter.grad, state["mean"], state["square"]))
         return _Move(*flat, columns.flatten() if columns.dim() else columns[None], row_rates, group["eps"])
+
+    def moments(self) -> Iterator[tuple[str, Tensor]]:
+        """Each tensor's first and second moments, by the tensor's name."""
+        for group in self.param_groups:
+            for tensor in self.state[group["params"][0]].values():
+                yield group["name"], tensor
 
     def regroup(self, origin: Tensor, fresh: Tensor, parameters: Sequence[nn.Parameter]) -> None:
         """Takes new tensors, group by group, whose row i was row origin[i] before; where fresh[i], nothing is known of

@@ -57,9 +57,8 @@ class WholeStep:
 
     def touch_state(self) -> None:
         """Writes to all of Adam's state: zeros take no memory before."""
-        for state in self.optimiser.state.values():
-            for tensor in state.values() if isinstance(state, dict) else (state,):
-                tensor.fill_(0)
+        for _, tensor in self.optimiser.moments():
+            tensor.fill_(0)
 
 
 def torch_step(gaussians: Gaussians, camera: Camera) -> Step:

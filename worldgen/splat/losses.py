@@ -42,9 +42,10 @@ def _ssim(x: Tensor, y: Tensor, counted: Tensor) -> Tensor:
 
 def _blur(planes: Tensor) -> Tensor:
     """[C, H, W], zeros beyond the border."""
-    window = torch.from_numpy(WINDOW).to(planes)
-    tall = F.conv2d(planes[:, None], window[None, None, :, None], padding=(RADIUS, 0))
-    return F.conv2d(tall, window[None, None, None, :], padding=(0, RADIUS))[:, 0]
+    count, window = len(planes), torch.from_numpy(WINDOW).to(planes)
+    rows, columns = (window.view(shape).expand(count, 1, -1, -1) for shape in ((1, 1, -1, 1), (1, 1, 1, -1)))
+    tall = F.conv2d(planes[None], rows, padding=(RADIUS, 0), groups=count)
+    return F.conv2d(tall, columns, padding=(0, RADIUS), groups=count)[0]
 
 
 class _FusedLoss(torch.autograd.Function):

@@ -1,0 +1,134 @@
+"""The command of the fit alone, with real small fits: what it leaves, what it keeps, what it says."""
+
+import json
+import logging
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+from eval import truth_scenes
+from eval.wandb_files import read_offline
+from tests.small_training import SETTINGS, fit
+from tests.wandb_folders import begun
+from train import cli
+from train.checkpoints import AtomicCheckpointIO, checkpoints, newest_sound
+from worldgen.errors import UserError
+from worldgen.splat.files import load_gaussians
+
+SMALL = [
+    *("scene=room", "scene.size=64", "scene.samples=1", "scene.generated=4", "scene.held_out=2", "scene.cloud_rows=48"),
+    *("splat.steps=12", "splat.max_gaussians=2000", "splat.evaluate_every=6", "splat.logger=csv"),
+]
+
+
+def run(*arguments: str) -> int:
+    return cli.main([*SMALL, *arguments])
+
+
+def last_line(capsys: pytest.CaptureFixture) -> dict:
+    return json.loads(capsys.readouterr().out.splitlines()[-1])
+
+
+def test_a_fit_is_left_as_a_run_folder_and_kept(tmp_path, capsys):
+    assert run(f"out={tmp_path / 'a fit, really'}", "quiet=true") == 0
+    told = last_line(capsys)
+    out = tmp_path / "a fit, really"
+    assert told["scene"] == "room-2px"
+    assert told["held_out_views"] == 2
+    assert {"psnr", "ssim", "lpips"} <= told.keys()
+    assert len(load_gaussians(out / "splat" / "gaussians.safetensors")) == told["gaussians"]
+    assert {path.name for path in out.iterdir()} >= {"manifest.json", "world.html", "world.ply", "world.spz"}
+    pairs = [sorted(path.name for path in (out / "splat" / "held_out" / side).iterdir()) for side in ("pred", "true")]
+    assert pairs == [["000.png", "001.png"]] * 2
+    curve = (out / "splat" / "metrics.csv").read_text().splitlines()
+    assert curve[0] == "gaussians,held_out/lpips,held_out/psnr,held_out/ssim,loss,step"
+    assert [row.rsplit(",", 1)[1] for row in curve[1:]] == ["6", "10", "12"]
+
+    before = (out / "splat" / "gaussians.safetensors").stat().st_mtime_ns
+    assert run(f"out={out}") == 0
+    assert (out / "splat" / "gaussians.safetensors").stat().st_mtime_ns == before
+    assert run(f"out={out}", "scene.warp_px=0", "quiet=true") == 2
+    assert "holds a world of another photo (room-2px" in capsys.readouterr().err
+
+
+def test_a_sweep_has_a_folder_for_each_fit_and_makes_a_scene_once(tmp_path, monkeypatch, capsys):
+    made = []
+    monkeypatch.setattr(truth_scenes.RoomScene, "__call__", _counted(truth_scenes.RoomScene.__call__, made))
+    cli._made.cache_clear()
+    arguments = ["-m", *SMALL[:-1], f"out={tmp_path}", "seed=0,1", "correction=none,distortion", "quiet=true"]
+    assert cli.main(arguments) == 0
+    assert len(made) == 2
+    found = {json.loads(path.read_text())["photo"]["name"] for path in tmp_path.glob("*/manifest.json")}
+    assert found == {"room-2px"}
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines() if line.startswith("{")]
+    assert [line["correction"] for line in lines] == ["none", "distortion"] * 2
+    assert all(Path(line["run"]).parent == tmp_path for line in lines)
+
+
+def _counted(function, calls):
+    def counted(*arguments):
+        calls.append(arguments)
+        return function(*arguments)
+
+    return counted
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["seed=1"], "error: views: missing, wanted views=<folder>"),
+        (["views=/nowhere at all"], "error: /nowhere at all: no such folder"),
+        (["scene=room", "seed=-1"], "error: seed: -1, wanted a whole number from 0"),
+        (["scene=room", "scene.warp_px=-1"], "error: scene.warp_px=-1"),
+        (["splat.density.every=0", "scene=room"], "error: splat.density.every=0: wanted 1 or more steps"),
+        (["corection=both"], "error: corection: no such key, did you mean"),
+        (
+            ["correction=warp"],
+            "error: correction=warp: no such choice, wanted one of bilateral, both, distortion, none",
+        ),
+        (["experiment=panorama_ablation"], "error: experiment=panorama_ablation: no such choice, wanted one of distor"),
+        (["-m", "scene=room", "seed=-1,-2"], "error: seed: -1, wanted a whole number from 0"),
+    ],
+)
+def test_mistakes_are_one_line_and_status_2(arguments, message, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(arguments) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_help_names_every_group(capsys):
+    assert cli.main(["--help"]) == 0
+    shown = capsys.readouterr().out
+    assert re.search(r"experiment +distortion_ablation\n", shown)
+    assert re.search(r"correction +bilateral, both, distortion, none\*\n", shown)
+    assert cli.main([]) == 2
+
+
+def test_wandb_is_told_of_losses_and_held_out_views(tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    fit(tmp_path, logger="wandb")
+    (told,) = map(read_offline, begun(tmp_path))
+    assert {"loss", "held_out/psnr", "gaussians", "seconds", "held_out"} <= told.summary.keys()
+    assert told.summary["gaussians"] > SETTINGS["max_gaussians"] / 2
+    assert list(tmp_path.rglob("media/images/held_out*.png"))
+
+
+def test_a_checkpoint_of_another_model_is_named(tmp_path):
+    path = tmp_path / "step-00000010.ckpt"
+    AtomicCheckpointIO().save_checkpoint({"state_dict": {"a.weight": torch.ones(2)}}, path)
+    with pytest.raises(UserError, match=r"step-00000010\.ckpt: a checkpoint of another model \(it has a.weight\)"):
+        AtomicCheckpointIO(["splats.means"]).load_checkpoint(path)
+    AtomicCheckpointIO().save_checkpoint({"weights": torch.ones(2)}, path)
+    with pytest.raises(UserError, match="not a checkpoint"):
+        AtomicCheckpointIO([]).load_checkpoint(path)
+
+
+def test_a_damaged_checkpoint_is_told_and_stays(tmp_path, caplog):
+    AtomicCheckpointIO().save_checkpoint({"state_dict": {}}, tmp_path / "step-00000010.ckpt")
+    (tmp_path / "step-00000020.ckpt").write_bytes((tmp_path / "step-00000010.ckpt").read_bytes()[:-9])
+    with caplog.at_level(logging.WARNING, "worldgen"):
+        assert newest_sound(tmp_path).name == "step-00000010.ckpt"
+    assert "step-00000020.ckpt: damaged" in caplog.text
+    assert len(checkpoints(tmp_path)) == 2
