@@ -41,11 +41,11 @@ class FolderScene:
 
     def __post_init__(self) -> None:
         if self.held_out_every < 0 or self.held_out_every == 1:
-            raise UserError(f"held_out_every={self.held_out_every}: wanted 0 (none) or 2 and more")
+            raise UserError(f"scene.held_out_every={self.held_out_every}: wanted 0 (none) or 2 and more")
         if self.max_size < 16:
-            raise UserError(f"max_size={self.max_size}: wanted 16 pixels or more")
+            raise UserError(f"scene.max_size={self.max_size}: wanted 16 pixels or more")
         if self.random_points < 1:
-            raise UserError(f"random_points={self.random_points}: wanted 1 or more")
+            raise UserError(f"scene.random_points={self.random_points}: wanted 1 or more")
 
     def __call__(self, seed: int = 0) -> Scene:
         """The scene in the folder's own world: axes, origin and scale are as it has them. seed: of random points.

@@ -1,4 +1,7 @@
-"""What the splats are fitted to (paper, "3DGS"): panorama views in full, completed views only where inpainted."""
+"""What the splats are fitted to (paper, "3DGS"): panorama views in full, completed views only where inpainted.
+
+The anchor's area never is: `panorama.py` takes the anchor away, and all that touched it, before the back is painted.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
