@@ -7,6 +7,7 @@ PYTHON ?= python3
 EXTRAS ?= eval,slurm,wandb,dev
 CONSTRAINTS ?= constraints.txt
 TESTS ?= tests
+WORKERS ?= 2
 
 VENV := .venv
 RUN := $(VENV)/bin/python
@@ -34,12 +35,12 @@ view: $(READY)  ## walk in the finished world: make view OUT=runs/example
 test: export HF_HUB_OFFLINE := 1
 test: export WANDB_MODE := offline
 test: $(READY)  ## run the tests, but the slow ones: make test TESTS=tests/test_run.py for one file
-	$(RUN) -m pytest -m "not slow" $(TESTS)
+	$(RUN) -m pytest -n $(WORKERS) --dist loadfile -m "not slow" $(TESTS)
 
 test-all: export HF_HUB_OFFLINE := 1
 test-all: export WANDB_MODE := offline
 test-all: $(READY)  ## run every test
-	$(RUN) -m pytest $(TESTS)
+	$(RUN) -m pytest -n $(WORKERS) --dist loadfile $(TESTS)
 
 lint: $(READY)  ## check style and format
 	$(RUN) -m ruff check .

@@ -348,11 +348,12 @@ def compare_cuda_with_cpu(antialiased: bool) -> None:
         here = Gaussians(*(t.to(device).requires_grad_() for t in leaves(gaussians).tensors().values()))
         for tensor in here.tensors().values():
             tensor.retain_grad()
-        render = rasterize(here, camera(), BACKGROUND.to(device), antialiased)
+        render = rasterize(here, camera(), BACKGROUND.to(device), antialiased, absgrad=True)
         loss = sum((getattr(render, name) * decided.to(device)).square().sum() for name in IMAGES)
         loss.backward()
         renders.append([getattr(render, name).detach().cpu() for name in IMAGES])
-        gradients.append([tensor.grad.cpu() for tensor in here.tensors().values()])
+        centres = torch.zeros(len(here), 2).index_copy_(0, render.drawn.rows.cpu(), render.drawn.centre_grad.cpu())
+        gradients.append([*(tensor.grad.cpu() for tensor in here.tensors().values()), centres])
     for ours, theirs in zip(*renders, strict=True):
         assert ((ours - theirs).abs() * decided).max() < 1e-3
     for ours, theirs in zip(*gradients, strict=True):

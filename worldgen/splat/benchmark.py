@@ -25,6 +25,7 @@ import numpy as np
 import psutil
 import torch
 
+from worldgen.errors import UserError
 from worldgen.splat.adam import SelectiveAdam
 from worldgen.splat.benchmark_scene import RATES, grey_target, leaves, panorama_scene
 from worldgen.splat.losses import photometric_loss, plain_loss
@@ -230,4 +231,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except UserError as error:
+        sys.exit(f"error: {error}")
