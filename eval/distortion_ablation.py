@@ -60,8 +60,8 @@ def sweep(runs: Path, overrides: Sequence[str]) -> None:
 
 def fits_in(protocol: Protocol, runs: Path, group_by: str) -> list[Collected]:
     """The fits in a folder, by their corrections. Raises UserError where there is nothing to compare."""
-    if not runs.is_dir():
-        raise UserError(f"{runs}: no such folder, wanted fits; without --only-score they are made")
+    if not any(runs.glob("*/manifest.json")):
+        raise UserError(f"{runs}: no fits there, wanted some; without --only-score they are made")
     found = [protocol.collect(output) for output in outputs(protocol, {}, str(runs), group_by)]
     finished = [fits.output.method for fits in found if fits.pictures]
     if len(finished) < 2:

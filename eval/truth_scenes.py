@@ -20,7 +20,7 @@ from eval.inconsistent import fine_warp, recoloured, smooth_warp
 from eval.rendering import Truth, render, render_panorama
 from eval.textured_room import TexturedRoom
 from eval.truth import truth_panoramas
-from worldgen.errors import UserError
+from worldgen.errors import UserError, expect_whole_numbers
 from worldgen.geometry.cameras import look, world_rays
 from worldgen.geometry.equirect import directions
 from worldgen.geometry.points import view_points
@@ -64,6 +64,7 @@ class TruthScene(ABC):
     cloud_rows: int = 256
 
     def __post_init__(self) -> None:
+        expect_whole_numbers("scene", self)
         _expect("size", self.size, 32 <= self.size <= 2048, "32 to 2048 pixels")
         _expect("samples", self.samples, 1 <= self.samples <= 8, "1 to 8")
         _expect("generated", self.generated, self.generated >= 0, "0 or more")

@@ -177,7 +177,7 @@ def test_no_two_fits_of_one_scene_by_one_correction(here, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (QUICK, "runs/distortion_ablation: no such folder, wanted fits"),
+        (QUICK, "runs/distortion_ablation: no fits there, wanted some"),
         ([*QUICK, "--runs", "one"], "one: holds finished fits with none alone, wanted some with two values of"),
         ([*QUICK, "--runs", "empty"], "empty: the folder is empty, wanted pictures"),
         ([*QUICK, "--runs", "apart"], "apart: no scene was fitted with the same seed by all corrections"),

@@ -50,7 +50,7 @@ def test_a_fit_is_left_as_a_run_folder_and_kept(tmp_path, capsys):
     assert run(f"out={out}") == 0
     assert (out / "splat" / "gaussians.safetensors").stat().st_mtime_ns == before
     assert run(f"out={out}", "scene.warp_px=0", "quiet=true") == 2
-    assert "holds a world of another photo (room-2px" in capsys.readouterr().err
+    assert "holds a world of another photo or scene (room-2px" in capsys.readouterr().err
 
 
 def test_a_sweep_has_a_folder_for_each_fit_and_makes_a_scene_once(tmp_path, monkeypatch, capsys):
@@ -117,10 +117,16 @@ def test_wandb_is_told_of_losses_and_held_out_views(tmp_path, monkeypatch):
 
 def test_a_checkpoint_of_another_model_is_named(tmp_path):
     path = tmp_path / "step-00000010.ckpt"
-    AtomicCheckpointIO().save_checkpoint({"state_dict": {"a.weight": torch.ones(2)}}, path)
-    with pytest.raises(UserError, match=r"step-00000010\.ckpt: a checkpoint of another model \(it has a.weight\)"):
-        AtomicCheckpointIO(["splats.means"]).load_checkpoint(path)
-    AtomicCheckpointIO().save_checkpoint({"weights": torch.ones(2)}, path)
+    own = {"history": [], "optimizer_states": []}
+    for found, told in (
+        ({"state_dict": {"a": torch.ones(2)}, **own}, "it lacks state_dict.means"),
+        ({"state_dict": {"means": torch.ones(2), "a": torch.ones(2)}, **own}, "it has state_dict.a"),
+        ({"state_dict": {"means": torch.ones(2)}}, "it lacks history"),
+    ):
+        AtomicCheckpointIO().save_checkpoint(found, path)
+        with pytest.raises(UserError, match=rf"step-00000010\.ckpt: a checkpoint of another model \({told}\)"):
+            AtomicCheckpointIO(["means"]).load_checkpoint(path)
+    path.write_bytes(b"no checkpoint at all")
     with pytest.raises(UserError, match="not a checkpoint"):
         AtomicCheckpointIO([]).load_checkpoint(path)
 

@@ -61,7 +61,7 @@ def test_it_fits_the_panorama_and_reports_facts(fitted):
     measured = sum(psnr_db(result.gaussians, view.camera) for view in exact) / len(exact)
     assert facts["panorama_psnr_db"] == pytest.approx(measured, abs=0.01)
     assert (folder / "splat" / "metrics.csv").read_text().startswith("gaussians,held_out/psnr,loss,step\n")
-    assert not (folder / "checkpoint").exists()
+    assert not (folder / ".checkpoints").exists()
     assert not any(tensor.requires_grad for tensor in result.gaussians.tensors().values())
 
 
@@ -77,7 +77,7 @@ def test_killed_and_called_again_it_ends_as_if_nothing_had_happened(fitted, tmp_
     command = [sys.executable, "-m", "tests.small_training", str(tmp_path), str(step)]
     killed = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, check=False)
     assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
-    newest = newest_sound(next((tmp_path / "checkpoint").iterdir()))
+    newest = newest_sound(next((tmp_path / ".checkpoints").iterdir()))
     assert newest.name == f"step-{step // 10 * 10:08}.ckpt"
     seen = []
     resumed = fit(tmp_path, lambda items, total, what: (seen.append(item) or item for item in items))
@@ -97,7 +97,7 @@ def stopped(folder: Path, step: int, **changes: object) -> Path:
 
     with pytest.raises(RuntimeError, match="stop here"):
         fit(folder, track, **changes)
-    return next((folder / "checkpoint").iterdir())
+    return next((folder / ".checkpoints").iterdir())
 
 
 def test_a_damaged_checkpoint_is_passed_over(fitted, tmp_path):

@@ -54,17 +54,21 @@ class AtomicCheckpointIO(CheckpointIO):
         del weights_only
         try:
             checkpoint = torch.load(path, map_location=map_location, weights_only=True)
-            found = set(checkpoint["state_dict"])
+            if self._names is not None:
+                self._expect_own(path, checkpoint)
         except (RuntimeError, UnpicklingError, EOFError, KeyError, TypeError) as error:
             first = str(error).partition("\n")[0]
             raise UserError(f"{path}: not a checkpoint ({first}), wanted one of this fit; delete it") from error
-        if self._names is not None and found != self._names:
-            odd = sorted(found ^ self._names)[0]
-            has = "has" if odd in found else "lacks"
-            raise UserError(
-                f"{path}: a checkpoint of another model (it {has} {odd}), wanted one of this fit; delete it"
-            )
         return checkpoint
+
+    def _expect_own(self, path: str | Path, checkpoint: dict[str, Any]) -> None:
+        found = {f"state_dict.{name}" for name in checkpoint.get("state_dict", ())} | set(checkpoint)
+        wanted = {f"state_dict.{name}" for name in self._names} | {"history", "optimizer_states"}
+        lacking = sorted(wanted - found)
+        beyond = sorted(name for name in found - wanted if name.startswith("state_dict."))
+        if lacking or beyond:
+            odd = f"lacks {lacking[0]}" if lacking else f"has {beyond[0]}"
+            raise UserError(f"{path}: a checkpoint of another model (it {odd}), wanted one of this fit; delete it")
 
     def remove_checkpoint(self, path: str | Path) -> None:
         Path(path).unlink(missing_ok=True)

@@ -1,6 +1,7 @@
 """The command line of the fit alone: `python -m train.splat views=<folder>`."""
 
 import json
+import math
 import time
 from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
@@ -43,8 +44,9 @@ keys
 groups and their choices (* = default), as group=choice; conf/<group>/<choice>.yaml tells what each key means
 """
 NAMES_NO_RUN = ("out", "quiet", "experiment")
-_SMALLER = "splat.max_gaussians=50000"
+_SMALLER = "splat.max_gaussians=50000 density=none"
 _PATHS = ("scene.views", "out")
+_NO_NUMBERS = (math.inf, -math.inf)  # of which JSON knows nothing: the PSNR of equal pictures
 _WORLD_FILES = ("world.html", "world.ply", "world.spz")
 
 
@@ -57,6 +59,9 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _obey(arguments: Sequence[str]) -> None:
+    scenes = [argument for argument in arguments if argument.startswith("scene=") and argument != "scene=folder"]
+    if scenes and any(argument.startswith("views=") for argument in arguments):
+        raise UserError(f"views: belongs to scene=folder, which is the default; {scenes[0]} brings its own")
     # `views` alone is a group of the recipe's config, which Hydra would look for.
     arguments = [f"scene.{argument}" if argument.startswith("views=") else argument for argument in arguments]
     if any(argument.startswith("-") for argument in arguments):
@@ -91,7 +96,7 @@ def _run(config: DictConfig, out: Path | None) -> None:
     began = time.perf_counter()
     try:
         scene = _made(make_scene, config.seed)
-        out = out or RUNS_DIR / f"splat-{scene.name}"
+        out = out or RUNS_DIR / (f"splat-{scene.name}" + (f"-seed{config.seed}" if config.seed else ""))
         reporter.note(f"{scene.name}: {len(scene.views)} views, {len(scene.held_out)} held out -> {out}")
         optimiser.load()
         result = fit_into(out, scene, optimiser, config, reporter)
@@ -100,7 +105,8 @@ def _run(config: DictConfig, out: Path | None) -> None:
     if not config.quiet:
         print(f"The Gaussians are in {out} ({time.perf_counter() - began:.0f} s)")
         print(f"  world.html, world.ply, world.spz to look at; or run: python -m worldgen.view {out}")
-    print(json.dumps({"run": str(out), "scene": scene.name, "correction": config.splat.correction.name, **result}))
+    told = {"run": str(out), "scene": scene.name, "correction": config.splat.correction.name, **result}
+    print(json.dumps({name: None if value in _NO_NUMBERS else value for name, value in told.items()}))
 
 
 @lru_cache(maxsize=1)
@@ -119,7 +125,7 @@ def fit_into(
     from worldgen.splat.files import load_gaussians, save_gaussians
 
     made_of = {name: OmegaConf.to_container(config[name], resolve=True) for name in ("scene", "splat")}
-    metrics = [instantiate(metric) for metric in config.metric.values()]
+    metrics = [instantiate(metric) for metric in config.metric.values() if metric]
 
     def fit(folder: Path) -> dict[str, Any]:
         result = optimiser(scene, folder, reporter.track, config.seed, metrics)
@@ -142,7 +148,9 @@ def fit_into(
 
 
 def _check(config: DictConfig) -> None:
-    if not isinstance(config.seed, int) or isinstance(config.seed, bool) or config.seed < 0:
-        raise UserError(f"seed: {config.seed!r}, wanted a whole number from 0")
-    if config.scene.get("views", "") is None:
+    if not isinstance(config.seed, int) or isinstance(config.seed, bool) or not 0 <= config.seed < 2**32:
+        raise UserError(f"seed: {config.seed!r}, wanted a whole number from 0, below 2^32")
+    if config.out is not None and not str(config.out):
+        raise UserError("out: empty, wanted a folder")
+    if not config.scene.get("views", "-"):
         raise UserError("views: missing, wanted views=<folder>, for example views=runs/venice")

@@ -19,6 +19,7 @@ _NEIGHBOURS = 3  # whose mean distance is a point's spacing, as in 3DGS
 _WIDEST = 0.1  # spacing at most, relative to the distance to the nearest camera: an outlier is nobody's neighbour
 _NARROWEST = 1e-3  # spacing at least, relative to the median: two points may be one
 _NEAR, _FAR = 0.1, 10.0  # depth of random points, relative to how far apart the cameras are
+_NORMAL = "nx", "ny", "nz"
 _GREY = 0.5
 _HEADER_LIMIT_BYTES = 1 << 16
 _COLOURS = (("red", "green", "blue"), ("diffuse_red", "diffuse_green", "diffuse_blue"), ("r", "g", "b"))
@@ -50,7 +51,8 @@ def read_points(path: Path) -> Points:
         kind = vertices.dtype[colours[0]]
         full = 1.0 if kind.kind == "f" else 65535.0 if kind.itemsize == 2 else 255.0
         rgb = (_columns(vertices, colours) / full).clamp(0, 1)
-    return Points(str(path), xyz, rgb, _columns(vertices, ("nx", "ny", "nz")) if "nx" in names else None)
+    normals = _columns(vertices, _NORMAL) if set(_NORMAL) <= set(names) else None
+    return Points(str(path), xyz, rgb, normals)
 
 
 def random_points(where: str, cameras: Sequence[Camera], count: int, seed: int) -> Points:

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.loggers import Logger
 from torch import Tensor
 
 from train.checkpoints import AtomicCheckpointIO, RegularCheckpoints, newest_sound
@@ -23,7 +24,7 @@ from train.module import SplatModule, middle_of
 from train.splat import SplatOptimizer, SplatResult
 from worldgen.errors import UserError
 from worldgen.progress import Track
-from worldgen.splat.density import select
+from worldgen.splat.density import MayGo, select
 from worldgen.splat.holes import cameras_around, removable
 from worldgen.splat.initialise import finite, gaussians_from_cloud, thin
 from worldgen.splat.losses import photometric_loss
@@ -34,6 +35,7 @@ from worldgen.types import Camera, Gaussians, PointCloud, Scene, SupervisionView
 LOG_EVERY_STEPS = 10
 HELD_OUT_DIR = "held_out"
 _TRANSPARENT = 0.005
+_VERSION = 1  # raised when the same arguments come to make something else
 _PLACES = 9  # that are looked at before anything is pruned: as many of the cameras' own places, far from each other
 
 
@@ -41,25 +43,32 @@ def fit_gaussians(
     settings: SplatOptimizer, scene: Scene, out_dir: Path, track: Track, seed: int, metrics: Sequence[Metric] = ()
 ) -> SplatResult:
     """Gaussians, at first at most `settings.max_gaussians`, fitted to the scene; files as `SplatOptimizer.__call__`
-    tells. Raises UserError where there is no point or no view to start from."""
+    tells. Raises UserError where there is no point or no view to start from, or nothing is left in the end."""
     if not len(scene.cloud) or not scene.views:
         raise UserError(f"splat: {len(scene.cloud)} points and {len(scene.views)} views, wanted at least one of each")
+    if not any(bool(view.weight.any()) for view in scene.views):
+        raise UserError(f"splat: no pixel of {len(scene.views)} views counts (masks or alpha hide all), wanted some")
     started = time.perf_counter()
     if not torch.cuda.is_available():
         _compile(settings, track)
     start, sky = initial_gaussians(scene, settings, seed)
     may_go = partial(removable, cameras=cameras_around(_apart(scene.views)))
     module = SplatModule(start, sky, scene.views, settings, seed, may_go)
-    _fit(module, scene, usable(metrics), out_dir, _fingerprint(settings, scene, seed), track)
-    gaussians = _tidy(module.gaussians(), may_go)
-    facts = {
-        "steps": settings.steps,
-        "gaussians": len(gaussians),
-        "panorama_psnr_db": _panorama_psnr_db(gaussians, scene.views),
-        **_loss_facts(module.losses),
-        **_held_out_facts(gaussians, scene, metrics, out_dir),
-        "seconds": round(time.perf_counter() - started, 1),
-    }
+    held_out = HeldOut(scene.held_out, usable(metrics), settings.evaluate_every)
+    identity = _fingerprint(settings, scene, seed)
+    told = asdict(settings) | {"scene": scene.name}
+    with quiet_lightning(), logging_to(settings.logger, out_dir, identity, told) as logger:
+        _fit(module, held_out, logger, out_dir, identity, track)
+        gaussians = _tidy(_where_they_were_fitted(module.gaussians()), may_go)
+        facts = {
+            "steps": settings.steps,
+            "gaussians": len(gaussians),
+            **_psnr_facts(gaussians, scene.views),
+            **_loss_facts(module.losses),
+            **_held_out_facts(gaussians, module, held_out, metrics, out_dir),
+        }
+    shutil.rmtree(_checkpoints(out_dir), ignore_errors=True)
+    facts["seconds"] = round(time.perf_counter() - started, 1)
     return SplatResult(replace(gaussians, **{name: t.cpu() for name, t in gaussians.tensors().items()}), facts)
 
 
@@ -102,42 +111,45 @@ def _compile(settings: SplatOptimizer, track: Track) -> None:
 
 
 def _fit(
-    module: SplatModule, scene: Scene, metrics: Sequence[Metric], out_dir: Path, identity: str, track: Track
+    module: SplatModule, held_out: HeldOut, logger: Logger | bool, out_dir: Path, identity: str, track: Track
 ) -> None:
     """Runs what is left of the optimisation; checkpoints of other arguments are thrown away."""
     settings = module.settings
     if not settings.steps:
         return
-    folder = out_dir.parent / "checkpoint"
-    for other in folder.glob("*"):
-        if other.name != identity:
-            shutil.rmtree(other)
-    logging = logging_to(settings.logger, out_dir, identity, asdict(settings) | {"scene": scene.name})
-    with quiet_lightning(), logging as logger:
-        trainer = pl.Trainer(
-            max_steps=settings.steps,
-            devices=1,
-            logger=logger,
-            callbacks=[
-                LossCurve(LOG_EVERY_STEPS),
-                HeldOut(scene.held_out, metrics, settings.evaluate_every),
-                RegularCheckpoints(folder / identity, settings.checkpoint_every),
-                _Bar(track, settings.steps),
-            ],
-            plugins=[AtomicCheckpointIO(module.state_dict())],
-            default_root_dir=out_dir,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-        )
-        with _interruptible():
-            trainer.fit(module, range(settings.steps), ckpt_path=newest_sound(folder / identity))
-    shutil.rmtree(folder, ignore_errors=True)
+    folder = _checkpoints(out_dir)
+    for other in folder.glob("*/step-*.ckpt"):
+        if other.parent.name != identity:
+            other.unlink()
+    trainer = pl.Trainer(
+        max_steps=settings.steps,
+        devices=1,
+        logger=logger,
+        callbacks=[
+            LossCurve(LOG_EVERY_STEPS),
+            held_out,
+            RegularCheckpoints(folder / identity, settings.checkpoint_every),
+            _Bar(track, settings.steps),
+        ],
+        plugins=[AtomicCheckpointIO(module.state_dict())],
+        default_root_dir=out_dir,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    with _interruptible():
+        trainer.fit(module, range(settings.steps), ckpt_path=newest_sound(folder / identity))
+
+
+def _checkpoints(out_dir: Path) -> Path:
+    """Beside the step's folder, so that they outlive it, under a name that nobody gives to what is their own."""
+    return out_dir.parent / ".checkpoints"
 
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """Ctrl-C stays KeyboardInterrupt; Lightning makes SystemExit of it, and ignores every later Ctrl-C."""
+    """Ctrl-C stays KeyboardInterrupt; Lightning makes SystemExit of it, and ignores every later Ctrl-C. SIGTERM ends
+    the process with the status that shells know; Lightning's own would be 0."""
     handler = signal.getsignal(signal.SIGINT)
     try:
         yield
@@ -145,19 +157,25 @@ def _interruptible() -> Iterator[None]:
         if isinstance(error.__context__, KeyboardInterrupt):
             signal.signal(signal.SIGINT, handler)
             raise KeyboardInterrupt from None
-        raise
+        raise SystemExit(128 + signal.SIGTERM) from error
 
 
-def _tidy(gaussians: Gaussians, may_go: Any) -> Gaussians:
+def _where_they_were_fitted(gaussians: Gaussians) -> Gaussians:
+    """On the GPU if there is one: Lightning takes a module to the CPU when it is done."""
+    if not torch.cuda.is_available():
+        return gaussians
+    return replace(gaussians, **{name: tensor.detach().cuda() for name, tensor in gaussians.tensors().items()})
+
+
+def _tidy(gaussians: Gaussians, may_go: MayGo) -> Gaussians:
     """Without what is transparent, as far as no hole opens, and what is not finite; detached."""
-    sound = torch.ones(len(gaussians), dtype=torch.bool, device=gaussians.means.device)
-    for tensor in gaussians.tensors().values():
-        sound &= (
-            torch.isfinite(tensor.detach()).flatten(start_dim=1).all(dim=1) if tensor.dim() > 1 else tensor.isfinite()
-        )
-    gaussians = select(gaussians, sound)
+    numbers = torch.cat([tensor.detach().reshape(len(gaussians), -1) for tensor in gaussians.tensors().values()], dim=1)
+    gaussians = select(gaussians, numbers.isfinite().all(dim=1))
     transparent = gaussians.opacity_logits.sigmoid() < _TRANSPARENT
-    return select(gaussians, ~may_go(gaussians, transparent))
+    gaussians = select(gaussians, ~may_go(gaussians, transparent))
+    if not len(gaussians):
+        raise UserError("splat: no Gaussian is left that is finite and shows; wanted other points, views or rates")
+    return gaussians
 
 
 def _apart(views: Sequence[SupervisionView]) -> Tensor:
@@ -170,35 +188,49 @@ def _apart(views: Sequence[SupervisionView]) -> Tensor:
 
 
 def _loss_facts(losses: Tensor) -> dict[str, float]:
+    """Mean losses at the beginning and at the end; none without steps."""
+    if not len(losses):
+        return {}
     span = max(1, min(LOG_EVERY_STEPS, len(losses) // 2))
     return {"loss_first": _mean(losses[:span]), "loss_last": _mean(losses[-span:])}
 
 
-def _held_out_facts(gaussians: Gaussians, scene: Scene, metrics: Sequence[Metric], out_dir: Path) -> dict[str, Any]:
+def _held_out_facts(
+    gaussians: Gaussians, module: SplatModule, held_out: HeldOut, metrics: Sequence[Metric], out_dir: Path
+) -> dict[str, Any]:
     """Scores of the held-out views, which are left as pictures beside the true ones; and what could not be had."""
-    if not scene.held_out:
+    if not held_out.views:
         return {}
-    pictures = renders(gaussians, scene.held_out)
-    save_pairs(out_dir / HELD_OUT_DIR, pictures, scene.held_out)
-    found = {name: round(value, 4) for name, value in scores(pictures, scene.held_out, usable(metrics)).items()}
+    pictures = renders(gaussians, held_out.views)
+    save_pairs(out_dir / HELD_OUT_DIR, pictures, held_out.views)
+    found = scores(pictures, held_out.views, held_out.metrics)
+    if module.settings.steps:
+        held_out.tell(module, module.settings.steps, len(gaussians), pictures, found)
     missing = {metric.name: why for metric in metrics if (why := metric.unavailable())}
-    return {"held_out_views": len(scene.held_out), **found} | ({"unavailable": missing} if missing else {})
+    rounded = {name: round(value, 4) for name, value in found.items()}
+    return {"held_out_views": len(held_out.views), **rounded} | ({"unavailable": missing} if missing else {})
 
 
 @torch.no_grad()
-def _panorama_psnr_db(gaussians: Gaussians, views: Sequence[SupervisionView]) -> float | None:
-    """Mean over the views that are exact, over black; None without any."""
+def _psnr_facts(gaussians: Gaussians, views: Sequence[SupervisionView]) -> dict[str, float]:
+    """Mean PSNR over the views that are exact, where they count, over black; none without any.
+
+    Beside generated views, the exact ones are the panorama's.
+    """
+    exact = [view for view in views if not view.generated and bool(view.weight.any())]
     values = []
-    for view in views:
-        if not view.generated:
-            rgb = rasterize(gaussians, view.camera).rgb.clamp(0, 1).cpu()
-            values.append(-10 * torch.log10((rgb - view.rgb).square().mean()).item())
-    return round(sum(values) / len(values), 2) if values else None
+    for view in exact:
+        rgb = rasterize(gaussians, view.camera).rgb.clamp(0, 1).cpu()
+        error = (rgb - view.rgb).square().mean(dim=0)
+        values.append(-10 * torch.log10((error * view.weight).sum() / view.weight.sum()).item())
+    name = "panorama_psnr_db" if any(view.generated for view in views) else "fitted_psnr_db"
+    return {name: round(sum(values) / len(values), 2)} if values else {}
 
 
 def _fingerprint(settings: SplatOptimizer, scene: Scene, seed: int) -> str:
-    """Equal for equal arguments: a checkpoint serves no others."""
-    return hashlib.sha256(f"{settings} {seed} {scene_sha256(scene)}".encode()).hexdigest()[:16]
+    """Equal for arguments that make the same of the same: a checkpoint serves no others."""
+    telling = replace(settings, logger="none", evaluate_every=1, checkpoint_every=1)
+    return hashlib.sha256(f"{_VERSION} {telling} {seed} {scene_sha256(scene)}".encode()).hexdigest()[:16]
 
 
 def scene_sha256(scene: Scene) -> str:

@@ -54,8 +54,8 @@ def save_pairs(folder: Path, pictures: Sequence[Tensor], views: Sequence[View]) 
 
 
 class HeldOut(pl.Callback):
-    """Every so many steps, and after the last, tells a module's log the scores of the held-out views and the count; and
-    to loggers that show pictures, a picture, and how long it took."""
+    """Every so many steps tells a module's log the scores of the held-out views and the count; and to loggers that show
+    pictures, a picture, and how long it took. The end is told by who tidies up, by `tell`."""
 
     def __init__(self, views: Sequence[View], metrics: Sequence[Metric], every_steps: int) -> None:
         self.views, self.metrics, self.every_steps = views, metrics, every_steps
@@ -66,12 +66,21 @@ class HeldOut(pl.Callback):
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, *_: Any) -> None:
         step = trainer.global_step
-        if step % self.every_steps and step != trainer.max_steps:
-            return
-        gaussians = module.gaussians()
-        pictures = renders(gaussians, self.views)
-        found = {f"held_out/{name}": value for name, value in scores(pictures, self.views, self.metrics).items()}
-        module.tell(step, {"gaussians": len(gaussians), **found})
+        if step % self.every_steps == 0 and step < trainer.max_steps:
+            gaussians = module.gaussians()
+            pictures = renders(gaussians, self.views)
+            self.tell(module, step, len(gaussians), pictures, scores(pictures, self.views, self.metrics))
+
+    def tell(
+        self,
+        module: pl.LightningModule,
+        step: int,
+        count: int,
+        pictures: Sequence[Tensor],
+        found: dict[str, float],
+    ) -> None:
+        """found: scores of the pictures of the held-out views, as `count` Gaussians show them."""
+        module.tell(step, {"gaussians": count, **{f"held_out/{name}": value for name, value in found.items()}})
         self._show(module, step, pictures)
 
     def _show(self, module: pl.LightningModule, step: int, pictures: Sequence[Tensor]) -> None:

@@ -22,7 +22,9 @@ def logging_to(name: LoggerName, folder: Path, run_id: str, settings: Mapping[st
     the run folder's name, and what it has in common with its neighbours, the runs of a sweep, is a group.
     """
     if name == "csv":
-        yield CSVLogger(folder, name="", version="")
+        logger = CSVLogger(folder, name="", version="")
+        yield logger
+        logger.save()  # what was told after Lightning's last step
     elif name == "wandb":
         import wandb
 

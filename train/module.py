@@ -10,6 +10,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
 
 from train.corrections import Corrections
@@ -138,17 +139,20 @@ class SplatModule(pl.LightningModule):
 
     def _move(self, step: int, drawn: Drawn) -> None:
         """Steps every optimiser, at the rate that this step has. Only the first counts as a step of Lightning's."""
-        wrapped = self.optimizers()
-        wrapped = wrapped if isinstance(wrapped, list) else [wrapped]
+        optimisers = self._optimisers()
         decay = self.settings.last_rate ** (step / self.settings.steps)
-        for optimiser in wrapped:
-            for group in optimiser.param_groups:
-                group["lr"] = group["first_rate"] * decay
-        wrapped[0].step(rows=drawn.rows, row_rates={"means": self.reach_m})
-        for other in wrapped[1:]:
+        for group in (group for optimiser in optimisers for group in optimiser.param_groups):
+            group["lr"] = group["first_rate"] * decay
+        optimisers[0].step(rows=drawn.rows, row_rates={"means": self.reach_m})
+        for other in optimisers[1:]:
             other.optimizer.step()
-        for optimiser in wrapped:
+        for optimiser in optimisers:
             optimiser.zero_grad(set_to_none=True)
+
+    def _optimisers(self) -> list[LightningOptimizer]:
+        """The Gaussians' first."""
+        found = self.optimizers()
+        return found if isinstance(found, list) else [found]
 
     def _reach_m(self) -> Tensor:
         """[N], by what the rate of each Gaussian's mean is multiplied, metres: 0 for the sky."""
@@ -162,11 +166,11 @@ class SplatModule(pl.LightningModule):
         """Density control; the record of gradients begins anew."""
         draw = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
         density = self.settings.density
-        refined = refine(self.gaussians(), self._record(), self.reach_m, self.sky, density, draw, self.may_go)
+        distance_m = self.reach_m.clamp(min=_NEAREST_M)
+        refined = refine(self.gaussians(), self._record(), distance_m, self.sky, density, draw, self.may_go)
         parameters = {name: nn.Parameter(tensor) for name, tensor in refined.gaussians.tensors().items()}
         self.splats.update(parameters)
-        wrapped = self.optimizers()
-        adam = (wrapped[0] if isinstance(wrapped, list) else wrapped).optimizer
+        adam = self._optimisers()[0].optimizer
         adam.regroup(refined.origin, refined.fresh, [parameters[group["name"]] for group in adam.param_groups])
         self.sky = self.sky[refined.origin]
         self.reach_m = self._reach_m()

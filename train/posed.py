@@ -8,13 +8,15 @@ from pathlib import Path
 
 from train.clouds import Points, cloud_of, expect_seen, random_points, read_points
 from train.pictures import read_view
-from worldgen.errors import UserError
+from worldgen.errors import UserError, expect_whole_numbers
 from worldgen.poses import PosedPicture, is_colmap, read_colmap, read_colmap_points, read_transforms
 from worldgen.types import PointCloud, Scene, SupervisionView, View
 
 _MANIFEST, _TRANSFORMS = "manifest.json", "transforms.json"
 _BLENDER = {"transforms_train.json": False, "transforms_test.json": True}  # whether it is held out
 _MODELS = ("sparse/0", "sparse", "colmap/sparse/0", "colmap", ".")  # where a COLMAP model may lie
+
+_SMALLEST_PX = 32  # LPIPS needs as many
 
 _log = logging.getLogger("worldgen")
 
@@ -40,10 +42,13 @@ class FolderScene:
     random_points: int = 50_000
 
     def __post_init__(self) -> None:
+        expect_whole_numbers("scene", self)
+        if not all(isinstance(path, str | Path | None) for path in (self.views, self.points)):
+            raise UserError(f"scene.views={self.views}, scene.points={self.points}: wanted paths")
         if self.held_out_every < 0 or self.held_out_every == 1:
             raise UserError(f"scene.held_out_every={self.held_out_every}: wanted 0 (none) or 2 and more")
-        if self.max_size < 16:
-            raise UserError(f"scene.max_size={self.max_size}: wanted 16 pixels or more")
+        if self.max_size < _SMALLEST_PX:
+            raise UserError(f"scene.max_size={self.max_size}: wanted {_SMALLEST_PX} pixels or more")
         if self.random_points < 1:
             raise UserError(f"scene.random_points={self.random_points}: wanted 1 or more")
 
@@ -93,6 +98,8 @@ def _read_folder(folder: Path) -> tuple[list[PosedPicture], Points | None]:
         path = folder / _TRANSFORMS
         pictures = read_transforms(path, folder)
         ply = json.loads(path.read_text(encoding="utf-8")).get("ply_file_path")
+        if ply is not None and not isinstance(ply, str):
+            raise UserError(f"{path}: ply_file_path is {ply!r}, wanted the path of a .ply")
         return pictures, read_points(folder / ply) if ply else None
     if (folder / "transforms_train.json").is_file():
         there = [(folder / name, held_out) for name, held_out in _BLENDER.items() if (folder / name).is_file()]

@@ -12,6 +12,7 @@ from worldgen.errors import UserError
 from worldgen.geometry.equirect import directions
 from worldgen.photo import Lens, Photo
 from worldgen.progress import Reporter
+from worldgen.recipe.fov import check_fov
 from worldgen.recipe.supervise import SupervisionSettings, supervision
 from worldgen.steps import Job
 from worldgen.types import PointCloud, SupervisionView
@@ -33,7 +34,8 @@ def read_run(folder: Path) -> tuple[list[SupervisionView], PointCloud]:
     try:
         chosen = steps.get("splat", {}).get("config", {}).get("views", {})
         settings = SupervisionSettings(**{key: value for key, value in chosen.items() if not key.startswith("_")})
-        fov_deg = float(artifacts.load_json(folder / "fov" / "fov.json")["deg"])
+        fov = folder / "fov" / "fov.json"
+        fov_deg = check_fov(artifacts.load_json(fov)["deg"], f"{fov}: deg")
         height, width = photo_size(artifacts.load_mask(folder / "panorama" / "photo_mask.png"), fov_deg)
         # Of the photo itself, which may be gone, only the shape counts.
         photo = Photo(torch.zeros(()).expand(3, height, width), folder, "", Lens())
@@ -42,7 +44,7 @@ def read_run(folder: Path) -> tuple[list[SupervisionView], PointCloud]:
         return supervision(job.photo_view, job.panorama, completed, settings), job.cloud
     except OSError as error:
         raise UserError(f"{error.filename or folder}: cannot be read ({error.strerror}), wanted a whole run") from error
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, ArithmeticError, RuntimeError) as error:
         raise UserError(f"{folder}: its JSON files are not as the steps left them ({error})") from error
 
 

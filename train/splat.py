@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from worldgen.errors import UserError
+from worldgen.errors import UserError, expect_whole_numbers
 from worldgen.progress import Track, untracked
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ class DistortionSettings:
     rate: float = 1e-3
 
     def __post_init__(self) -> None:
+        expect_whole_numbers("splat.correction.distortion", self)
         _expect("correction.distortion.grid", self.grid, self.grid >= 2, "2 or more")
         _expect_rate("correction.distortion.rate", self.rate)
 
@@ -54,6 +55,7 @@ class BilateralSettings:
     smoothness: float = 10.0
 
     def __post_init__(self) -> None:
+        expect_whole_numbers("splat.correction.bilateral", self)
         _expect("correction.bilateral.luma", self.luma, self.luma >= 1, "1 or more")
         _expect("correction.bilateral.nodes", self.nodes, self.nodes >= 1, "1 or more")
         _expect_rate("correction.bilateral.rate", self.rate)
@@ -97,6 +99,9 @@ class SplatOptimizer:
     logger: LoggerName = "csv"
 
     def __post_init__(self) -> None:
+        expect_whole_numbers("splat", self)
+        wanted = "one of conf/correction"
+        _expect("correction", self.correction, isinstance(self.correction, CorrectionSettings), wanted)
         _expect("steps", self.steps, self.steps >= 0, "0 or more")
         _expect("max_gaussians", self.max_gaussians, self.max_gaussians >= 1, "1 or more")
         _expect("sh_degree", self.sh_degree, self.sh_degree in (0, 1, 2, 3), "0, 1, 2 or 3")
@@ -119,7 +124,7 @@ class SplatOptimizer:
         """Fits Gaussians to the scene's views, one view a step, and compares them with its held-out views.
 
         metrics: of the held-out views, every `evaluate_every` steps and at the end. Writes training curves to `out_dir`
-        and, while it works, checkpoints to the folder `checkpoint` beside it: killed and called again with the same
+        and, while it works, checkpoints to the folder `.checkpoints` beside it: killed and called again with the same
         arguments, it goes on from the last one, bit for bit on the CPU. Raises UserError where there is no point or no
         view to start from.
         """

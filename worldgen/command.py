@@ -17,7 +17,7 @@ from omegaconf import DictConfig
 from worldgen.config import CONF_DIR, PROGRAMS, check, defaults, groups, one_line_errors, parses
 from worldgen.errors import UserError
 
-STATUS_USER_ERROR, STATUS_INTERRUPTED = 2, 130
+STATUS_USER_ERROR, STATUS_INTERRUPTED, STATUS_TERMINATED = 2, 130, 143
 _OUT_OF_MEMORY = "not enough memory; smaller sizes need less, for example "
 
 
@@ -36,6 +36,10 @@ def exit_status(action: Callable[[], None], smaller: str) -> int:
     except UserError as error:
         tell(error)
         return STATUS_USER_ERROR
+    except SystemExit as stop:
+        if stop.code == STATUS_TERMINATED:
+            print("stopped; the same command goes on from here", file=sys.stderr)
+        return stop.code if isinstance(stop.code, int) else STATUS_USER_ERROR
     except KeyboardInterrupt:
         print("stopped; the same command goes on from here", file=sys.stderr)
         return STATUS_INTERRUPTED

@@ -1,8 +1,19 @@
 """The one exception that a person causes and a person can mend."""
 
+from dataclasses import fields
+from typing import Any
+
 
 class UserError(ValueError):
     """Bad input. Its message is one line: the file or key, what was found, what is wanted.
 
     The command line prints the message alone and exits with status 2.
     """
+
+
+def expect_whole_numbers(prefix: str, settings: Any) -> None:
+    """Raises UserError where a field of a dataclass that is declared as int holds anything else: 1e3, say."""
+    for field in fields(settings):
+        value = getattr(settings, field.name)
+        if field.type in (int, "int") and (not isinstance(value, int) or isinstance(value, bool)):
+            raise UserError(f"{prefix}.{field.name}={value}: wanted a whole number, such as {field.default}")

@@ -65,7 +65,7 @@ def read_transforms(path: Path, images: Path) -> list[PosedPicture]:
         found = _split(path, found, content)
     except UserError:
         raise
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, ArithmeticError) as error:
         raise UserError(f"{path}: not a transforms.json as nerfstudio writes it ({_told(error)})") from error
     return sorted(found, key=lambda picture: picture.name)
 
@@ -170,7 +170,7 @@ def _split(path: Path, found: list[PosedPicture], content: Frame) -> list[PosedP
 
 def _rigid(where: str, c2w: Tensor) -> Tensor:
     """A pose [4, 4] of float64 as float32, its rotation the nearest exact one. Raises UserError where it has none."""
-    broken = c2w.numel() - int(torch.isfinite(c2w).sum())
+    broken = c2w.numel() - int(torch.isfinite(c2w.float()).sum())
     if broken:
         raise UserError(f"{where}: {broken} values of its pose are not finite, wanted none")
     rotation = c2w[:3, :3]

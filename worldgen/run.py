@@ -242,9 +242,8 @@ class RunFolder:
         for photo in photos:
             if photo.get("sha256", self._photo["sha256"]) != self._photo["sha256"]:
                 known = f"{photo.get('name') or 'unnamed'}, sha256 {photo['sha256'][:12]}"
-                raise UserError(
-                    f"{self.root}: holds a world of another photo ({known}); choose another folder with out=<folder>"
-                )
+                other = f"holds a world of another photo or scene ({known})"
+                raise UserError(f"{self.root}: {other}; choose another folder with out=<folder>")
 
     def _adopt_replaced_links(self) -> None:
         """A picture that a person saved over a link at the top becomes the step's file, edited by hand."""

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from worldgen.errors import UserError
+from worldgen.errors import UserError, expect_whole_numbers
 from worldgen.splat.reference import rotations
 from worldgen.types import Gaussians
 
@@ -54,6 +54,7 @@ class DensitySettings:
     max_gaussians: int = 300_000
 
     def __post_init__(self) -> None:
+        expect_whole_numbers("splat.density", self)
         _expect("start", self.start, 0 <= self.start <= 1, "a share of the steps, 0 to 1")
         _expect("stop", self.stop, self.start <= self.stop <= 1, f"a share of the steps, start ({self.start}) to 1")
         _expect("every", self.every, self.every >= 1, "1 or more steps")

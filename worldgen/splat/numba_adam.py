@@ -12,13 +12,14 @@ from worldgen.splat.numba_options import PARALLEL
 
 
 @njit(**PARALLEL)
-def tick(rows, clock, born, now, beta1, beta2, corrections):
+def tick(rows, clock, born, now, beta1, beta2, largest_rarity, corrections):
     """Adds one to the clocks [N] of the rows, and writes Adam's bias corrections [R, 2] for the time they show then;
-    the first times the square root of how many steps, from `born` [N] to `now`, there were for each that counted."""
+    the first times the square root of how many steps, from `born` [N] to `now`, there were for each that counted, as
+    far as that is not larger than `largest_rarity`."""
     for k in prange(len(rows)):
         clock[rows[k]] += 1
         time = clock[rows[k]]
-        rarity = math.sqrt((now - born[rows[k]]) / time)
+        rarity = min(math.sqrt((now - born[rows[k]]) / time), largest_rarity)
         corrections[k, 0] = rarity / (1.0 - beta1**time)
         corrections[k, 1] = 1.0 / math.sqrt(1.0 - beta2**time)
 
