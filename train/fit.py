@@ -118,9 +118,9 @@ def _fit(
     if not settings.steps:
         return
     folder = _checkpoints(out_dir)
-    for other in folder.glob("*/step-*.ckpt"):
-        if other.parent.name != identity:
-            other.unlink()
+    for other in folder.glob("*"):
+        if other.name != identity:
+            shutil.rmtree(other, ignore_errors=True)
     trainer = pl.Trainer(
         max_steps=settings.steps,
         devices=1,
