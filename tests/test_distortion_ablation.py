@@ -179,7 +179,7 @@ def test_no_two_fits_of_one_scene_by_one_correction(here, capsys):
     [
         (QUICK, "runs/distortion_ablation: no fits there, wanted some"),
         ([*QUICK, "--runs", "one"], "one: holds finished fits with none alone, wanted some with two values of"),
-        ([*QUICK, "--runs", "empty"], "empty: the folder is empty, wanted pictures"),
+        ([*QUICK, "--runs", "empty"], "empty: no fits there, wanted some"),
         ([*QUICK, "--runs", "apart"], "apart: no scene was fitted with the same seed by all corrections"),
         ([*QUICK, "--runs", "one", "seed=3"], "seed=3: changes fits, of which --only-score makes none"),
         (["--only-score", "--metrics", "psnr,nice"], "--metrics: 'nice', wanted some of brisque"),

@@ -201,7 +201,7 @@ def test_a_step_that_fails_leaves_the_version_before_it(root):
 
 def test_another_photo_is_refused_and_nothing_is_touched(root):
     before = sorted(root.rglob("*"))
-    with pytest.raises(UserError, match=r"another photo \(photo\.jpg, sha256 abab"), opened(root, "cd" * 32):
+    with pytest.raises(UserError, match=r"another photo or scene \(photo\.jpg, sha256 abab"), opened(root, "cd" * 32):
         pass
     (root / "manifest.json").unlink()  # the steps know their photo too
     with pytest.raises(UserError, match="another photo"), opened(root, "cd" * 32):
