@@ -155,8 +155,8 @@ def _load_companion(picture: Picture, needs: Needs) -> Companion:
 def _one_thread() -> Iterator[None]:
     """Sums come out the same as in the processes, to the last bit."""
     torch_threads, numba_threads = torch.get_num_threads(), numba.get_num_threads()
+    numba.set_num_threads(1)  # first: where both share OpenMP, numba's start resets torch's threads
     torch.set_num_threads(1)
-    numba.set_num_threads(1)
     try:
         yield
     finally:
@@ -166,8 +166,8 @@ def _one_thread() -> Iterator[None]:
 
 def _begin_process(metrics: Mapping[str, Metric]) -> None:
     _metrics_here.update(metrics)
+    numba.set_num_threads(1)  # first: where both share OpenMP, numba's start resets torch's threads
     torch.set_num_threads(1)
-    numba.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C is the main process's to handle
     threading.Thread(target=_end_with_parent, daemon=True).start()
 

@@ -20,7 +20,8 @@ from tests.test_pipeline import FAKES
 from tests.wandb_folders import begun
 from worldgen import pipeline, tracking
 from worldgen.artifacts import save_image
-from worldgen.cli import run_suffix
+from worldgen.cli import NAMES_NO_RUN
+from worldgen.command import run_suffix
 from worldgen.config import compose
 from worldgen.errors import UserError
 from worldgen.progress import Reporter
@@ -131,7 +132,7 @@ def test_ids_are_of_the_folder_and_the_step(tmp_path, monkeypatch):
 
 def test_who_is_told_of_a_run_does_not_name_its_folder():
     overrides = ["image=a.jpg", "logger=wandb", "logger.project=mine", "group=mine", "seed=1"]
-    assert run_suffix(overrides) == "seed=1"
+    assert run_suffix(overrides, NAMES_NO_RUN) == "seed=1"
 
 
 def test_a_group_can_be_named(tmp_path, notes):
