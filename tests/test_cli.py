@@ -12,7 +12,7 @@ import pytest
 from omegaconf import OmegaConf
 from PIL import Image
 
-from worldgen import cli, pipeline
+from worldgen import cli, command, pipeline
 from worldgen.command import run_suffix
 from worldgen.config import CONF_DIR, compose
 from worldgen.errors import UserError
@@ -247,3 +247,17 @@ def test_a_file_that_is_no_photo_ends_in_one_line_for_real(tmp_path):
     assert done.stderr.startswith("error: photo.jpg: not a picture")
     assert done.stderr.count("\n") == 1
     assert [path.name for path in tmp_path.iterdir()] == ["photo.jpg"]
+
+
+def test_ctrl_c_within_a_numba_kernel_is_ctrl_c_too(capsys):
+    def action():
+        raise SystemError("CPUDispatcher returned a result with an exception set") from KeyboardInterrupt()
+
+    assert command.exit_status(action, "seed=0") == 130
+    assert "stopped; the same command goes on from here" in capsys.readouterr().err
+
+    def broken():
+        raise SystemError("something else")
+
+    with pytest.raises(SystemError, match="something else"):
+        command.exit_status(broken, "seed=0")

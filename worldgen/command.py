@@ -36,14 +36,29 @@ def exit_status(action: Callable[[], None], smaller: str) -> int:
     except UserError as error:
         tell(error)
         return STATUS_USER_ERROR
+    except SystemError as error:
+        if not _is_interrupt(error):
+            raise
+        return _interrupted()
     except SystemExit as stop:
         if stop.code == STATUS_TERMINATED:
             print("stopped; the same command goes on from here", file=sys.stderr)
         return stop.code if isinstance(stop.code, int) else STATUS_USER_ERROR
     except KeyboardInterrupt:
-        print("stopped; the same command goes on from here", file=sys.stderr)
-        return STATUS_INTERRUPTED
+        return _interrupted()
     return 0
+
+
+def _interrupted() -> int:
+    print("stopped; the same command goes on from here", file=sys.stderr)
+    return STATUS_INTERRUPTED
+
+
+def _is_interrupt(error: BaseException | None) -> bool:
+    """Whether Ctrl-C is behind an exception: Python makes SystemError of it where it comes within a numba kernel."""
+    return isinstance(error, KeyboardInterrupt) or (
+        error is not None and (_is_interrupt(error.__cause__) or _is_interrupt(error.__context__))
+    )
 
 
 def one_of_many(action: Callable[[], None], smaller: str) -> None:
