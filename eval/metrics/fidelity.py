@@ -89,6 +89,7 @@ class Ssim(_AgainstTruth):
     """
 
     name, better = "ssim", "higher"
+    packages = ("torch",)
 
     def _value(self, picture: Tensor, truth: Tensor) -> Tensor:
         # torchmetrics' own takes 20 times as long for a picture of 1024 x 1024, and averages over windows that reach
