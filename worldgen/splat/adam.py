@@ -9,8 +9,8 @@ of the last gradient, so most of a gradient's effect comes at once, and little o
 beta is small instead, or a gradient would mostly act when it is long out of date. And its second moment averages over
 those steps too, which makes the rarely drawn move farther: the rate here is multiplied by sqrt(steps / steps that drew
 it). With both, the example photo's two held-out views were as good after 500 steps as with plain Adam in this one's
-place (37.2 against 37.1 dB, one seed); with the usual betas they were 1.2 dB worse. The factor has a bound, as it has there: a Gaussian that is drawn for
-the first time late must not leap.
+place (37.2 against 37.1 dB, one seed); with the usual betas they were 1.2 dB worse. The factor has a bound, as it has
+there: a Gaussian that is drawn for the first time late must not leap.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
