@@ -77,7 +77,7 @@ def initial_gaussians(scene: Scene, settings: SplatOptimizer, seed: int) -> tupl
     middle = middle_of(scene.views)
     cloud = finite(scene.cloud)
     cloud = thin(replace(cloud, xyz=cloud.xyz - middle), settings.max_gaussians, seed)
-    gaussians = gaussians_from_cloud(cloud, settings.max_gaussians, settings.sh_degree, seed)
+    gaussians = gaussians_from_cloud(cloud, settings.max_gaussians, settings.sh_degree, seed, scene.guessed)
     return replace(gaussians, means=gaussians.means + middle), cloud.sky
 
 
@@ -246,6 +246,7 @@ def scene_sha256(scene: Scene) -> str:
         tensors += [view.camera.c2w, view.rgb, view.known]
     for tensor in tensors:
         digest.update(tensor.contiguous().numpy())
+    digest.update(b"guessed" * scene.guessed)
     return digest.hexdigest()
 
 

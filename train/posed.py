@@ -72,10 +72,14 @@ class FolderScene:
         cameras = [view.camera for view in fitted]
         if self.points is not None:
             points = read_points(Path(self.points).expanduser())
+        guessed = points is None
         if points is None:
             _log.warning("%s: no points there, so the fit starts from %d random ones", folder, self.random_points)
             points = random_points(str(folder), cameras, self.random_points, seed)
-        return _scene(folder, cloud_of(points, cameras), fitted, [view for held_out, view in views if held_out])
+        return replace(
+            _scene(folder, cloud_of(points, cameras), fitted, [view for held_out, view in views if held_out]),
+            guessed=guessed,
+        )
 
     def _of_run(self, folder: Path) -> Scene:
         from train.run_views import read_run  # here, because all steps' code comes with it

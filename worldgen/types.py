@@ -189,13 +189,14 @@ class Scene:
     """Posed pictures, and points to start from.
 
     name: what its results are called; views: what is fitted; held_out: what is compared with afterwards, never fitted,
-    `known` where it counts.
+    `known` where it counts; guessed: the points were drawn at random, nobody knows what is there.
     """
 
     name: str
     cloud: PointCloud
     views: tuple[SupervisionView, ...]
     held_out: tuple[View, ...] = ()
+    guessed: bool = False
 
 
 @dataclass(frozen=True, eq=False)

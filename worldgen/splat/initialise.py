@@ -12,16 +12,20 @@ SH_C0 = 0.28209479177387814  # the constant spherical harmonic
 DISC_SIGMA = 0.6  # standard deviation across the line of sight, in spacings: neighbours 1 apart overlap without a gap
 DISC_FLATNESS = 0.1  # standard deviation along the normal, relative to that
 DISC_OPACITY = 0.9
+GUESS_OPACITY = 0.1  # of points that stand where nothing is known to be: light comes through from behind, as in 3DGS
 MAX_STRETCH = 15.0  # of discs on surfaces seen at a slant
 _LAYER_RATIO = 1.15  # points of one direction are merged only within this ratio of distances
 _SMALLEST_SIGMA_M = 1e-4
 
 
-def gaussians_from_cloud(cloud: PointCloud, max_count: int, sh_degree: int = 0, seed: int = 0) -> Gaussians:
+def gaussians_from_cloud(
+    cloud: PointCloud, max_count: int, sh_degree: int = 0, seed: int = 0, guessed: bool = False
+) -> Gaussians:
     """At most `max_count` Gaussians that look like the cloud, thinned evenly as seen from the origin.
 
     A surface seen at a slant is longer than it looks: there the disc is an ellipse that covers its point's share of
     the view. Points that are not finite are left out. The colour is the constant harmonic; higher bands are 0.
+    guessed: the points were drawn at random; they become round and nearly transparent instead.
     """
     cloud = thin(finite(cloud), max_count, seed)
     sight = F.normalize(cloud.xyz, dim=1)
@@ -29,8 +33,10 @@ def gaussians_from_cloud(cloud: PointCloud, max_count: int, sh_degree: int = 0, 
     sigma = (DISC_SIGMA * cloud.spacing).clamp(min=_SMALLEST_SIGMA_M)
     sh = torch.zeros(len(cloud), (sh_degree + 1) ** 2, 3)
     sh[:, 0] = (cloud.rgb - 0.5) / SH_C0
-    opacity_logits = torch.full((len(cloud),), math.log(DISC_OPACITY / (1 - DISC_OPACITY)))
-    log_scales = torch.stack([sigma / cosine, sigma, DISC_FLATNESS * sigma], dim=1).log()
+    opacity = GUESS_OPACITY if guessed else DISC_OPACITY
+    opacity_logits = torch.full((len(cloud),), math.log(opacity / (1 - opacity)))
+    sides = [sigma, sigma, sigma] if guessed else [sigma / cosine, sigma, DISC_FLATNESS * sigma]
+    log_scales = torch.stack(sides, dim=1).log()
     return Gaussians(cloud.xyz, frames(cloud.normals, sight), log_scales, opacity_logits, sh)
 
 
