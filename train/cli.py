@@ -4,6 +4,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,6 +44,7 @@ keys
 
 groups and their choices (* = default), as group=choice; conf/<group>/<choice>.yaml tells what each key means
 """
+UNDISTORTED_DIR = ".undistorted"  # in the run folder; may be deleted at any time
 NAMES_NO_RUN = ("out", "quiet", "experiment")
 _SMALLER = "splat.max_gaussians=50000 density=none"
 _PATHS = ("scene.views", "out")
@@ -91,12 +93,12 @@ def job(config: DictConfig) -> None:
 def _run(config: DictConfig, out: Path | None) -> None:
     """Makes, or finishes, one fit, and tells what came of it. Raises UserError."""
     _check(config)
-    optimiser, make_scene = instantiate(config.splat), instantiate(config.scene)
+    optimiser, make_scene = instantiate(config.splat), _with_cache(instantiate(config.scene), out, config.seed)
     reporter = Reporter(config.quiet)
     began = time.perf_counter()
     try:
         scene = _made(make_scene, config.seed)
-        out = out or RUNS_DIR / (f"splat-{scene.name}" + (f"-seed{config.seed}" if config.seed else ""))
+        out = out or _default_out(scene.name, config.seed)
         reporter.note(f"{scene.name}: {len(scene.views)} views, {len(scene.held_out)} held out -> {out}")
         optimiser.load()
         result = fit_into(out, scene, optimiser, config, reporter)
@@ -107,6 +109,19 @@ def _run(config: DictConfig, out: Path | None) -> None:
         print(f"  world.html, world.ply, world.spz to look at; or run: python -m worldgen.view {out}")
     told = {"run": str(out), "scene": scene.name, "correction": config.splat.correction.name, **result}
     print(json.dumps({name: None if value in _NO_NUMBERS else value for name, value in told.items()}))
+
+
+def _default_out(scene_name: str, seed: int) -> Path:
+    return RUNS_DIR / (f"splat-{scene_name}" + (f"-seed{seed}" if seed else ""))
+
+
+def _with_cache(make_scene: Callable[[int], "Scene"], out: Path | None, seed: int) -> Callable[[int], "Scene"]:
+    """Pictures that are undistorted are kept in the run folder."""
+    from train.posed import FolderScene
+
+    if not isinstance(make_scene, FolderScene):
+        return make_scene
+    return replace(make_scene, cache=(out or _default_out(make_scene.name, seed)) / UNDISTORTED_DIR)
 
 
 @lru_cache(maxsize=1)
