@@ -130,17 +130,10 @@ def _lens(where: str, frame: Frame, shared: Frame, file: Path) -> tuple[int, int
     width, height = _told(frame, shared, "w"), _told(frame, shared, "h")
     if width is None or height is None:
         width, height = _size_of(file)
-    fx = _focal(frame, shared, "x", width)
-    fy = _focal(frame, shared, "y", height)
+    fx, fy = _focal(frame, shared, "x", width), _focal(frame, shared, "y", height)
+    fx, fy = fy if fx is None else fx, fx if fy is None else fy
     cx, cy = _told(frame, shared, "cx"), _told(frame, shared, "cy")
-    lens = (
-        width,
-        height,
-        fx or fy or 0.0,
-        fy or fx or 0.0,
-        width / 2 if cx is None else cx,
-        height / 2 if cy is None else cy,
-    )
+    lens = width, height, fx or 0.0, fy or 0.0, width / 2 if cx is None else cx, height / 2 if cy is None else cy
     expect_lens(where, *lens)
     return int(width), int(height), *lens[2:]
 
