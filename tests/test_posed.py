@@ -2,11 +2,10 @@
 
 import json
 import math
-import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pycolmap
 import pytest
 import torch
 import torch.nn.functional as F
@@ -14,12 +13,25 @@ from omegaconf import OmegaConf
 from PIL import Image
 from plyfile import PlyData
 
-from tests.scenes import BoxRoom, texture
+from tests.posed_folders import (
+    SIZE,
+    cameras,
+    frame,
+    wall_points,
+    write_blender,
+    write_colmap,
+    write_per_frame,
+    write_text_ply,
+    write_transforms,
+)
+from tests.scenes import texture
 from tests.small_world import FOV_DEG, write_run
-from train.clouds import Points, cloud_of, random_points, read_points
-from train.pictures import area_mean, read_view
+from train.clouds import cloud_of, random_points
+from train.pictures import read_view, with_size_of_file
+from train.points import Points, read_points
 from train.posed import FolderScene
 from train.run_views import photo_size
+from train.view_layers import area_mean
 from worldgen import artifacts
 from worldgen.errors import UserError
 from worldgen.geometry.cameras import look, project
@@ -31,108 +43,7 @@ from worldgen.recipe.supervise import SupervisionSettings, supervision
 from worldgen.splat.files import write_points_ply
 from worldgen.steps import Job
 from worldgen.types import Camera, PointCloud, SupervisionView
-
-ROOM = BoxRoom(pillars=())  # convex: every camera sees every point in its picture
-SIZE = (128, 96)
-OPENGL = torch.diag(torch.tensor([1.0, -1, -1, 1]))
-
-
-def cameras() -> dict[str, Camera]:
-    """Six, their principal points off the middle, none upright."""
-    found = {}
-    for index in range(6):
-        c2w = look(60.0 * index, 25 - 10 * index, torch.tensor([0.3 * index - 0.7, 0.1 * index, 0.4 - 0.2 * index]))
-        roll = math.radians(20 * index)
-        c2w[:3, :3] @= torch.tensor(
-            [[math.cos(roll), -math.sin(roll), 0], [math.sin(roll), math.cos(roll), 0], [0, 0, 1]]
-        )
-        found[f"view_{index}.png"] = Camera(c2w, *SIZE, 90.0, 90.0, 60.0, 51.0)
-    return found
-
-
-def centred() -> dict[str, Camera]:
-    return {name: Camera(one.c2w, *SIZE, 80.0, 80.0, 64.0, 48.0) for name, one in cameras().items()}
-
-
-def wall_points(count: int = 300) -> torch.Tensor:
-    """[count, 3], on the walls."""
-    rays = F.normalize(torch.randn(count, 3, generator=torch.Generator().manual_seed(0)), dim=1)
-    return rays * ROOM.trace(torch.zeros(3), rays)[1][:, None]
-
-
-def write_pictures(folder: Path, views: dict[str, Camera]) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, camera in views.items():
-        artifacts.save_image(folder / name, ROOM.view(camera).rgb)
-
-
-def frame(path: str, camera: Camera, **more: object) -> dict:
-    return {"file_path": path, "transform_matrix": (camera.c2w @ OPENGL).tolist()} | more
-
-
-def lens(camera: Camera) -> dict:
-    return {"w": SIZE[0], "h": SIZE[1], "fl_x": camera.fx, "fl_y": camera.fy, "cx": camera.cx, "cy": camera.cy}
-
-
-def write_transforms(folder: Path, **more: object) -> Path:
-    """Shared intrinsics, a text .ply beside."""
-    views = cameras()
-    write_pictures(folder / "images", views)
-    frames = [frame(f"./images/{name}", camera) for name, camera in views.items()]
-    content = lens(views["view_0.png"]) | {"camera_model": "OPENCV", "frames": frames, "ply_file_path": "sparse_pc.ply"}
-    write_text_ply(folder / "sparse_pc.ply", wall_points())
-    (folder / "transforms.json").write_text(json.dumps(content | more))
-    return folder
-
-
-def write_per_frame(folder: Path) -> Path:
-    frames = [frame(f"images/{name}", camera, **lens(camera)) for name, camera in cameras().items()]
-    write_transforms(folder)
-    (folder / "transforms.json").write_text(json.dumps({"frames": frames, "ply_file_path": "sparse_pc.ply"}))
-    return folder
-
-
-def write_blender(folder: Path) -> Path:
-    """Only an angle, no size, names without suffix, a file for each part of the split."""
-    views = centred()
-    write_pictures(folder / "train", views)
-    content = {"camera_angle_x": 2 * math.atan(SIZE[0] / 2 / 80.0)}
-    frames = [frame(f"./train/{Path(name).stem}", camera) for name, camera in views.items()]
-    (folder / "transforms_train.json").write_text(json.dumps(content | {"frames": frames[:4]}))
-    (folder / "transforms_test.json").write_text(json.dumps(content | {"frames": frames[4:]}))
-    return folder
-
-
-def write_text_ply(path: Path, xyz: torch.Tensor) -> None:
-    kinds = ["float x", "float y", "float z", "uint8 red", "uint8 green", "uint8 blue"]
-    head = ["ply", "format ascii 1.0", f"element vertex {len(xyz)}", *(f"property {kind}" for kind in kinds)]
-    colours = (texture(xyz) * 255).round().int().tolist()
-    rows = [" ".join(map(str, [*place, *rgb])) for place, rgb in zip(xyz.tolist(), colours, strict=True)]
-    path.write_text("\n".join([*head, "end_header", *rows]) + "\n")
-
-
-def write_colmap(folder: Path, place: str = "sparse/0", binary: bool = True, model: str = "PINHOLE") -> Path:
-    """By pycolmap itself."""
-    views = cameras() if model != "SIMPLE_PINHOLE" else centred()
-    write_pictures(folder / "images", views)
-    one = views["view_0.png"]
-    numbers = [one.fx, one.cx, one.cy] if model == "SIMPLE_PINHOLE" else [one.fx, one.fy, one.cx, one.cy]
-    numbers += [0.0] * 4 if model == "OPENCV" else [0.1] * 4 if model == "OPENCV_FISHEYE" else []
-    made = pycolmap.Reconstruction()
-    made.add_camera_with_trivial_rig(
-        pycolmap.Camera(camera_id=3, model=model, width=SIZE[0], height=SIZE[1], params=numbers)
-    )
-    for number, (name, camera) in enumerate(views.items(), start=1):
-        pose = pycolmap.Rigid3d(camera.w2c[:3].double().numpy())
-        image = pycolmap.Image(name=name, camera_id=3, image_id=number, keypoints=np.zeros((2, 2)))
-        made.add_image_with_trivial_frame(image, pose)
-    for xyz in wall_points():
-        colour = (texture(xyz) * 255).round().to(torch.uint8).numpy()
-        made.add_point3D(xyz.double().numpy(), pycolmap.Track(), colour)
-    (folder / place).mkdir(parents=True, exist_ok=True)
-    (made.write_binary if binary else made.write_text)(str(folder / place))
-    return folder
-
+from worldgen.world_frame import points_into
 
 FORMATS = {
     "transforms": write_transforms,
@@ -145,14 +56,15 @@ FORMATS = {
 
 
 def colour_error(view: SupervisionView, xyz: torch.Tensor) -> torch.Tensor:
-    """Of the pixels that points land on, against the points' own colours; [points in the picture]."""
+    """Of the pixels that the wall's points, at xyz in the view's frame, land on, against their own colours; [points in
+    the picture]."""
     pixels, zdepth = project(view.camera, xyz)
     size = torch.tensor([view.camera.width, view.camera.height])
     inside = (zdepth > 0) & (pixels > 1).all(dim=1) & (pixels < size - 1).all(dim=1)
     assert inside.sum() > 5
     grid = (pixels[inside] / size * 2 - 1)[None, None]
     seen = F.grid_sample(view.rgb[None], grid, align_corners=False)[0, :, 0].T
-    return (seen - texture(xyz[inside])).abs().amax(dim=1)
+    return (seen - texture(wall_points()[inside])).abs().amax(dim=1)
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -160,15 +72,18 @@ def test_points_land_where_they_were_seen(tmp_path, name):
     scene = FolderScene(FORMATS[name](tmp_path / "room"), held_out_every=0)()
     assert scene.name == "room"
     assert len(scene.views) == (4 if name == "blender" else 6)
+    points = points_into(scene.frame, wall_points())
     for view in scene.views:
-        assert colour_error(view, wall_points()).median() < 0.03
+        assert colour_error(view, points).median() < 0.03
         assert (view.weight == 1).all()
+        assert view.alpha is None
         assert not view.generated
     if name != "blender":
-        gaps = torch.cdist(scene.cloud.xyz.double(), wall_points().double())
+        gaps = torch.cdist(scene.cloud.xyz.double(), points.double())
         assert gaps.shape == (300, 300)
         assert max(gaps.amin(0).max(), gaps.amin(1).max()) < 1e-5
-        assert (scene.cloud.rgb - texture(scene.cloud.xyz)).abs().max() < 0.6 / 255
+        rgb = texture(wall_points()[gaps.argmin(1)])
+        assert (scene.cloud.rgb - rgb).abs().max() < 0.6 / 255
 
 
 def test_a_run_gives_what_its_splat_step_saw(tmp_path):
@@ -222,7 +137,7 @@ def test_runs_that_stopped_early_name_the_step(tmp_path):
 )
 def test_what_is_held_out(tmp_path, split, every, held_out):
     scene = FolderScene(write_transforms(tmp_path, **split), held_out_every=every)()
-    places = torch.stack([camera.position for camera in cameras().values()])
+    places = points_into(scene.frame, torch.stack([camera.position for camera in cameras().values()]))
     found = [int((places - view.camera.position).norm(dim=1).argmin()) for view in scene.held_out]
     assert found == held_out
     assert len(scene.views) == (1 if "train_filenames" in split else 6 - len(held_out))
@@ -248,7 +163,7 @@ def test_large_pictures_are_reduced_with_their_cameras(tmp_path):
     scene = FolderScene(write_transforms(tmp_path), held_out_every=0, max_size=72)()
     for view in scene.views:
         assert (view.camera.width, view.camera.height) == (72, 54)
-        assert colour_error(view, wall_points()).median() < 0.06
+        assert colour_error(view, points_into(scene.frame, wall_points())).median() < 0.06
 
 
 @pytest.mark.parametrize(("length", "size"), [(7, 7), (10, 3), (128, 96), (5, 1)])
@@ -269,7 +184,7 @@ def posed(path: Path, mask: Path | None = None, size: tuple[int, int] = SIZE) ->
     return PosedPicture(path.name, path, Camera.from_fov(*size, 60.0), mask=mask)
 
 
-def test_alpha_and_masks_become_weights_and_leave_no_trace(tmp_path):
+def test_masks_are_weights_and_alpha_is_none_and_neither_leaves_a_trace(tmp_path):
     """The left half is red and counts; the right half is green, and is transparent or masked."""
     pixels = np.zeros((SIZE[1], SIZE[0], 4), np.uint8)
     pixels[:, :61], pixels[:, 61:] = (255, 0, 0, 255), (0, 255, 0, 0)
@@ -278,11 +193,43 @@ def test_alpha_and_masks_become_weights_and_leave_no_trace(tmp_path):
     Image.fromarray(pixels[..., 3]).save(tmp_path / "mask.png")
     by_alpha = read_view(posed(tmp_path / "a.png"), 50)
     by_mask = read_view(posed(tmp_path / "b.png", tmp_path / "mask.png"), 50)
-    assert torch.equal(by_alpha.weight, by_mask.weight)
-    assert by_alpha.weight.mean().item() == pytest.approx(61 / SIZE[0], abs=1e-5)
-    for view in (by_alpha, by_mask):
-        assert view.rgb[1].max() == 0
-        assert torch.allclose(view.rgb[0][view.weight > 0], torch.ones(()))
+    assert by_mask.alpha is None
+    assert (by_alpha.weight - 1).abs().max() < 1e-5
+    assert torch.allclose(by_alpha.alpha, by_mask.weight, atol=1e-5)
+    assert by_mask.weight.mean().item() == pytest.approx(61 / SIZE[0], abs=1e-5)
+    assert by_mask.rgb[1].max() == by_alpha.rgb[1].max() == 0
+    assert torch.allclose(by_mask.rgb[0][by_mask.weight > 0], torch.ones(()))
+    blue = torch.tensor([0.0, 0.0, 1.0])
+    assert torch.allclose(by_alpha.over(blue)[2], 1 - by_alpha.alpha)
+    assert torch.allclose(by_alpha.over(blue)[0], by_alpha.alpha, atol=1e-6)
+    assert by_mask.over(blue) is by_mask.rgb
+
+
+@pytest.mark.parametrize("kind", ["0 and 1", "palette", "half size", "jpeg", "16 bits", "its alpha", "colours"])
+def test_masks_count_where_they_are_not_black(tmp_path, kind):
+    counts = np.zeros(SIZE[::-1], bool)
+    counts[24:64, 32:96] = True
+    path = tmp_path / ("mask.jpg" if kind == "jpeg" else "mask.png")
+    grey = Image.fromarray(counts.astype(np.uint8) * 255)
+    if kind == "0 and 1":
+        grey = Image.fromarray(counts.astype(np.uint8))
+    elif kind == "palette":
+        grey = Image.fromarray(counts.astype(np.uint8) * 7, mode="P")
+        grey.putpalette([0, 0, 0] * 7 + [0, 200, 0])
+    elif kind == "half size":
+        grey = grey.resize((SIZE[0] // 2, SIZE[1] // 2), Image.Resampling.NEAREST)
+    elif kind == "16 bits":
+        grey = Image.fromarray(counts.astype(np.uint16) * 300)
+    elif kind == "its alpha":
+        grey = Image.merge("LA", (Image.new("L", SIZE, 255), grey))
+    elif kind == "colours":
+        grey = Image.merge("RGB", (Image.new("L", SIZE, 0), Image.new("L", SIZE, 0), grey))
+    grey.save(path)
+    Image.new("RGB", SIZE, (9, 9, 9)).save(tmp_path / "a.png")
+    weight = read_view(posed(tmp_path / "a.png", path), 512).weight
+    assert set(weight.unique().tolist()) == {0.0, 1.0}
+    wrong = (weight.bool() != torch.from_numpy(counts)).float().mean().item()
+    assert wrong <= (0.03 if kind == "jpeg" else 0.0)
 
 
 @pytest.mark.parametrize("mode", ["L", "I;16", "CMYK", "P", "LA"])
@@ -294,6 +241,7 @@ def test_every_kind_of_picture_is_read_in_colour(tmp_path, mode):
     view = read_view(posed(path), 512)
     assert (view.rgb - torch.from_numpy(grey).float() / 255).abs().max() < 2.5 / 255
     assert (view.weight == 1).all()
+    assert view.alpha is None
 
 
 def test_orientations_count_only_where_the_camera_is_that_of_the_upright_picture(tmp_path):
@@ -302,6 +250,8 @@ def test_orientations_count_only_where_the_camera_is_that_of_the_upright_picture
     Image.new("RGB", SIZE, (200, 30, 30)).save(tmp_path / "a.jpg", exif=exif)
     assert read_view(posed(tmp_path / "a.jpg"), 512).rgb.shape == (3, *SIZE[::-1])
     assert read_view(posed(tmp_path / "a.jpg", size=SIZE[::-1]), 512).rgb.shape == (3, *SIZE)
+    half = posed(tmp_path / "a.jpg", size=(SIZE[1] // 2, SIZE[0] // 2))
+    assert read_view(with_size_of_file(half), 512).rgb.shape == (3, *SIZE)
 
 
 def test_random_points_lie_where_the_cameras_look_and_follow_the_seed(tmp_path, caplog):
@@ -347,16 +297,16 @@ def test_our_own_points_keep_their_normals(tmp_path):
     text = read_points(tmp_path / "text.ply")
     for name in ("xyz", "rgb", "normals"):
         assert torch.allclose(getattr(binary, name), getattr(text, name), atol=1e-6)
-    cloud = cloud_of(binary, list(cameras().values()))
+    cloud = cloud_of(replace(binary, xyz=binary.xyz.float()), list(cameras().values()))
     assert torch.allclose(cloud.normals[1:], normals[1:], atol=1e-6)
     assert cloud.normals[0].norm().item() == pytest.approx(1)
     scene = FolderScene(write_colmap(tmp_path / "room"), points=tmp_path / "points.ply")()
-    assert torch.equal(scene.cloud.normals[1:], cloud.normals[1:])
+    assert torch.allclose(scene.cloud.normals[1:], cloud.normals[1:], atol=1e-6)
 
 
-def matrix(scale: float = 1.0, flip: float = 1.0, first: float = 0.0) -> dict:
+def matrix(sheared: float = 0.0, flip: float = 1.0, first: float = 0.0) -> dict:
     values = torch.eye(4)
-    values[:3, :3] *= scale
+    values[0, 1] = sheared
     values[0] *= flip
     values[0, 3] = first
     return {"frames": [{"file_path": "images/view_0.png", "transform_matrix": values.tolist()}]}
@@ -366,21 +316,24 @@ def matrix(scale: float = 1.0, flip: float = 1.0, first: float = 0.0) -> dict:
     ("change", "message"),
     [
         (
-            matrix(scale=2.0),
-            r"transforms.json: frame images/view_0.png: its pose is no rotation \(columns 2, 2, 2 long",
+            matrix(sheared=0.1),
+            r"transforms.json: frame images/view_0.png: its pose is no rotation \(columns 1, 1.005, 1 long",
         ),
         (matrix(flip=-1.0), "determinant -1"),
         (matrix(first=math.nan), "view_0.png: 1 values of its pose are not finite"),
-        ({"frames": [{"file_path": "images/view_0.png"}]}, "view_0.png: no pose, wanted its transform_matrix"),
+        ({"frames": [{"file_path": "images/view_0.png"}]}, "1 of its 1 frames have no transform_matrix"),
         ({"frames": []}, "no frames"),
         ({"frames": [3]}, "not a transforms.json"),
         ({"frames": [frame("gone.png", cameras()["view_0.png"])]}, "1 of its 1 pictures are not there"),
         ({"frames": [frame("images/view_0.png", cameras()["view_0.png"], mask_path="no.png")]}, "no.png"),
-        ({"w": 800, "h": 600}, "view_0.png: 128x96 pixels, its camera says 800x600"),
-        ({"fl_x": None}, "wanted all above 0"),
+        ({"w": 800, "h": 500}, "view_0.png: 128x96 pixels, its camera says 800x500"),
+        ({"fl_x": None, "fl_y": None}, "wanted all above 0"),
         ({"fl_x": math.nan}, "wanted all above 0"),
-        ({"camera_model": "OPENCV_FISHEYE"}, "its camera is OPENCV_FISHEYE"),
-        ({"k1": 0.01}, "its camera is OPENCV, wanted PINHOLE without distortion"),
+        ({"camera_model": "EQUIRECTANGULAR"}, "view_0.png: camera_model EQUIRECTANGULAR, wanted one of PINHOLE"),
+        ({"k4": 0.01}, "k4 0.01 of a perspective lens, wanted 0"),
+        ({"camera_model": "OPENCV_FISHEYE", "p1": 0.1}, "a fisheye with p1 0.1"),
+        ({"distortion_params": [0.1]}, "1 distortion_params, wanted 6: k1, k2, k3, k4, p1, p2"),
+        ({"k1": math.nan}, "wanted finite numbers"),
         ({"test_filenames": ["other.png"]}, "test_filenames has other.png"),
         ({"test_filenames": [f"images/{name}" for name in cameras()]}, "all of its 6 pictures are held out"),
         ({"ply_file_path": "gone.ply"}, "gone.ply: cannot be read"),
@@ -403,12 +356,15 @@ def test_bad_pictures_end_in_one_line(tmp_path):
         FolderScene(folder)()
 
 
-def test_bad_points_end_in_one_line(tmp_path):
+def test_bad_points_end_in_one_line(tmp_path, caplog):
     folder = write_transforms(tmp_path)
     ply = folder / "sparse_pc.ply"
     whole = ply.read_text()
     ply.write_text(whole.replace(whole.splitlines()[-1], "nan 0 0 1 2 3"))
-    with pytest.raises(UserError, match=r"sparse_pc.ply: 1 of 300 points have no finite xyz"):
+    assert len(FolderScene(folder)().cloud) == 299
+    assert "sparse_pc.ply: 1 of its 300 points are not finite and are left out" in caplog.text
+    ply.write_text(whole[: whole.index("end_header") + 11] + 300 * "nan 0 0 1 2 3\n")
+    with pytest.raises(UserError, match=r"sparse_pc.ply: 300 of its 300 points are not finite, wanted half at most"):
         FolderScene(folder)()
     ply.write_text(whole[:-400])
     with pytest.raises(UserError, match=r"sparse_pc.ply: not a .ply file that can be read"):
@@ -419,33 +375,6 @@ def test_bad_points_end_in_one_line(tmp_path):
     above = torch.tensor([[0.0, -500.0, 0.0]]).repeat(3, 1)
     write_text_ply(ply, above)
     with pytest.raises(UserError, match=r"sparse_pc.ply: none of 3 points lies in front of any of 5 cameras"):
-        FolderScene(folder)()
-
-
-def test_bad_colmap_models_end_in_one_line(tmp_path):
-    with pytest.raises(UserError, match=r"sparse/0: its camera 3 is OPENCV_FISHEYE"):
-        FolderScene(write_colmap(tmp_path / "fisheye", model="OPENCV_FISHEYE"))()
-    folder = write_colmap(tmp_path / "cut")
-    for name in ("cameras.bin", "images.bin", "points3D.bin", "frames.bin"):
-        path = folder / "sparse/0" / name
-        whole = path.read_bytes()
-        for part in (0.0, 0.3, 0.6, 0.99):
-            path.write_bytes(whole[: int(part * len(whole))])
-            with pytest.raises(UserError, match=f"{name}: damaged or cut short"):
-                FolderScene(folder)()
-        path.write_bytes(whole)
-    (folder / "images" / "view_1.png").unlink()
-    with pytest.raises(UserError, match="1 of its 6 pictures are not there"):
-        FolderScene(folder)()
-    (folder / "sparse/0/points3D.bin").unlink()
-    with pytest.raises(UserError, match=r"no points3D.bin there"):
-        FolderScene(folder)()
-
-
-def test_colmap_without_pycolmap_says_what_to_install(tmp_path, monkeypatch):
-    folder = write_colmap(tmp_path)
-    monkeypatch.setitem(sys.modules, "pycolmap", None)
-    with pytest.raises(UserError, match="pip install pycolmap"):
         FolderScene(folder)()
 
 

@@ -296,17 +296,17 @@ def test_rounds_are_shuffled():
 )
 def test_wrong_settings_name_their_key(wrong):
     ((name, value),) = wrong.items()
-    with pytest.raises(UserError, match=f"splat.{name}={value}: wanted"):
+    with pytest.raises(UserError, match=f"splat.{name}: {value}, wanted"):
         SplatOptimizer(**wrong)
 
 
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: DistortionSettings(grid=1), r"splat\.correction\.distortion\.grid=1: wanted 2 or more"),
-        (lambda: DistortionSettings(rate=0), r"splat\.correction\.distortion\.rate=0: wanted above 0"),
-        (lambda: BilateralSettings(nodes=0), r"splat\.correction\.bilateral\.nodes=0: wanted 1 or more"),
-        (lambda: BilateralSettings(smoothness=-1), r"splat\.correction\.bilateral\.smoothness=-1: wanted 0 or more"),
+        (lambda: DistortionSettings(grid=1), r"splat\.correction\.distortion\.grid: 1, wanted 2 or more"),
+        (lambda: DistortionSettings(rate=0), r"splat\.correction\.distortion\.rate: 0, wanted above 0"),
+        (lambda: BilateralSettings(nodes=0), r"splat\.correction\.bilateral\.nodes: 0, wanted 1 or more"),
+        (lambda: BilateralSettings(smoothness=-1), r"splat\.correction\.bilateral\.smoothness: -1, wanted 0 or more"),
     ],
 )
 def test_wrong_corrections_name_their_key(make, message):

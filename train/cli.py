@@ -4,6 +4,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,11 +44,11 @@ keys
 
 groups and their choices (* = default), as group=choice; conf/<group>/<choice>.yaml tells what each key means
 """
+UNDISTORTED_DIR = ".undistorted"  # in the run folder; may be deleted at any time
 NAMES_NO_RUN = ("out", "quiet", "experiment")
 _SMALLER = "splat.max_gaussians=50000 density=none"
 _PATHS = ("scene.views", "out")
 _NO_NUMBERS = (math.inf, -math.inf)  # of which JSON knows nothing: the PSNR of equal pictures
-_WORLD_FILES = ("world.html", "world.ply", "world.spz")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -91,12 +92,12 @@ def job(config: DictConfig) -> None:
 def _run(config: DictConfig, out: Path | None) -> None:
     """Makes, or finishes, one fit, and tells what came of it. Raises UserError."""
     _check(config)
-    optimiser, make_scene = instantiate(config.splat), instantiate(config.scene)
+    optimiser, make_scene = instantiate(config.splat), _with_cache(instantiate(config.scene), out, config.seed)
     reporter = Reporter(config.quiet)
     began = time.perf_counter()
     try:
         scene = _made(make_scene, config.seed)
-        out = out or RUNS_DIR / (f"splat-{scene.name}" + (f"-seed{config.seed}" if config.seed else ""))
+        out = out or _default_out(scene.name, config.seed)
         reporter.note(f"{scene.name}: {len(scene.views)} views, {len(scene.held_out)} held out -> {out}")
         optimiser.load()
         result = fit_into(out, scene, optimiser, config, reporter)
@@ -109,6 +110,19 @@ def _run(config: DictConfig, out: Path | None) -> None:
     print(json.dumps({name: None if value in _NO_NUMBERS else value for name, value in told.items()}))
 
 
+def _default_out(scene_name: str, seed: int) -> Path:
+    return RUNS_DIR / (f"splat-{scene_name}" + (f"-seed{seed}" if seed else ""))
+
+
+def _with_cache(make_scene: Callable[[int], "Scene"], out: Path | None, seed: int) -> Callable[[int], "Scene"]:
+    """Pictures that are undistorted are kept in the run folder."""
+    from train.posed import FolderScene
+
+    if not isinstance(make_scene, FolderScene):
+        return make_scene
+    return replace(make_scene, cache=(out or _default_out(make_scene.name, seed)) / UNDISTORTED_DIR)
+
+
 @lru_cache(maxsize=1)
 def _made(make_scene: Callable[[int], "Scene"], seed: int) -> "Scene":
     """A sweep asks for the same scene several times over."""
@@ -119,12 +133,14 @@ def fit_into(
     out: Path, scene: "Scene", optimiser: "SplatOptimizer", config: DictConfig, reporter: Reporter
 ) -> dict[str, Any]:
     """The fit as a run folder, of which what stands already is kept; returns its facts."""
+    from train.export import export_world, files_of
     from train.fit import scene_sha256
-    from worldgen.recipe.export import ExportSettings, write_world
     from worldgen.run import RunFolder
     from worldgen.splat.files import load_gaussians, save_gaussians
+    from worldgen.types import WorldFrame
 
     made_of = {name: OmegaConf.to_container(config[name], resolve=True) for name in ("scene", "splat")}
+    moved = {} if scene.frame == WorldFrame() else {"frame": asdict(scene.frame)}
     metrics = [instantiate(metric) for metric in config.metric.values() if metric]
 
     def fit(folder: Path) -> dict[str, Any]:
@@ -132,17 +148,15 @@ def fit_into(
         save_gaussians(folder / "gaussians.safetensors", result.gaussians)
         return result.facts
 
-    def export(folder: Path) -> None:
-        gaussians = load_gaussians(out / "splat" / "gaussians.safetensors")
-        for name in _WORLD_FILES:
-            write_world(gaussians, folder / name, ExportSettings(), scene.name)
+    def export(folder: Path) -> dict[str, Any]:
+        return export_world(load_gaussians(out / "splat" / "gaussians.safetensors"), scene.frame, folder, scene.name)
 
     with RunFolder.open(out, scene_sha256(scene), scene.name) as folder:
         with reporter.step(1, 2, "splat", "Gaussian splats") as line:
             line.result = folder.step("splat", made_of | {"seed": config.seed}, (), fit, edited_ok=False)
         with reporter.step(2, 2, "export", "files to look at") as exported:
-            exported.result = folder.step("export", {}, ("splat",), export)
-        for name in _WORLD_FILES:
+            exported.result = folder.step("export", moved, ("splat",), export)
+        for name in files_of(scene.frame):
             folder.link(name, "export", name)
     return line.result.facts
 

@@ -1,19 +1,16 @@
-"""Points to start from where no distances were estimated: from a .ply file, from COLMAP, or drawn at random."""
+"""Clouds to start from where no distances were estimated: of points from a file, or drawn at random."""
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from scipy.spatial import cKDTree
 from torch import Tensor
 
+from train.points import Points
 from worldgen.errors import UserError
 from worldgen.geometry.cameras import project
-from worldgen.splat.ply import read_vertices
 from worldgen.types import Camera, PointCloud
 
 _NEIGHBOURS = 3  # whose mean distance is a point's spacing, as in 3DGS
@@ -24,40 +21,7 @@ _SEEN_BY, _SEEN_BY_AT_LEAST = 0.1, 3  # of the cameras, random points
 _ROUNDS = 20  # of drawing them
 _ENOUGH_LEFT = 0.1  # of those that are wanted
 _PARALLEL = 1e-3  # smallest eigenvalue, a camera, of what fixes the point that the axes come nearest to
-_NORMAL = "nx", "ny", "nz"
 _GREY = 0.5
-_HEADER_LIMIT_BYTES = 1 << 16
-_COLOURS = (("red", "green", "blue"), ("diffuse_red", "diffuse_green", "diffuse_blue"), ("r", "g", "b"))
-
-
-@dataclass(frozen=True, eq=False)
-class Points:
-    """xyz: [N, 3], world; rgb: [N, 3] in [0, 1]; normals: [N, 3], of any length, or None. where: who holds them."""
-
-    where: str
-    xyz: Tensor
-    rgb: Tensor
-    normals: Tensor | None = None
-
-
-def read_points(path: Path) -> Points:
-    """The vertices of a .ply, binary or text: x y z, and where there are any red green blue and nx ny nz.
-
-    Colours are bytes, 16-bit, or floats in [0, 1]; mid-grey where there are none. Raises UserError for other files.
-    """
-    vertices = _read_text(path) if _is_text(path) else read_vertices(path)
-    names = vertices.dtype.names
-    if not {"x", "y", "z"} <= set(names):
-        raise UserError(f"{path}: its vertices have {', '.join(names)}, wanted x, y and z")
-    colours = next((group for group in _COLOURS if set(group) <= set(names)), None)
-    xyz = _columns(vertices, ("x", "y", "z"))
-    rgb = torch.full_like(xyz, _GREY)
-    if colours is not None:
-        kind = vertices.dtype[colours[0]]
-        full = 1.0 if kind.kind == "f" else 65535.0 if kind.itemsize == 2 else 255.0
-        rgb = (_columns(vertices, colours) / full).clamp(0, 1)
-    normals = _columns(vertices, _NORMAL) if set(_NORMAL) <= set(names) else None
-    return Points(str(path), xyz, rgb, normals)
 
 
 def random_points(where: str, cameras: Sequence[Camera], count: int, seed: int) -> Points:
@@ -122,9 +86,8 @@ def _inside(camera: Camera, xyz: Tensor) -> Tensor:
 def cloud_of(points: Points, cameras: Sequence[Camera]) -> PointCloud:
     """Points as the fit starts from them, with spacings, and with normals towards the nearest camera if they have none.
 
-    Raises UserError where there are none, where one is not finite, and where no camera sees any.
+    Raises UserError where no camera sees any.
     """
-    _expect_sound(points)
     positions = torch.stack([camera.position for camera in cameras])
     expect_seen(points.where, points.xyz, cameras)
     distance, nearest = cKDTree(positions.numpy()).query(points.xyz.numpy())
@@ -148,15 +111,6 @@ def expect_seen(where: str, xyz: Tensor, cameras: Sequence[Camera]) -> None:
     )
 
 
-def _expect_sound(points: Points) -> None:
-    if not len(points.xyz):
-        raise UserError(f"{points.where}: no points, wanted at least one")
-    for name, values in (("xyz", points.xyz), ("colour", points.rgb), ("normal", points.normals)):
-        broken = 0 if values is None else int((~torch.isfinite(values)).any(dim=1).sum())
-        if broken:
-            raise UserError(f"{points.where}: {broken} of {len(values)} points have no finite {name}, wanted none")
-
-
 def _spacing(xyz: Tensor, camera_distance: Tensor) -> Tensor:
     """[N]: the mean distance to the nearest neighbours, within bounds."""
     spacing = torch.full_like(camera_distance, float("inf"))
@@ -166,25 +120,3 @@ def _spacing(xyz: Tensor, camera_distance: Tensor) -> Tensor:
         spacing = torch.from_numpy(distances[:, 1:].mean(axis=1)).float()  # the nearest of all is the point itself
     spacing = torch.minimum(spacing, _WIDEST * camera_distance)
     return spacing.clamp(min=max(_NARROWEST * spacing.median().item(), 1e-6))
-
-
-def _columns(vertices: np.ndarray, names: Sequence[str]) -> Tensor:
-    return torch.from_numpy(np.stack([vertices[name].astype(np.float32) for name in names], axis=1))
-
-
-def _is_text(path: Path) -> bool:
-    try:
-        with path.open("rb") as file:
-            return b"\nformat ascii " in file.read(_HEADER_LIMIT_BYTES)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}), wanted a .ply file") from error
-
-
-def _read_text(path: Path) -> np.ndarray:
-    """The `vertex` element of a text .ply (nerfstudio writes them), structured, as `read_vertices` gives it."""
-    from plyfile import PlyData, PlyParseError
-
-    try:
-        return PlyData.read(str(path))["vertex"].data
-    except (PlyParseError, OSError, ValueError, KeyError, MemoryError) as error:
-        raise UserError(f"{path}: not a .ply file that can be read ({error})") from error

@@ -213,15 +213,17 @@ def _held_out_facts(
 
 @torch.no_grad()
 def _psnr_facts(gaussians: Gaussians, views: Sequence[SupervisionView]) -> dict[str, float]:
-    """Mean PSNR over the views that are exact, where they count, over black; none without any.
+    """Mean PSNR over the views that are exact, where they count; over black, or over white where they are empty
+    somewhere. None without any.
 
     Beside generated views, the exact ones are the panorama's.
     """
     exact = [view for view in views if not view.generated and bool(view.weight.any())]
     values = []
     for view in exact:
-        rgb = rasterize(gaussians, view.camera).rgb.clamp(0, 1).cpu()
-        error = (rgb - view.rgb).square().mean(dim=0)
+        behind = torch.full((3,), 0.0 if view.alpha is None else 1.0)
+        rgb = rasterize(gaussians, view.camera, behind.to(gaussians.means.device)).rgb.clamp(0, 1).cpu()
+        error = (rgb - view.over(behind)).square().mean(dim=0)
         values.append(-10 * torch.log10((error * view.weight).sum() / view.weight.sum()).item())
     name = "panorama_psnr_db" if any(view.generated for view in views) else "fitted_psnr_db"
     return {name: round(sum(values) / len(values), 2)} if values else {}
@@ -240,10 +242,10 @@ def scene_sha256(scene: Scene) -> str:
     tensors = [cloud.xyz, cloud.rgb, cloud.normals, cloud.spacing, cloud.sky]
     for view in scene.views:
         digest.update(f"{replace(view.camera, c2w=torch.eye(4))} {view.generated}".encode())
-        tensors += [view.camera.c2w, view.rgb, view.weight]
+        tensors += [view.camera.c2w, view.rgb, view.weight, *([] if view.alpha is None else [view.alpha])]
     for view in scene.held_out:
         digest.update(f"{replace(view.camera, c2w=torch.eye(4))}".encode())
-        tensors += [view.camera.c2w, view.rgb, view.known]
+        tensors += [view.camera.c2w, view.rgb, view.known, *([] if view.background is None else [view.background])]
     for tensor in tensors:
         digest.update(tensor.contiguous().numpy())
     digest.update(b"guessed" * scene.guessed)

@@ -34,8 +34,13 @@ def usable(metrics: Sequence[Metric]) -> list[Metric]:
 
 @torch.no_grad()
 def renders(gaussians: Gaussians, views: Sequence[View]) -> list[Tensor]:
-    """[3, H, W] in [0, 1] of each view, on the CPU; over black, and as the view itself where it is not known."""
-    pictures = [rasterize(gaussians, view.camera).rgb.clamp(0, 1).cpu() for view in views]
+    """[3, H, W] in [0, 1] of each view, on the CPU; over its background, and the view itself where it is not known."""
+    device = gaussians.means.device
+    behind = [None if view.background is None else view.background.to(device) for view in views]
+    pictures = [
+        rasterize(gaussians, view.camera, background).rgb.clamp(0, 1).cpu()
+        for view, background in zip(views, behind, strict=True)
+    ]
     return [torch.where(view.known, rgb, view.rgb) for rgb, view in zip(pictures, views, strict=True)]
 
 

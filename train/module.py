@@ -74,10 +74,7 @@ class SplatModule(pl.LightningModule):
     def on_fit_start(self) -> None:
         """Takes the views to a GPU once, instead of one every step."""
         if self.device.type != "cpu":
-            self.views = [
-                SupervisionView(view.camera, view.rgb.to(self.device), view.weight.to(self.device), view.generated)
-                for view in self.views
-            ]
+            self.views = [view.to(self.device) for view in self.views]
 
     def tell(self, step: int, values: dict[str, float]) -> None:
         """Tells the logger, if there is one, and keeps it for a resumed run to tell its own."""
@@ -128,7 +125,7 @@ class SplatModule(pl.LightningModule):
         absgrad = watched and density.absgrad
         render = rasterize(self.gaussians(), view.camera, self.backgrounds[step], absgrad=absgrad)
         rgb = self.corrections(render.rgb, number)
-        loss = photometric_loss(rgb, view.rgb, view.weight, self.settings.ssim_share)
+        loss = photometric_loss(rgb, view.over(self.backgrounds[step]), view.weight, self.settings.ssim_share)
         (loss + self.corrections.penalty(number)).backward()
         self.losses[step] = loss.detach()
         if watched:

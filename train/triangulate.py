@@ -2,18 +2,24 @@
 triangulated from the given cameras (pycolmap; Schönberger and Frahm, "Structure-from-Motion Revisited", Section 4).
 """
 
+import hashlib
+import os
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import Tensor
 
-from train.clouds import Points
+from train.points import Points
 from worldgen.artifacts import save_image, save_mask
+from worldgen.disk import land
 from worldgen.types import Camera, SupervisionView
 
 if TYPE_CHECKING:
@@ -22,6 +28,8 @@ if TYPE_CHECKING:
 FEWEST = 100  # points: fewer say more of chance than of the scene
 _NEIGHBOURS = 12  # views that each view is matched with
 _WIDEST_DEG = 100.0  # between the optical axes of two views that are matched
+_FEWEST_VIEWS = 3
+_VERSION = 1  # raised when the same views come to give other points
 _SEED = 0  # of COLMAP's random samples: the same pictures give the same points
 _IMAGES, _MASKS, _DATABASE, _MODEL = "images", "masks", "database.db", "model"
 
@@ -31,17 +39,31 @@ def can_triangulate() -> bool:
     return find_spec("pycolmap") is not None
 
 
-def triangulated_points(where: str, views: Sequence[SupervisionView]) -> Points | None:
+def triangulated_points(where: str, views: Sequence[SupervisionView], cache: Path | None = None) -> Points | None:
     """Points that at least three of the views show, in the cameras' world; None where there are fewer than `FEWEST`.
 
     Features are looked for where a view's weight is above 0. Every view is matched with the `_NEIGHBOURS` that stand
-    and look most as it does: some 0.3 s of two cores a view for its features, 0.04 s a pair. On one machine the same
-    views give the same points, to the bit.
+    and look most as it does: some 0.4 s of two cores a view for its features, 0.04 s a pair. On one machine the same
+    views give the same points, to the bit; `cache`, a folder, keeps them, so that a fit that is resumed on another
+    machine starts from the same.
     """
+    path = None if cache is None else cache / f"points-{_key(views)}.safetensors"
+    tensors = None if path is None else _load(path)
+    if tensors is None:
+        tensors = _find(views)
+        if path is not None:
+            _save(path, tensors)
+    if len(tensors["xyz"]) < FEWEST:
+        return None
+    return Points(where, tensors["xyz"], tensors["rgb"])
+
+
+def _find(views: Sequence[SupervisionView]) -> dict[str, Tensor]:
+    """xyz [N, 3] and rgb [N, 3]."""
     import pycolmap  # here, because it is large and few need it
 
-    if len(views) < 3:
-        return None
+    if len(views) < _FEWEST_VIEWS:
+        return {"xyz": torch.empty(0, 3), "rgb": torch.empty(0, 3)}
     with tempfile.TemporaryDirectory(prefix="worldgen-points-") as temporary, _quiet(pycolmap):
         folder = Path(temporary)
         names = _write(folder, views)
@@ -49,11 +71,39 @@ def triangulated_points(where: str, views: Sequence[SupervisionView]) -> Points 
         _match(pycolmap, folder, names, [view.camera for view in views])
         model = _triangulate(pycolmap, folder, names, views)
     points = [model.points3D[number] for number in sorted(model.points3D)]
-    if len(points) < FEWEST:
+    xyz, rgb = (
+        np.array([getattr(point, name) for point in points], np.float32).reshape(-1, 3) for name in ("xyz", "color")
+    )
+    return {"xyz": torch.from_numpy(xyz), "rgb": torch.from_numpy(rgb) / 255}
+
+
+def _key(views: Sequence[SupervisionView]) -> str:
+    """Another one for other views."""
+    digest = hashlib.sha256(str(_VERSION).encode())
+    for view in views:
+        camera = view.camera
+        digest.update(f"{camera.width} {camera.height} {camera.fx} {camera.fy} {camera.cx} {camera.cy}".encode())
+        for tensor in (camera.c2w, view.rgb, view.weight):
+            digest.update(tensor.contiguous().numpy())
+    return digest.hexdigest()[:32]
+
+
+def _save(path: Path, tensors: dict[str, Tensor]) -> None:
+    """A disk that is full or may not be written is no reason to stop: the next start takes longer, that is all."""
+    with suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f".{os.getpid()}-{path.name}")
+        partial.write_bytes(save(tensors))
+        land(partial, path)
+
+
+def _load(path: Path) -> dict[str, Tensor] | None:
+    """None where it is not there, or broken."""
+    try:
+        tensors = load_file(path)
+    except (OSError, SafetensorError):
         return None
-    xyz = torch.from_numpy(np.array([point.xyz for point in points], np.float32))
-    rgb = torch.from_numpy(np.array([point.color for point in points], np.float32)) / 255
-    return Points(where, xyz, rgb)
+    return tensors if set(tensors) == {"xyz", "rgb"} else None
 
 
 @contextmanager

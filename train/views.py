@@ -34,7 +34,8 @@ def crop(view: SupervisionView) -> SupervisionView:
     )
     share = (bottom - top) * (right - left) / (height * width)
     rgb, weight = view.rgb[:, *part].contiguous(), (view.weight[part] * share).contiguous()
-    return SupervisionView(camera, rgb, weight, view.generated)
+    alpha = None if view.alpha is None else view.alpha[part].contiguous()
+    return SupervisionView(camera, rgb, weight, view.generated, alpha)
 
 
 def view_order(generated: Sequence[bool], steps: int, seed: int) -> list[int]:

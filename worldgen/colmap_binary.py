@@ -1,61 +1,98 @@
-"""Whether a COLMAP model's binary files are whole. pycolmap does not look: past the end of a file it takes whatever
-numbers it finds for counts, and may go on without end.
+"""A COLMAP model's binary files. Each is read to its end, so that one that was cut short is told.
 
 The layout is that of COLMAP's documentation ("Output format", https://colmap.github.io/format.html).
 """
 
 import mmap
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
-from worldgen.errors import UserError
+import numpy as np
 
-_POSE = 7 * 8  # quaternion wxyz and translation
+from worldgen.colmap_records import MODELS, CameraRecord, Damaged, ImageRecord, PointRecords
 
+_NAMES = {number: (name, count) for name, (number, count) in MODELS.items()}
+_POINT = np.dtype([("id", "<u8"), ("xyz", "<f8", 3), ("rgb", "u1", 3), ("error", "<f8"), ("track", "<u8")])
+_TRACK_BYTES = 8  # image id, and index in it
+_FEATURE_BYTES = 24  # x, y, point id
 
-def expect_whole(folder: Path, pycolmap: Any) -> None:
-    """Raises UserError where one of the files in `folder` holds less than it says. pycolmap: the module."""
-
-    def camera(data: mmap.mmap, at: int) -> int:
-        model = pycolmap.CameraModelId(struct.unpack_from("<i", data, at + 4)[0])
-        params = pycolmap.Camera.create_from_model_id(1, model, 1.0, 1, 1).params
-        return at + 4 + 4 + 8 + 8 + 8 * len(params)  # id, model, width, height
-
-    walks = {"cameras": camera, "images": _image, "points3D": _point, "frames": _frame}
-    for name, walk in walks.items():
-        path = folder / f"{name}.bin"
-        if path.is_file() and not _is_whole(path, walk):  # frames.bin is newer than the others
-            raise UserError(f"{path}: damaged or cut short, wanted the whole file as COLMAP wrote it")
+T = TypeVar("T")
 
 
-def _is_whole(path: Path, walk: Callable[[mmap.mmap, int], int]) -> bool:
-    """walk: from where a record begins to where the next one does."""
+def read_cameras(path: Path) -> list[CameraRecord]:
+    """Raises Damaged where the file holds less than it says, or a camera model that nobody knows."""
+    return _read(path, _camera)
+
+
+def read_images(path: Path) -> list[ImageRecord]:
+    """Raises Damaged where the file holds less than it says."""
+    return _read(path, _image)
+
+
+def read_points(path: Path) -> PointRecords:
+    """Raises Damaged where the file holds less than it says."""
+    with _mapped(path) as data:
+        rows, at = [], 8
+        for _ in range(_count(data, _POINT.itemsize)):
+            rows.append(data[at : at + _POINT.itemsize])
+            (track,) = struct.unpack_from("<Q", data, at + _POINT.itemsize - 8)
+            at += _POINT.itemsize + _TRACK_BYTES * track
+        if at > len(data):
+            raise Damaged("it ends within a point")
+    records = np.frombuffer(b"".join(rows), _POINT)
+    return PointRecords(records["xyz"], records["rgb"])
+
+
+def _read(path: Path, record: Callable[[mmap.mmap, int], tuple[T, int]]) -> list[T]:
+    """record: what begins at a place, and where the next one does."""
+    found = []
+    with _mapped(path) as data:
+        at = 8
+        for _ in range(_count(data, 1)):
+            one, at = record(data, at)
+            found.append(one)
+        if at > len(data):
+            raise Damaged("it ends within a record")
+    return found
+
+
+@contextmanager
+def _mapped(path: Path) -> Iterator[mmap.mmap]:
     if not path.stat().st_size:
-        return False  # which cannot be mapped
+        raise Damaged("it is empty")  # which cannot be mapped
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         try:
-            (count,), at = struct.unpack_from("<Q", data), 8
-            for _ in range(count):
-                at = walk(data, at)
-        except (struct.error, ValueError, IndexError, OverflowError):  # beyond the end; no such camera model
-            return False
-        return at <= len(data)
+            yield data
+        except (struct.error, OverflowError, UnicodeDecodeError) as error:
+            raise Damaged("it ends before it should") from error
 
 
-def _image(data: mmap.mmap, at: int) -> int:
-    end = data.find(b"\0", at + 4 + _POSE + 4)  # id, pose, camera id, then the name
+def _count(data: mmap.mmap, smallest: int) -> int:
+    """How many records the file says it has. Nothing is made room for before it can be true."""
+    (count,) = struct.unpack_from("<Q", data)
+    if count * smallest > len(data):
+        raise Damaged(f"it promises {count} records")
+    return count
+
+
+def _camera(data: mmap.mmap, at: int) -> tuple[CameraRecord, int]:
+    number, model, width, height = struct.unpack_from("<IiQQ", data, at)
+    if model not in _NAMES:
+        raise Damaged(f"its camera model {model} is unknown")
+    name, count = _NAMES[model]
+    params = struct.unpack_from(f"<{count}d", data, at + 24)
+    return CameraRecord(number, name, width, height, params), at + 24 + 8 * count
+
+
+def _image(data: mmap.mmap, at: int) -> tuple[ImageRecord, int]:
+    _, *pose, camera = struct.unpack_from("<I7dI", data, at)
+    start = at + 4 + 7 * 8 + 4
+    end = data.find(b"\0", start)
     if end < 0:
-        raise ValueError("no end of the name")
-    return end + 1 + 8 + 24 * struct.unpack_from("<Q", data, end + 1)[0]  # x, y, point id
-
-
-def _point(data: mmap.mmap, at: int) -> int:
-    head = 8 + 3 * 8 + 3 + 8  # id, place, colour, error
-    return at + head + 8 + 8 * struct.unpack_from("<Q", data, at + head)[0]  # image id, index in it
-
-
-def _frame(data: mmap.mmap, at: int) -> int:
-    head = 4 + 4 + _POSE  # id, rig id
-    return at + head + 4 + 16 * struct.unpack_from("<I", data, at + head)[0]  # sensor type and id, data id
+        raise Damaged("a name has no end")
+    (features,) = struct.unpack_from("<Q", data, end + 1)
+    name = data[start:end].decode("utf-8", "surrogateescape")
+    return ImageRecord(name, camera, tuple(pose[:4]), tuple(pose[4:])), end + 9 + _FEATURE_BYTES * features

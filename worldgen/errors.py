@@ -16,4 +16,4 @@ def expect_whole_numbers(prefix: str, settings: Any) -> None:
     for field in fields(settings):
         value = getattr(settings, field.name)
         if field.type in (int, "int") and (not isinstance(value, int) or isinstance(value, bool)):
-            raise UserError(f"{prefix}.{field.name}={value}: wanted a whole number, such as {field.default}")
+            raise UserError(f"{prefix}.{field.name}: {value}, wanted a whole number, such as {field.default}")

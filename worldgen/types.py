@@ -5,7 +5,7 @@ Cameras follow OpenCV (x right, y down, z forward); distances are in metres; ima
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -78,12 +78,16 @@ class Camera:
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """A perspective picture. rgb: [3, H, W]; known: bool [H, W]; distance: [H, W] metres along the ray, if any."""
+    """A perspective picture. rgb: [3, H, W]; known: bool [H, W]; distance: [H, W] metres along the ray, if any.
+
+    background: [3], what rgb shows where the world is empty; None = black, or the world is empty nowhere.
+    """
 
     camera: Camera
     rgb: Tensor
     known: Tensor
     distance: Tensor | None = None
+    background: Tensor | None = None
 
     def __post_init__(self) -> None:
         size = (self.camera.height, self.camera.width)
@@ -175,13 +179,32 @@ class SupervisionView:
     """A picture that the splats are fitted to.
 
     rgb: [3, H, W]; weight: [H, W] >= 0, what each pixel counts (0 = never looked at); generated: True for completed
-    views, which may disagree with each other and so may be distorted; False for views of the panorama.
+    views, which may disagree with each other and so may be distorted; False for views of the panorama. alpha: [H, W]
+    in [0, 1] where parts of the picture are empty, None = nothing is; `rgb` is then over black.
     """
 
     camera: Camera
     rgb: Tensor
     weight: Tensor
     generated: bool
+    alpha: Tensor | None = None
+
+    def over(self, background: Tensor) -> Tensor:
+        """[3, H, W], the picture over a background [3], as a render over the same one is to look."""
+        return self.rgb if self.alpha is None else self.rgb + (1 - self.alpha) * background[:, None, None]
+
+    def to(self, device: torch.device) -> "SupervisionView":
+        """The same, with its pictures on another device."""
+        moved = {name: value.to(device) for name, value in vars(self).items() if isinstance(value, Tensor)}
+        return replace(self, **moved)
+
+
+@dataclass(frozen=True)
+class WorldFrame:
+    """How a scene lies in the world that its files speak of: theirs = scale * ours + offset; the axes are the same."""
+
+    offset: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    scale: float = 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,13 +212,15 @@ class Scene:
     """Posed pictures, and points to start from.
 
     name: what its results are called; views: what is fitted; held_out: what is compared with afterwards, never fitted,
-    `known` where it counts; guessed: the points were drawn at random, nobody knows what is there.
+    `known` where it counts; frame: of a scene that was moved and scaled to be fitted; guessed: the points were drawn at
+    random, nobody knows what is there.
     """
 
     name: str
     cloud: PointCloud
     views: tuple[SupervisionView, ...]
     held_out: tuple[View, ...] = ()
+    frame: WorldFrame = WorldFrame()
     guessed: bool = False
 
 

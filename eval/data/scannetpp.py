@@ -11,7 +11,10 @@ from typing import Any
 
 from eval.data.layout import IncompleteError, lacks, link_all, pictures_in
 from eval.data.poses import a_to_b, nearby_pairs
-from worldgen.poses import PosedPicture, read_colmap, read_transforms
+from worldgen.colmap import read_colmap
+from worldgen.errors import UserError
+from worldgen.poses import PosedPicture
+from worldgen.transforms_json import read_transforms
 
 ADDRESS = "https://kaldir.vc.in.tum.de/scannetpp/"
 ADVICE = (
@@ -53,8 +56,12 @@ def missing(folder: Path, scenes: Sequence[str] = ()) -> list[str]:
 def views(scene: Path) -> list[PosedPicture]:
     """The undistorted DSLR images of a scene's folder with their cameras, in one metric frame. Raises UserError."""
     if _has_colmap(scene):
-        return read_colmap(scene / "colmap", scene / "images")
-    return read_transforms(scene / TRANSFORMS, scene / IMAGES)
+        pictures = read_colmap(scene / "colmap", scene / "images")
+    else:
+        pictures = read_transforms(scene / TRANSFORMS, scene / IMAGES).pictures
+    if bent := [picture.name for picture in pictures if picture.distortion is not None]:
+        raise UserError(f"{scene}: the camera of {bent[0]} is distorted, wanted the images that dslr.undistort makes")
+    return pictures
 
 
 def conditioning_pairs(folder: Path, scenes: Sequence[str] = (), per_scene: int | None = 5) -> dict[str, Pair]:

@@ -193,4 +193,4 @@ def _grow(gaussians: Gaussians, copied: Tensor, split: Tensor, draw: torch.Gener
 
 def _expect(name: str, value: Any, valid: bool, wanted: str) -> None:
     if not valid:
-        raise UserError(f"splat.density.{name}={value}: wanted {wanted}")
+        raise UserError(f"splat.density.{name}: {value}, wanted {wanted}")

@@ -35,13 +35,25 @@ def read_vertices(path: Path) -> np.ndarray:
     """The `vertex` element of a binary .ply, structured; nothing is allocated before the file is seen to hold it."""
     try:
         with path.open("rb") as file:
-            count, layout, start = _read_header(path, file.read(_HEADER_LIMIT_BYTES))
+            beginning = file.read(_HEADER_LIMIT_BYTES)
+        if re.search(rb"\nformat (ascii|binary_big_endian) ", beginning):
+            return _read_other(path)
+        count, layout, start = _read_header(path, beginning)
         held = (path.stat().st_size - start) // layout.itemsize
         if count > held:
             raise UserError(f"{path}: its header promises {count} vertices, the file holds {held}")
         return np.fromfile(path, layout, count, offset=start)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}), wanted a .ply file") from error
+
+
+def _read_other(path: Path) -> np.ndarray:
+    from plyfile import PlyData, PlyParseError
+
+    try:
+        return PlyData.read(str(path))["vertex"].data
+    except (PlyParseError, ValueError, KeyError, MemoryError) as error:
+        raise UserError(f"{path}: not a .ply file that can be read ({error})") from error
 
 
 def _read_header(path: Path, beginning: bytes) -> tuple[int, np.dtype, int]:

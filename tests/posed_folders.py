@@ -1,0 +1,116 @@
+"""Folders of posed pictures as other tools write them, of a room of which everything is known."""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pycolmap
+import torch
+import torch.nn.functional as F
+
+from tests.scenes import BoxRoom, texture
+from worldgen import artifacts
+from worldgen.geometry.cameras import look
+from worldgen.types import Camera
+
+ROOM = BoxRoom(pillars=())  # convex: every camera sees every point in its picture
+SIZE = (128, 96)
+OPENGL = torch.diag(torch.tensor([1.0, -1, -1, 1]))
+
+
+def cameras() -> dict[str, Camera]:
+    """Six, their principal points off the middle, none upright."""
+    found = {}
+    for index in range(6):
+        c2w = look(60.0 * index, 25 - 10 * index, torch.tensor([0.3 * index - 0.7, 0.1 * index, 0.4 - 0.2 * index]))
+        roll = math.radians(20 * index)
+        c2w[:3, :3] @= torch.tensor(
+            [[math.cos(roll), -math.sin(roll), 0], [math.sin(roll), math.cos(roll), 0], [0, 0, 1]]
+        )
+        found[f"view_{index}.png"] = Camera(c2w, *SIZE, 90.0, 90.0, 60.0, 51.0)
+    return found
+
+
+def centred() -> dict[str, Camera]:
+    return {name: Camera(one.c2w, *SIZE, 80.0, 80.0, 64.0, 48.0) for name, one in cameras().items()}
+
+
+def wall_points(count: int = 300) -> torch.Tensor:
+    """[count, 3], on the walls."""
+    rays = F.normalize(torch.randn(count, 3, generator=torch.Generator().manual_seed(0)), dim=1)
+    return rays * ROOM.trace(torch.zeros(3), rays)[1][:, None]
+
+
+def write_pictures(folder: Path, views: dict[str, Camera]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, camera in views.items():
+        artifacts.save_image(folder / name, ROOM.view(camera).rgb)
+
+
+def frame(path: str, camera: Camera, **more: object) -> dict:
+    return {"file_path": path, "transform_matrix": (camera.c2w @ OPENGL).tolist()} | more
+
+
+def lens(camera: Camera) -> dict:
+    return {"w": SIZE[0], "h": SIZE[1], "fl_x": camera.fx, "fl_y": camera.fy, "cx": camera.cx, "cy": camera.cy}
+
+
+def write_transforms(folder: Path, **more: object) -> Path:
+    """Shared intrinsics, a text .ply beside."""
+    views = cameras()
+    write_pictures(folder / "images", views)
+    frames = [frame(f"./images/{name}", camera) for name, camera in views.items()]
+    content = lens(views["view_0.png"]) | {"camera_model": "OPENCV", "frames": frames, "ply_file_path": "sparse_pc.ply"}
+    write_text_ply(folder / "sparse_pc.ply", wall_points())
+    (folder / "transforms.json").write_text(json.dumps(content | more))
+    return folder
+
+
+def write_per_frame(folder: Path) -> Path:
+    frames = [frame(f"images/{name}", camera, **lens(camera)) for name, camera in cameras().items()]
+    write_transforms(folder)
+    (folder / "transforms.json").write_text(json.dumps({"frames": frames, "ply_file_path": "sparse_pc.ply"}))
+    return folder
+
+
+def write_blender(folder: Path) -> Path:
+    """Only an angle, no size, names without suffix, a file for each part of the split."""
+    views = centred()
+    write_pictures(folder / "train", views)
+    content = {"camera_angle_x": 2 * math.atan(SIZE[0] / 2 / 80.0)}
+    frames = [frame(f"./train/{Path(name).stem}", camera) for name, camera in views.items()]
+    (folder / "transforms_train.json").write_text(json.dumps(content | {"frames": frames[:4]}))
+    (folder / "transforms_test.json").write_text(json.dumps(content | {"frames": frames[4:]}))
+    return folder
+
+
+def write_text_ply(path: Path, xyz: torch.Tensor) -> None:
+    kinds = ["float x", "float y", "float z", "uint8 red", "uint8 green", "uint8 blue"]
+    head = ["ply", "format ascii 1.0", f"element vertex {len(xyz)}", *(f"property {kind}" for kind in kinds)]
+    colours = (texture(xyz) * 255).round().int().tolist()
+    rows = [" ".join(map(str, [*place, *rgb])) for place, rgb in zip(xyz.tolist(), colours, strict=True)]
+    path.write_text("\n".join([*head, "end_header", *rows]) + "\n")
+
+
+def write_colmap(folder: Path, place: str = "sparse/0", binary: bool = True, model: str = "PINHOLE") -> Path:
+    """By pycolmap itself."""
+    views = cameras() if model != "SIMPLE_PINHOLE" else centred()
+    write_pictures(folder / "images", views)
+    one = views["view_0.png"]
+    numbers = [one.fx, one.cx, one.cy] if model == "SIMPLE_PINHOLE" else [one.fx, one.fy, one.cx, one.cy]
+    numbers += [0.0] * 4 if model == "OPENCV" else [0.1] * 4 if model == "OPENCV_FISHEYE" else []
+    made = pycolmap.Reconstruction()
+    made.add_camera_with_trivial_rig(
+        pycolmap.Camera(camera_id=3, model=model, width=SIZE[0], height=SIZE[1], params=numbers)
+    )
+    for number, (name, camera) in enumerate(views.items(), start=1):
+        pose = pycolmap.Rigid3d(camera.w2c[:3].double().numpy())
+        image = pycolmap.Image(name=name, camera_id=3, image_id=number, keypoints=np.zeros((2, 2)))
+        made.add_image_with_trivial_frame(image, pose)
+    for xyz in wall_points():
+        colour = (texture(xyz) * 255).round().to(torch.uint8).numpy()
+        made.add_point3D(xyz.double().numpy(), pycolmap.Track(), colour)
+    (folder / place).mkdir(parents=True, exist_ok=True)
+    (made.write_binary if binary else made.write_text)(str(folder / place))
+    return folder

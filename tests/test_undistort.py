@@ -1,0 +1,138 @@
+"""Lens distortion: OpenCV's polynomials written down again, and pictures of a room taken through such lenses."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from scipy.optimize import brentq
+
+from tests.scenes import BoxRoom
+from worldgen.geometry.cameras import look
+from worldgen.types import Camera
+from worldgen.undistort import Distortion, largest_radius, pinhole, undistort
+
+ROOM = BoxRoom(pillars=())
+LENS = Camera(look(20.0, 10.0, torch.tensor([0.2, 0.1, -0.3])), 320, 240, 220.0, 210.0, 152.0, 126.0)
+LENSES = {
+    "barrel": Distortion((-0.15, 0.02, 0.004, -0.003)),
+    "pincushion": Distortion((0.12, 0.03)),
+    "opencv": Distortion((0.0578, -0.0805, -0.00098, 0.000156)),
+    "rational": Distortion((0.3, -0.1, 0.001, 0.002, 0.05, 0.35, -0.05, 0.01)),
+    "fisheye": Distortion((0.03, -0.01, 0.002, 0.001), fisheye=True),
+    "equidistant": Distortion((), fisheye=True),
+}
+
+
+def distorted(x: NDArray, y: NDArray, lens: Distortion) -> tuple[NDArray, NDArray]:
+    """Where a lens shows what a pinhole shows at (x, y), at depth 1; by OpenCV's documentation, in plain numpy."""
+    k = [*lens.coefficients, *[0.0] * 8]
+    r = np.hypot(x, y)
+    if lens.fisheye:
+        theta = np.arctan(r)
+        bent = theta + k[0] * theta**3 + k[1] * theta**5 + k[2] * theta**7 + k[3] * theta**9
+        factor = np.where(r > 1e-12, bent / np.maximum(r, 1e-12), 1.0)
+        return x * factor, y * factor
+    k1, k2, p1, p2, k3, k4, k5, k6 = k[:8]
+    factor = (1 + k1 * r**2 + k2 * r**4 + k3 * r**6) / (1 + k4 * r**2 + k5 * r**4 + k6 * r**6)
+    return (
+        x * factor + 2 * p1 * x * y + p2 * (r**2 + 2 * x**2),
+        y * factor + p1 * (r**2 + 2 * y**2) + 2 * p2 * x * y,
+    )
+
+
+def straight(x: NDArray, y: NDArray, lens: Distortion) -> tuple[NDArray, NDArray]:
+    """The inverse, by Newton's method on a numeric derivative."""
+    u, v, step = x.copy(), y.copy(), 1e-6
+    for _ in range(50):
+        a, b = distorted(u, v, lens)
+        ax, bx = distorted(u + step, v, lens)
+        ay, by = distorted(u, v + step, lens)
+        j = [(ax - a) / step, (ay - a) / step, (bx - b) / step, (by - b) / step]
+        determinant = j[0] * j[3] - j[1] * j[2]
+        u, v = u - (j[3] * (a - x) - j[1] * (b - y)) / determinant, v - (j[0] * (b - y) - j[2] * (a - x)) / determinant
+    assert np.allclose(distorted(u, v, lens), (x, y), atol=1e-9)
+    return u, v
+
+
+def rays_of(camera: Camera) -> tuple[NDArray, NDArray]:
+    """x / z and y / z of each pixel's centre, as far as there is no distortion."""
+    x = (np.arange(camera.width) + 0.5 - camera.cx) / camera.fx
+    y = (np.arange(camera.height) + 0.5 - camera.cy) / camera.fy
+    return tuple(np.meshgrid(x, y))
+
+
+def room_by(camera: Camera, x: NDArray, y: NDArray) -> NDArray:
+    """[H, W, 3] of the rays through (x, y, 1)."""
+    local = torch.from_numpy(np.stack([x, y, np.ones_like(x)], axis=-1)).float()
+    return ROOM.trace(camera.position, F.normalize(local, dim=-1) @ camera.c2w[:3, :3].T)[0].numpy()
+
+
+@pytest.mark.parametrize("name", LENSES)
+def test_an_undistorted_picture_is_the_one_that_a_pinhole_takes(name):
+    lens = LENSES[name]
+    photo = room_by(LENS, *straight(*rays_of(LENS), lens))
+    view = pinhole(LENS, lens)
+    picture, seen = undistort(photo, LENS, lens, view)
+    assert picture.shape == (view.height, view.width, 3)
+    assert (view.fx, view.fy) == (LENS.fx, LENS.fy)
+    truth = room_by(view, *rays_of(view))
+    wrong = np.abs(picture - truth).max(axis=-1)[seen]
+    assert np.median(wrong) < 0.01
+    assert np.quantile(wrong, 0.98) < 0.05
+    apart = np.abs(room_by(view, *distorted(*rays_of(view), lens)) - truth).max(axis=-1)[seen]
+    assert np.median(apart) > 3 * np.median(wrong)  # what it would be if the lens were taken for a pinhole
+
+
+@pytest.mark.parametrize("name", LENSES)
+def test_what_is_seen_is_what_the_lens_saw(name):
+    """Forward through the plain polynomial: pixels that land in the photo, and no others, are seen."""
+    lens = LENSES[name]
+    view = pinhole(LENS, lens)
+    x, y = distorted(*rays_of(view), lens)
+    u, v = x * LENS.fx + LENS.cx, y * LENS.fy + LENS.cy
+    seen = undistort(np.ones((LENS.height, LENS.width), np.float32), LENS, lens, view)[1]
+    inside = (u > 0.01) & (u < LENS.width - 0.01) & (v > 0.01) & (v < LENS.height - 0.01)
+    outside = (u < -0.01) | (u > LENS.width + 0.01) | (v < -0.01) | (v > LENS.height + 0.01)
+    assert seen[inside].all()
+    assert not seen[outside].any()
+    # The photo's own edges: none of it lies beyond the picture, but of a fisheye.
+    if not lens.fisheye:
+        edge = straight(*(rays[:: LENS.height - 1] for rays in rays_of(LENS)), lens)
+        left, right = (edge[0] * view.fx + view.cx).min(), (edge[0] * view.fx + view.cx).max()
+        assert left > -0.01 * LENS.width - 1
+        assert right < view.width + 0.01 * LENS.width + 1
+
+
+def test_the_picture_grows_where_the_lens_saw_more_and_never_shrinks():
+    barrel, pincushion = (pinhole(LENS, LENSES[name]) for name in ("barrel", "pincushion"))
+    assert barrel.width > 1.04 * LENS.width
+    assert barrel.height > 1.02 * LENS.height
+    assert (pincushion.width, pincushion.height) == (LENS.width, LENS.height)
+    wide = replace(LENS, fx=LENS.width / math.pi, fy=LENS.width / math.pi)  # a fisheye of 180 degrees
+    grown = pinhole(wide, LENSES["equidistant"])
+    assert grown.width == LENS.width + 2 * (LENS.width // 4)
+
+
+def test_no_pixel_is_shown_twice_where_the_polynomial_folds_back():
+    lens = Distortion((-0.3,))  # r (1 - 0.3 r^2) is largest at r = 1 / sqrt(0.9)
+    assert largest_radius(lens) == pytest.approx(1 / math.sqrt(0.9), rel=2e-3)
+    wide = replace(LENS, fx=100.0, fy=100.0)
+    view = pinhole(wide, lens)
+    seen = undistort(np.ones((LENS.height, LENS.width), np.float32), wide, lens, view)[1]
+    x, y = rays_of(view)
+    assert not seen[np.hypot(x, y) > largest_radius(lens)].any()
+    assert seen[np.hypot(x, y) < 0.9].all()
+    bent = Distortion((-0.2, 0, 0, 0), fisheye=True)
+    angle = brentq(lambda theta: 1 - 0.6 * theta**2, 0.1, 1.5)
+    assert largest_radius(bent) == pytest.approx(math.tan(angle), rel=2e-2)
+
+
+def test_masks_keep_their_values():
+    mask = (np.arange(LENS.width * LENS.height).reshape(LENS.height, LENS.width) % 7 == 0).astype(np.float32)
+    lens = LENSES["opencv"]
+    found, _ = undistort(mask, LENS, lens, pinhole(LENS, lens), nearest=True)
+    assert set(np.unique(found)) == {0.0, 1.0}

@@ -1,0 +1,44 @@
+"""Where a picture lies that another tool names: without its suffix, with a Windows path, in other capitals."""
+
+from pathlib import Path
+
+_SUFFIXES = (
+    ".png",
+    ".jpg",
+    ".jpeg",
+    ".webp",
+    ".tif",
+    ".tiff",
+    ".bmp",
+    ".exr",
+)  # in this order; what Blender writes first
+
+
+class PictureFiles:
+    """The pictures below a folder; what each folder holds is read once."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._names: dict[Path, dict[str, str]] = {}
+
+    def find(self, name: str) -> Path:
+        """The file that `name` means; where there is none, the one that it would be."""
+        plain = self.root / name
+        if plain.is_file():
+            return plain
+        path = self.root / name.replace("\\", "/")
+        there = self._listing(path.parent)
+        for wanted in (path.name, *(path.name + suffix for suffix in _SUFFIXES)):
+            if found := there.get(wanted.lower()):
+                return path.parent / found
+        return path
+
+    def _listing(self, folder: Path) -> dict[str, str]:
+        """Names in small letters, and as they are."""
+        if folder not in self._names:
+            try:
+                names = sorted((entry.name for entry in folder.iterdir() if entry.is_file()), reverse=True)
+            except OSError:
+                names = []
+            self._names[folder] = {name.lower(): name for name in names}
+        return self._names[folder]
