@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from train.corrections import Corrections
 from train.splat import SplatOptimizer
-from train.views import crop, view_order
+from train.views import coarse_level, crop, halved, view_order
 from worldgen.splat.adam import SelectiveAdam
 from worldgen.splat.density import GradientRecord, MayGo, refine
 from worldgen.splat.drawn import Drawn
@@ -52,7 +52,9 @@ class SplatModule(pl.LightningModule):
         super().__init__()
         self.settings, self.seed, self.may_go = settings, seed, may_go
         self.sizes = [(view.camera.width, view.camera.height) for view in views]
-        self.views = [crop(view) for view in views]
+        self.levels = [[crop(view) for view in views]]  # whole, halved once, halved twice, ...
+        for _ in range(settings.coarse_levels):
+            self.levels.append([halved(view) for view in self.levels[-1]])
         generated = [view.generated for view in views]
         self.order = view_order(generated, settings.steps, seed)
         self.corrections = Corrections(settings.correction, generated, seed)
@@ -74,7 +76,7 @@ class SplatModule(pl.LightningModule):
     def on_fit_start(self) -> None:
         """Takes the views to a GPU once, instead of one every step."""
         if self.device.type != "cpu":
-            self.views = [view.to(self.device) for view in self.views]
+            self.levels = [[view.to(self.device) for view in views] for views in self.levels]
 
     def tell(self, step: int, values: dict[str, float]) -> None:
         """Tells the logger, if there is one, and keeps it for a resumed run to tell its own."""
@@ -118,21 +120,28 @@ class SplatModule(pl.LightningModule):
         return optimisers
 
     def training_step(self, batch: int, batch_idx: int) -> None:
-        step = self.global_step
-        number, density = self.order[step], self.settings.density
-        watched = density is not None and density.watches(step, self.settings.steps)
-        view = self.views[number]
+        step, settings = self.global_step, self.settings
+        number, density = self.order[step], settings.density
+        watched = density is not None and density.watches(step, settings.steps)
+        level = coarse_level(step, settings.steps, settings.coarse_levels, settings.coarse_until)
+        view = self.levels[level][number]
         absgrad = watched and density.absgrad
         render = rasterize(self.gaussians(), view.camera, self.backgrounds[step], absgrad=absgrad)
         rgb = self.corrections(render.rgb, number)
-        loss = photometric_loss(rgb, view.over(self.backgrounds[step]), view.weight, self.settings.ssim_share)
+        loss = photometric_loss(rgb, view.over(self.backgrounds[step]), view.weight, settings.ssim_share)
         (loss + self.corrections.penalty(number)).backward()
         self.losses[step] = loss.detach()
         if watched:
-            self._record().add(render.drawn.rows, render.drawn.centre_grad, *self.sizes[number])
+            self._record().add(render.drawn.rows, render.drawn.centre_grad, *self._size(number, level))
         self._move(step, render.drawn)
-        if density is not None and density.refines(step, self.settings.steps):
+        if density is not None and density.refines(step, settings.steps):
             self._refine(step)
+
+    def _size(self, number: int, level: int) -> tuple[float, float]:
+        """Width and height of a view before it was cropped, in pixels of its size on that level."""
+        width, height = self.sizes[number]
+        whole, coarse = self.levels[0][number].camera, self.levels[level][number].camera
+        return width * coarse.width / whole.width, height * coarse.height / whole.height
 
     def _move(self, step: int, drawn: Drawn) -> None:
         """Steps every optimiser, at the rate that this step has. Only the first counts as a step of Lightning's."""

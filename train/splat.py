@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from worldgen.splat.density import DensitySettings
     from worldgen.types import Gaussians, Scene
 
+_COARSEST = 4  # halvings: a view of 1024 pixels becomes one of 64
+
 LoggerName = Literal["none", "csv", "wandb"]
 
 
@@ -78,12 +80,16 @@ class SplatOptimizer:
 
     Rates are Adam's at the first step; all fall exponentially to `last_rate` times that. means_rate counts in units of
     a Gaussian's distance from the middle of the cameras, log_scales_rate in natural logs, opacity_rate in logits.
+    coarse_levels: how often views are halved at first (as Splatfacto does, twice); once less after each equal part of
+    the share `coarse_until` of the steps.
     """
 
     steps: int = 1000
     max_gaussians: int = 150_000
     sh_degree: int = 0
     ssim_share: float = 0.2
+    coarse_levels: int = 0
+    coarse_until: float = 0.5
     antialiased: bool = False
     correction: CorrectionSettings = field(default_factory=CorrectionSettings)
     density: "DensitySettings | None" = None
@@ -106,6 +112,8 @@ class SplatOptimizer:
         _expect("max_gaussians", self.max_gaussians, self.max_gaussians >= 1, "1 or more")
         _expect("sh_degree", self.sh_degree, self.sh_degree in (0, 1, 2, 3), "0, 1, 2 or 3")
         _expect("ssim_share", self.ssim_share, 0 <= self.ssim_share <= 1, "0 to 1")
+        _expect("coarse_levels", self.coarse_levels, 0 <= self.coarse_levels <= _COARSEST, f"0 to {_COARSEST}")
+        _expect("coarse_until", self.coarse_until, 0 < self.coarse_until <= 1, "above 0, at most 1")
         _expect("checkpoint_every", self.checkpoint_every, self.checkpoint_every >= 1, "1 or more")
         _expect("evaluate_every", self.evaluate_every, self.evaluate_every >= 1, "1 or more")
         _expect("logger", self.logger, self.logger in get_args(LoggerName), "one of none, csv, wandb")

@@ -6,10 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 from worldgen.types import SupervisionView
 
 _CROP_MARGIN_PX = 16  # what a warp may read beyond the supervised part of a view
+_SMALLEST_PX = 32  # of a halved view's shorter side: SSIM looks at windows of 11
+_LEAST_WEIGHT = 1e-6
 
 
 def crop(view: SupervisionView) -> SupervisionView:
@@ -36,6 +39,28 @@ def crop(view: SupervisionView) -> SupervisionView:
     rgb, weight = view.rgb[:, *part].contiguous(), (view.weight[part] * share).contiguous()
     alpha = None if view.alpha is None else view.alpha[part].contiguous()
     return SupervisionView(camera, rgb, weight, view.generated, alpha)
+
+
+def halved(view: SupervisionView) -> SupervisionView:
+    """The same view at half the size, colours as means over what counts there; small views stay as they are."""
+    if min(view.weight.shape) < 2 * _SMALLEST_PX:
+        return view
+    height, width = (side // 2 for side in view.weight.shape)
+    parts = [view.rgb, *([] if view.alpha is None else [view.alpha[None]])]
+    layers = torch.cat([*(part * view.weight for part in parts), view.weight[None]])
+    layers = F.interpolate(layers[None], (height, width), mode="area")[0]
+    weight = layers[-1]
+    means = torch.where(weight > 0, layers[:-1] / weight.clamp(min=_LEAST_WEIGHT), 0.0).clamp(0, 1)
+    alpha = None if view.alpha is None else means[3].contiguous()
+    camera = view.camera.resized(width, height)
+    return SupervisionView(camera, means[:3].contiguous(), weight.contiguous(), view.generated, alpha)
+
+
+def coarse_level(step: int, steps: int, levels: int, until: float) -> int:
+    """How often the views of a step, of `steps` from 0, are halved: `levels` times at first, then once less after each
+    equal part of the share `until` of the steps, and not at all beyond it."""
+    beyond = step >= until * steps
+    return 0 if beyond else levels - int(levels * step / (until * steps))
 
 
 def view_order(generated: Sequence[bool], steps: int, seed: int) -> list[int]:
