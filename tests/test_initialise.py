@@ -125,3 +125,12 @@ def test_the_same_cloud_gives_the_same_gaussians():
     cloud = shell(5000, 2.0)
     first, again = (gaussians_from_cloud(cloud, 800, seed=3) for _ in range(2))
     assert all(torch.equal(a, b) for a, b in zip(first.tensors().values(), again.tensors().values(), strict=True))
+
+
+def test_guesses_are_round_and_let_light_through():
+    cloud = shell(200, 2.0)
+    known, guessed = gaussians_from_cloud(cloud, 1000), gaussians_from_cloud(cloud, 1000, guessed=True)
+    assert torch.allclose(guessed.opacity_logits.sigmoid(), torch.tensor(0.1))
+    assert (known.opacity_logits > guessed.opacity_logits).all()
+    assert (guessed.log_scales.amax(dim=1) - guessed.log_scales.amin(dim=1)).max() < 1e-6
+    assert torch.equal(known.means, guessed.means)

@@ -257,7 +257,7 @@ def test_orientations_count_only_where_the_camera_is_that_of_the_upright_picture
 def test_random_points_lie_where_the_cameras_look_and_follow_the_seed(tmp_path, caplog):
     scene = FolderScene(write_blender(tmp_path), random_points=500)
     cloud, again, other = scene(1).cloud, scene(1).cloud, scene(2).cloud
-    assert "starts from 500 random ones" in caplog.text
+    assert "starts from 500 random points" in caplog.text
     assert torch.equal(cloud.xyz, again.xyz)
     assert not torch.equal(cloud.xyz, other.xyz)
     seen = torch.zeros(len(cloud), dtype=torch.bool)

@@ -42,7 +42,8 @@ class FolderScene:
     held_out_every: one of so many pictures, by name, is held out; 0 = none. A split of the folder's own goes before
     that. Of a run, only views of the panorama are, never the photo's own: they overlap so much that with the defaults
     every direction is still supervised, but they stand at one place, so that they tell of detail, not of parallax.
-    max_size: pixels of the longer side (half of 1080p's is made exactly); larger pictures are reduced. A run's views stay as its splat step saw them.
+    max_size: pixels of the longer side (half of 1080p by default); larger pictures are reduced. A run's views stay as its
+    splat step saw them.
     cache: where undistorted pictures and triangulated points are kept, to start sooner next time; None = nowhere.
     """
 
