@@ -11,8 +11,8 @@ from plyfile import PlyData, PlyElement
 
 from tests.posed_folders import SIZE, cameras, frame, lens, wall_points, write_pictures
 from tests.scenes import texture
+from train import cli
 from train.export import export_world, files_of
-from train.fit import scene_sha256
 from train.posed import FolderScene
 from worldgen.splat.files import read_ply
 from worldgen.types import Gaussians, Scene, WorldFrame
@@ -136,7 +136,16 @@ def test_what_was_never_moved_is_exported_as_it_is(tmp_path):
     assert torch.equal(read_ply(tmp_path / "world.ply").means, some_gaussians().means)
 
 
-def test_equal_scenes_are_equal_whatever_their_world(tmp_path):
-    """So that the run folder must ask for the frame besides."""
-    one, other = in_world("as it is", tmp_path / "a"), in_world("as it is", tmp_path / "b")
-    assert scene_sha256(one) == scene_sha256(other)
+def test_a_run_of_another_world_keeps_its_fit_and_exports_again(tmp_path, capsys):
+    """The same pictures in another unit: nothing is left to fit, but the files are others."""
+    arguments = ["splat.steps=3", "density=none", "splat.logger=none", "quiet=true", f"out={tmp_path / 'run'}"]
+    found = []
+    for scale in (2.0**10, 2.0**-10):  # exact, so that the scenes are equal to the last bit
+        folder = write_world(tmp_path / "room", scale, (0.0, 0.0, 0.0))
+        cli._made.cache_clear()
+        assert cli.main([*arguments, f"views={folder}"]) == 0
+        found.append(read_ply(tmp_path / "run" / "world.ply").means)
+        assert json.loads((tmp_path / "run" / "world.json").read_text())["world.ply"]["scale"] == 1.0
+    assert torch.allclose(found[0] / 2.0**10, found[1] * 2.0**10, rtol=1e-5, atol=1e-6)
+    runs = [json.loads(line)["seconds"] for line in capsys.readouterr().out.splitlines()]
+    assert runs[0] == runs[1]  # the first fit's own: it was kept
