@@ -11,8 +11,8 @@ import torch.nn.functional as F
 
 from tests.scenes import BoxRoom, texture
 from worldgen import artifacts
-from worldgen.geometry.cameras import look
-from worldgen.types import Camera
+from worldgen.geometry.cameras import look, project
+from worldgen.types import Camera, SupervisionView
 
 ROOM = BoxRoom(pillars=())  # convex: every camera sees every point in its picture
 SIZE = (128, 96)
@@ -85,10 +85,10 @@ def write_blender(folder: Path) -> Path:
     return folder
 
 
-def write_text_ply(path: Path, xyz: torch.Tensor) -> None:
+def write_text_ply(path: Path, xyz: torch.Tensor, rgb: torch.Tensor | None = None) -> None:
     kinds = ["float x", "float y", "float z", "uint8 red", "uint8 green", "uint8 blue"]
     head = ["ply", "format ascii 1.0", f"element vertex {len(xyz)}", *(f"property {kind}" for kind in kinds)]
-    colours = (texture(xyz) * 255).round().int().tolist()
+    colours = ((texture(xyz) if rgb is None else rgb) * 255).round().int().tolist()
     rows = [" ".join(map(str, [*place, *rgb])) for place, rgb in zip(xyz.tolist(), colours, strict=True)]
     path.write_text("\n".join([*head, "end_header", *rows]) + "\n")
 
@@ -114,3 +114,17 @@ def write_colmap(folder: Path, place: str = "sparse/0", binary: bool = True, mod
     (folder / place).mkdir(parents=True, exist_ok=True)
     (made.write_binary if binary else made.write_text)(str(folder / place))
     return folder
+
+
+def colour_error(view: SupervisionView, xyz: torch.Tensor) -> torch.Tensor:
+    """Of the pixels that the wall's points, at xyz in the view's frame, land on, against their own colours; [points in
+    the picture, where it counts]."""
+    pixels, zdepth = project(view.camera, xyz)
+    size = torch.tensor([view.camera.width, view.camera.height])
+    inside = (zdepth > 0) & (pixels > 1).all(dim=1) & (pixels < size - 1).all(dim=1)
+    column, row = pixels[inside].long().unbind(-1)
+    inside[inside.clone()] = view.weight[row, column] > 0.5
+    assert inside.sum() > 5
+    grid = (pixels[inside] / size * 2 - 1)[None, None]
+    seen = F.grid_sample(view.rgb[None], grid, align_corners=False)[0, :, 0].T
+    return (seen - texture(wall_points()[inside])).abs().amax(dim=1)

@@ -16,6 +16,7 @@ from plyfile import PlyData
 from tests.posed_folders import (
     SIZE,
     cameras,
+    colour_error,
     frame,
     wall_points,
     write_blender,
@@ -42,7 +43,7 @@ from worldgen.progress import Reporter
 from worldgen.recipe.supervise import SupervisionSettings, supervision
 from worldgen.splat.files import write_points_ply
 from worldgen.steps import Job
-from worldgen.types import Camera, PointCloud, SupervisionView
+from worldgen.types import Camera, PointCloud
 from worldgen.world_frame import points_into
 
 FORMATS = {
@@ -53,18 +54,6 @@ FORMATS = {
     "colmap text": lambda folder: write_colmap(folder, "sparse", binary=False, model="SIMPLE_PINHOLE"),
     "colmap beside": lambda folder: write_colmap(folder, ".", model="OPENCV"),
 }
-
-
-def colour_error(view: SupervisionView, xyz: torch.Tensor) -> torch.Tensor:
-    """Of the pixels that the wall's points, at xyz in the view's frame, land on, against their own colours; [points in
-    the picture]."""
-    pixels, zdepth = project(view.camera, xyz)
-    size = torch.tensor([view.camera.width, view.camera.height])
-    inside = (zdepth > 0) & (pixels > 1).all(dim=1) & (pixels < size - 1).all(dim=1)
-    assert inside.sum() > 5
-    grid = (pixels[inside] / size * 2 - 1)[None, None]
-    seen = F.grid_sample(view.rgb[None], grid, align_corners=False)[0, :, 0].T
-    return (seen - texture(wall_points()[inside])).abs().amax(dim=1)
 
 
 @pytest.mark.parametrize("name", FORMATS)

@@ -62,7 +62,9 @@ def main(arguments: Sequence[str]) -> int:
 def _obey(arguments: Sequence[str]) -> None:
     scenes = [argument for argument in arguments if argument.startswith("scene=") and argument != "scene=folder"]
     if scenes and any(argument.startswith("views=") for argument in arguments):
-        raise UserError(f"views: belongs to scene=folder, which is the default; {scenes[0]} brings its own")
+        raise UserError(
+            f"views: given beside {scenes[0]}, wanted one of them: views belong to scene=folder, the default"
+        )
     # `views` alone is a group of the recipe's config, which Hydra would look for.
     arguments = [f"scene.{argument}" if argument.startswith("views=") else argument for argument in arguments]
     if any(argument.startswith("-") for argument in arguments):

@@ -22,7 +22,9 @@ def with_alpha(views: Sequence[SupervisionView]) -> list[SupervisionView]:
 
 
 def within_silhouettes(draw: Callable[[int], Points], views: Sequence[SupervisionView], count: int) -> Points:
-    """Of the points that `draw` gives, at each call others, at most `count` that no view sees in its empty part.
+    """Of the points that `draw` gives, at each call others, at most `count` that lie where things can be: in no view's
+    empty part, and in the pictures of half as many views as any point, at least (what a single view hides is anywhere
+    behind its silhouette).
 
     What few there are, if the things are small, is what there is; all the points of the first call, if nothing of any
     view is empty, or no point were left.
@@ -33,7 +35,7 @@ def within_silhouettes(draw: Callable[[int], Points], views: Sequence[Supervisio
     kept: list[Points] = []
     points = first
     for again in range(1, _ROUNDS + 1):
-        inside = ~_seen_empty(points.xyz, views)
+        inside = _possible(points.xyz, views)
         kept.append(replace(points, xyz=points.xyz[inside], rgb=points.rgb[inside]))
         if sum(len(one.xyz) for one in kept) >= count:
             break
@@ -42,16 +44,17 @@ def within_silhouettes(draw: Callable[[int], Points], views: Sequence[Supervisio
     return replace(first, xyz=xyz, rgb=rgb) if len(xyz) else first
 
 
-def _seen_empty(xyz: Tensor, views: Sequence[SupervisionView]) -> Tensor:
-    """bool [N]: whether some view shows nothing where the point [N, 3] is."""
+def _possible(xyz: Tensor, views: Sequence[SupervisionView]) -> Tensor:
+    """bool [N]: whether something may be at points [N, 3]."""
     empty = torch.zeros(len(xyz), dtype=torch.bool)
+    seen = torch.zeros(len(xyz), dtype=torch.long)
     for view in views:
-        if view.alpha is None:
-            continue
         pixels, zdepth = project(view.camera, xyz)
-        height, width = view.alpha.shape
+        height, width = view.weight.shape
         inside = (zdepth > 0) & (pixels >= 0).all(dim=1) & (pixels < torch.tensor([width, height])).all(dim=1)
-        column, row = pixels[inside].long().unbind(-1)
-        shows_nothing = (view.alpha[row, column] <= _EMPTY) & (view.weight[row, column] > 0)
-        empty[inside.nonzero()[shows_nothing, 0]] = True
-    return empty
+        seen += inside
+        if view.alpha is not None:
+            column, row = pixels[inside].long().unbind(-1)
+            shows_nothing = (view.alpha[row, column] <= _EMPTY) & (view.weight[row, column] > 0)
+            empty[inside.nonzero()[shows_nothing, 0]] = True
+    return ~empty & (2 * seen >= seen.max())

@@ -44,7 +44,7 @@ def export_world(gaussians: Gaussians, frame: WorldFrame, folder: Path, title: s
         if remaining[name] != _AS_IT_IS:
             offset = ", ".join(f"{value:.8g}" for value in remaining[name].offset)
             _log.warning(
-                "%s: cannot hold the poses' coordinates, so that its origin is at (%s) there, and its unit %.6g: see %s",
+                "%s: cannot hold the poses' coordinates, so its origin lies at (%s) there, and its unit is %.6g: %s",
                 name,
                 offset,
                 remaining[name].scale,

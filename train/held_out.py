@@ -1,5 +1,6 @@
 """Held-out views: how well the Gaussians show what they were never fitted to, while they are fitted and at the end."""
 
+import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +15,8 @@ from worldgen.splat.rasterize import rasterize
 from worldgen.types import Gaussians, View
 
 PREDICTED, TRUE = "pred", "true"
+_PSNR = "psnr"
+_NOTHING = 1e-9  # share of a picture
 _SHOWN = 4  # views in the picture that a logger gets
 
 
@@ -45,9 +48,14 @@ def renders(gaussians: Gaussians, views: Sequence[View]) -> list[Tensor]:
 
 
 def scores(pictures: Sequence[Tensor], views: Sequence[View], metrics: Sequence[Metric]) -> dict[str, float]:
-    """Each metric's mean over the views."""
+    """Each metric's mean over the views. PSNR is that of the known pixels; elsewhere the pictures are the true ones,
+    which the other metrics, of neighbourhoods, cannot leave out."""
     truths = [view.rgb for view in views]
-    return {metric.name: sum(metric(pictures, truths)) / len(truths) for metric in metrics} if truths else {}
+    found = {metric.name: metric(pictures, truths) for metric in metrics} if truths else {}
+    if _PSNR in found:
+        shares = [max(view.known.float().mean().item(), _NOTHING) for view in views]
+        found[_PSNR] = [value + 10 * math.log10(share) for value, share in zip(found[_PSNR], shares, strict=True)]
+    return {name: sum(values) / len(values) for name, values in found.items()}
 
 
 def save_pairs(folder: Path, pictures: Sequence[Tensor], views: Sequence[View]) -> None:

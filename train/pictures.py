@@ -117,7 +117,7 @@ def _read_mask(path: Path, camera: Camera) -> NDArray[np.bool_]:
     with picture_errors(path), Image.open(path) as image:
         if not _same_shape(image.size, _size(camera)):
             found = f"{image.width}x{image.height}"
-            raise UserError(f"{path}: {found} pixels, its picture {camera.width}x{camera.height}; wanted the same")
+            raise UserError(f"{path}: {found} pixels, its picture {camera.width}x{camera.height}, wanted the same")
         black = _NOISE if image.format in _LOSSY else 0
         if image.mode == "P" or image.has_transparency_data:
             image = image.convert("RGBA")

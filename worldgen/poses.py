@@ -19,7 +19,7 @@ from worldgen.types import Camera
 from worldgen.undistort import Distortion
 
 _MOST_LOST = 0.5  # share of the pictures
-_EXACT = 1e-3  # a rotation's columns may be so far from orthogonal and of length 1 without a word
+_EXACT = 1e-4  # a rotation's columns may be so far from orthogonal and of length 1 without a word
 _NO_ROTATION = 0.03  # ... and so far, all of one length, with one: three decimals are off by 2e-3
 
 _log = logging.getLogger("worldgen")
@@ -93,7 +93,7 @@ def expect_lens(where: str, width: float, height: float, fx: float, fy: float, c
     """Raises UserError unless all of them are above 0."""
     if not all(0 < value < math.inf for value in (width, height, fx, fy, cx, cy)):
         found = ", ".join(f"{value:g}" for value in (width, height, fx, fy, cx, cy))
-        raise UserError(f"{where}: w, h, fl_x, fl_y, cx, cy are {found}; wanted all above 0")
+        raise UserError(f"{where}: w, h, fl_x, fl_y, cx, cy are {found}, wanted all above 0")
 
 
 def with_picture(where: str, files: Sequence[Path], items: Sequence[T]) -> list[T]:
@@ -110,6 +110,6 @@ def leave_out(where: str, count: int, whole: int, what: str, first: str) -> None
     if not whole:
         raise UserError(f"{where}: no frames, wanted some pictures with poses")
     if count > _MOST_LOST * whole:
-        raise UserError(f"{where}: {count} of its {whole} {what}, the first is {first}; wanted half of them at least")
+        raise UserError(f"{where}: {count} of its {whole} {what}, the first is {first}, wanted half of them at least")
     if count:
         _log.warning("%s: %d of its %d %s and are left out, the first is %s", where, count, whole, what, first)

@@ -70,7 +70,7 @@ def _split(path: Path, names: Sequence[str], content: Frame) -> Callable[[Frame]
     for kind, wanted in listed.items():
         if lost := wanted.difference(map(_plain, names)):
             raise UserError(
-                f"{path}: {kind}_filenames has {min(lost)}, which is no frame's file_path; wanted only those"
+                f"{path}: {kind}_filenames has {min(lost)}, which is no frame's file_path, wanted only those"
             )
     apart = listed["val"] | listed["test"]
 
