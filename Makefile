@@ -13,10 +13,10 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 
-.PHONY: help setup world view test test-all lint format assets doctor clean clean-runs clean-venv
+.PHONY: help setup world view test test-all test-machines lint format assets doctor clean clean-runs clean-venv
 
 help:  ## this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-13s %s\n", $$1, $$2}'
 	@echo
 	@echo "  IMAGE=photo.jpg   the photo for make world (now $(IMAGE))"
 	@echo "  OUT=folder        where its world goes (now $(or $(OUT),runs/<the photo's name>))"
@@ -41,6 +41,11 @@ test-all: export HF_HUB_OFFLINE := 1
 test-all: export WANDB_MODE := offline
 test-all: $(READY)  ## run every test
 	$(RUN) -m pytest -n $(WORKERS) --dist loadfile $(TESTS)
+
+test-machines: export HF_HUB_OFFLINE := 1
+test-machines: export WANDB_MODE := offline
+test-machines: $(READY)  ## the tests as on other processors, with one thread, in a random order (SEED=...): 8 runs
+	sh .ci/machines $(RUN) -m pytest -n $(WORKERS) --dist loadfile -m "not slow" $(TESTS)
 
 lint: $(READY)  ## check style and format
 	$(RUN) -m ruff check .

@@ -143,14 +143,13 @@ def test_no_row_and_all_rows(rows):
     assert moved == [rows is None] * 3
 
 
-def test_the_result_does_not_depend_on_threads():
+def test_the_result_does_not_depend_on_threads(set_threads):
     outcomes = []
     for threads in (1, numba.config.NUMBA_NUM_THREADS):
-        numba.set_num_threads(threads)
+        set_threads(threads)
         ours, parameters = optimiser(tensors())
         for parameter in parameters.values():
             parameter.grad = parameter.detach().sin()
         ours.step()
         outcomes.append(torch.cat([parameter.detach().flatten() for parameter in parameters.values()]))
-    numba.set_num_threads(numba.config.NUMBA_NUM_THREADS)
     assert torch.equal(*outcomes)

@@ -86,18 +86,15 @@ def test_axes_are_luma_rows_and_columns_from_edge_to_edge(axis):
     assert not added[[0, 2]].any()
 
 
-def test_the_number_of_threads_does_not_matter():
+def test_the_number_of_threads_does_not_matter(set_threads):
     draw = torch.Generator().manual_seed(0)
     rgb, deviation = torch.rand(3, 150, 90, generator=draw), torch.randn(12, 8, 16, 16, generator=draw)
-    outcomes, before = [], numba.get_num_threads()
-    try:
-        for threads in sorted({1, numba.config.NUMBA_NUM_THREADS}):
-            numba.set_num_threads(threads)
-            inputs = [tensor.clone().requires_grad_() for tensor in (rgb, deviation)]
-            corrected = correct(*inputs)
-            outcomes.append((corrected.detach(), *torch.autograd.grad(corrected.square().sum(), inputs)))
-    finally:
-        numba.set_num_threads(before)
+    outcomes = []
+    for threads in (1, numba.config.NUMBA_NUM_THREADS):
+        set_threads(threads)
+        inputs = [tensor.clone().requires_grad_() for tensor in (rgb, deviation)]
+        corrected = correct(*inputs)
+        outcomes.append((corrected.detach(), *torch.autograd.grad(corrected.square().sum(), inputs)))
     for one, many in zip(outcomes[0], outcomes[-1], strict=True):
         assert torch.equal(one, many)
 

@@ -99,13 +99,11 @@ def test_nothing_to_compare_is_no_loss():
     assert (gradient == 0).all()
 
 
-def test_the_result_does_not_depend_on_threads():
+def test_the_result_does_not_depend_on_threads(set_threads):
     render, target = pictures(100, 70)
     results = []
     for threads in (1, min(2, numba.config.NUMBA_NUM_THREADS)):
-        before = numba.get_num_threads()
-        numba.set_num_threads(threads)
+        set_threads(threads)
         results.append(loss_and_gradient(render, target, torch.ones(100, 70)))
-        numba.set_num_threads(before)
     assert np.array_equal(results[0][0], results[1][0])
     assert np.array_equal(results[0][1], results[1][1])

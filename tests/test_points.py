@@ -128,20 +128,15 @@ def test_an_empty_cloud_leaves_everything_unknown():
     assert not render_points(empty, Camera.from_fov(40, 24, 90)).known.any()
 
 
-def test_the_same_picture_from_any_number_of_threads(room_cloud):
+def test_the_same_picture_from_any_number_of_threads(room_cloud, set_threads):
     camera = Camera.from_fov(120, 90, 80, look(30, 10, CORNERS[3]))
-    before = numba.get_num_threads()
     views = []
-    try:
-        for threads in {1, before}:
-            numba.set_num_threads(threads)
-            views.append(render_points(room_cloud, camera))
-    finally:
-        numba.set_num_threads(before)
-    again = render_points(room_cloud, camera)
-    for view in views:
-        assert torch.equal(view.rgb, again.rgb)
-        assert torch.equal(view.distance, again.distance)
+    for threads in (1, numba.config.NUMBA_NUM_THREADS):
+        set_threads(threads)
+        views.append(render_points(room_cloud, camera))
+    one, many = views
+    assert torch.equal(one.rgb, many.rgb)
+    assert torch.equal(one.distance, many.distance)
 
 
 def test_a_view_becomes_points_and_is_rendered_back():

@@ -191,17 +191,16 @@ def test_depth_order_is_a_stable_sort():
     np.testing.assert_array_equal(order, np.argsort(depths, kind="stable"))
 
 
-def test_the_same_bits_on_one_thread_and_on_all():
+def test_the_same_bits_on_one_thread_and_on_all(set_threads):
     view = camera(150, 130)
     results = []
     for threads in (1, numba.config.NUMBA_NUM_THREADS, 1):
-        numba.set_num_threads(threads)
+        set_threads(threads)
         gaussians = leaves(scene(2000, 1, seed=2))
         render = rasterize(gaussians, view, BACKGROUND)
         (render.rgb.square().sum() + render.zdepth.sum()).backward()
         images = [getattr(render, name).detach() for name in IMAGES]
         results.append(images + [tensor.grad for tensor in gaussians.tensors().values()])
-    numba.set_num_threads(numba.config.NUMBA_NUM_THREADS)
     for other in results[1:]:
         assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
 

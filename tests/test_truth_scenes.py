@@ -159,7 +159,8 @@ def test_rays_end_on_surfaces_and_pass_through_air(truth):
 
 
 def test_what_two_views_see_in_common_has_one_colour(truth):
-    first, second = camera_at(0.8, -0.3, -0.6, yaw_deg=20, pitch_deg=-10), camera_at(-0.7, 0.5, 0.6)
+    first = camera_at(0.8, -0.3, -0.6, yaw_deg=20, pitch_deg=-10)
+    second = camera_at(-0.67, 0.47, 0.57)  # in no surface's plane: rays that run along one pass it or not, by rounding
     rays = world_rays(first)
     colours, distance = truth.trace(first.position, rays, 1e-4)
     there = first.position + rays * distance[..., None] - second.position
@@ -167,7 +168,7 @@ def test_what_two_views_see_in_common_has_one_colour(truth):
     again, seen_m = truth.trace(second.position, there / reach[..., None], 1e-4)
     visible = (seen_m / reach - 1).abs() < 2e-3
     assert 0.5 < visible.float().mean() < 1  # most, and some is hidden
-    assert (seen_m < reach)[~visible].float().mean() > 0.98  # but for rays that graze an edge
+    assert (seen_m < reach)[~visible].float().mean() > 0.98  # all, unless one aims at a very edge
     error = (again - colours)[visible].abs()
     assert error.mean() < 0.004
     assert error.quantile(0.98) < 0.03

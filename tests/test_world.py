@@ -178,7 +178,7 @@ def test_show_puts_the_page_into_a_notebook(world, run_dir, monkeypatch):
 
 
 def get(port: int, path: str) -> http.client.HTTPResponse:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=300)
     connection.request("GET", path)
     return connection.getresponse()
 
@@ -228,7 +228,7 @@ def test_view_ends_quietly_on_ctrl_c(run_dir):
     with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, preexec_fn=listening) as process:
         assert "http://127.0.0.1:" in process.stdout.readline()
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=30)
+        _, errors = process.communicate(timeout=300)
     assert process.returncode == 0
     assert errors == ""
 

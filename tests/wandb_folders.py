@@ -6,7 +6,7 @@ from pathlib import Path
 from eval.wandb_files import read_offline
 from worldgen.errors import UserError
 
-_PATIENCE_S = 10
+_PATIENCE_S = 120
 
 
 def begun(folder: Path) -> list[Path]:
