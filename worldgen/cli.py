@@ -115,6 +115,6 @@ def _each_photo(argument: str) -> str:
     key, _, folder = argument.partition("=")
     if key != "images":
         return argument
-    from worldgen.photo import photos_in
+    from worldgen.photo_formats import photos_in
 
     return "image=" + ",".join(command.quote(str(path)) for path in photos_in(Path(folder).expanduser()))
