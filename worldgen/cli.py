@@ -101,7 +101,7 @@ def _where_it_is(root: Path, seconds: float) -> str:
     looks = {
         "world.html": f"open it in a browser to walk in it, or run: python -m worldgen.view {root}",
         "flythrough.mp4": "a walk as a video",
-        "panorama.png": "the photo, grown all round",
+        "panorama.png": "the photo, all round",
         "report.html": "every step with its picture, time and memory",
         "world.ply": "for splat viewers; also world.spz, and points.ply",
     }

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,10 +17,12 @@ from worldgen.errors import UserError
 from worldgen.photo_colour import to_srgb
 from worldgen.photo_formats import expect_decoder
 from worldgen.photo_lens import Lens, read_shot, upright
+from worldgen.photo_sphere import Shape, read_sphere
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+_log = logging.getLogger("worldgen")
 MAX_PIXELS = 250_000_000  # the largest phone sensors have 200 million; a bomb has thousands of millions
 MAX_FILE_BYTES = 2_000_000_000
 MIN_SIDE_PX = 64
@@ -44,12 +47,10 @@ def load_photo(path: Path, max_side_px: int = MAX_SIDE_PX) -> Photo:
     """
     content = _read(path)
     with picture_errors(path), Image.open(io.BytesIO(content)) as image:
-        width, height = image.size
-        if width * height > MAX_PIXELS:
-            raise UserError(f"{path}: {width}x{height} pixels, wanted {MAX_PIXELS // 1_000_000} million at most")
-        if min(width, height) < MIN_SIDE_PX:
-            raise UserError(f"{path}: {width}x{height} pixels, wanted at least {MIN_SIDE_PX} on each side")
-        shot = read_shot(image, path)
+        _expect_size(image, path)
+        shot = read_shot(image)
+        if shot.broken:
+            _log.warning("%s: %s", path, shot.broken)
         image.draft("RGB", (max_side_px, max_side_px))  # a JPEG decoder can reduce as it reads
         picture = to_srgb(upright(image, shot.orientation), path)
         picture.thumbnail((max_side_px, max_side_px), Image.Resampling.LANCZOS)
@@ -59,20 +60,40 @@ def load_photo(path: Path, max_side_px: int = MAX_SIDE_PX) -> Photo:
     return Photo(rgb.contiguous(), path, hashlib.sha256(content).hexdigest(), shot.lens)
 
 
-def _read(path: Path) -> bytes:
+def examine(path: Path) -> Shape:
+    """What a photo is, without its pixels. Raises UserError as `load_photo` does, but for what only decoding finds."""
+    _expect_file(path)
+    with picture_errors(path), Image.open(path) as image:
+        _expect_size(image, path)
+        width, height = image.size[::-1] if read_shot(image).swaps_sides else image.size
+        return Shape(width, height, read_sphere(image, path))
+
+
+def _expect_size(image: Image.Image, path: Path) -> None:
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        raise UserError(f"{path}: {width}x{height} pixels, wanted {MAX_PIXELS // 1_000_000} million at most")
+    if min(width, height) < MIN_SIDE_PX:
+        raise UserError(f"{path}: {width}x{height} pixels, wanted at least {MIN_SIDE_PX} on each side")
+
+
+def _expect_file(path: Path) -> None:
     if not path.exists():
         raise UserError(f"{path}: no such file, wanted a photo")
     if not path.is_file():
         raise UserError(f"{path}: is a {'folder' if path.is_dir() else 'device'}, wanted a photo")
     if path.stat().st_size > MAX_FILE_BYTES:
         raise UserError(f"{path}: {path.stat().st_size / 1e9:.1f} GB, wanted {MAX_FILE_BYTES / 1e9:.0f} GB at most")
+    if path.stat().st_size == 0:
+        raise UserError(f"{path}: is empty, wanted a photo")
+
+
+def _read(path: Path) -> bytes:
+    _expect_file(path)
     try:
-        content = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from error
-    if not content:
-        raise UserError(f"{path}: is empty, wanted a photo")
-    return content
 
 
 @contextmanager
@@ -87,7 +108,8 @@ def picture_errors(path: Path) -> Iterator[None]:
     except (UserError, MemoryError):
         raise
     except UnidentifiedImageError as error:
-        raise UserError(f"{path}: not a picture that can be read, wanted JPEG, PNG, WebP, HEIC, TIFF or the like") from error
+        wanted = "wanted JPEG, PNG, WebP, HEIC, TIFF or the like"
+        raise UserError(f"{path}: not a picture that can be read, {wanted}") from error
     except Exception as error:
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise UserError(f"{path}: cannot be decoded ({reason}); is it damaged or cut off?") from error

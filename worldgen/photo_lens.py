@@ -1,12 +1,9 @@
-"""What a picture's EXIF data tells: which side is up, and through which lens it was taken. Broken EXIF tells nothing."""
+"""What a picture's EXIF data tell: which side is up, and through which lens it was taken. Broken ones tell nothing."""
 
-import logging
 from dataclasses import dataclass
-from pathlib import Path
 
 from PIL import ExifTags, Image
 
-_log = logging.getLogger("worldgen")
 _MM_PER_UNIT = {2: 25.4, 3: 10.0, 4: 1.0}  # EXIF FocalPlaneResolutionUnit: inch, cm, mm
 _SWAPS_SIDES = (5, 6, 7, 8)  # EXIF orientations that turn a photo by a quarter
 _UPRIGHT_BY = {
@@ -36,30 +33,29 @@ class Lens:
 
 @dataclass(frozen=True)
 class Shot:
-    """orientation: EXIF's, 1 to 8; 1 is upright. lens: what there is about it."""
+    """orientation: EXIF's, 1 to 8; 1 is upright. lens: what there is about it. broken: what of it could not be read."""
 
     orientation: int = 1
     lens: Lens = Lens()
+    broken: str = ""
 
     @property
     def swaps_sides(self) -> bool:
         return self.orientation in _SWAPS_SIDES
 
 
-def read_shot(image: Image.Image, path: Path) -> Shot:
-    """A picture's EXIF data; where that is broken, nothing, and a line that says so."""
+def read_shot(image: Image.Image) -> Shot:
+    """A picture's EXIF data; where they are broken, what there is without them."""
     try:
         exif = image.getexif()
         orientation = exif.get(ExifTags.Base.Orientation, 1)
         orientation = orientation if orientation in _UPRIGHT_BY else 1
     except Exception as error:  # Pillow's readers raise nearly anything; of the pixels this says nothing
-        _log.warning("%s: its EXIF data are broken (%s) and left out", path, _reason(error))
-        return Shot()
+        return Shot(broken=f"its EXIF data are broken ({_reason(error)}) and left out")
     try:
         return Shot(orientation, _lens(exif, "Y" if orientation in _SWAPS_SIDES else "X"))
     except Exception as error:
-        _log.warning("%s: its EXIF data about the lens are broken (%s) and left out", path, _reason(error))
-        return Shot(orientation)
+        return Shot(orientation, broken=f"its EXIF data about the lens are broken ({_reason(error)}) and left out")
 
 
 def upright(image: Image.Image, orientation: int) -> Image.Image:
