@@ -44,6 +44,8 @@ def read_shot(image: Image.Image) -> Shot:
     """A picture's EXIF data; where they are broken, what there is without them."""
     try:
         exif, orientation = image.getexif(), _orientation(image)
+        if not len(exif) and (content := image.info.get("exif")):
+            Image.Exif().load(content)  # Pillow itself met what is broken in it, and kept silent
     except Exception as error:  # Pillow's readers raise nearly anything; of the pixels this says nothing
         return Shot(broken=f"its EXIF data are broken ({_reason(error)}) and left out")
     try:
