@@ -12,7 +12,7 @@ from tests.test_photo import assert_quarters, quarters
 from worldgen import photo_formats
 from worldgen.errors import UserError
 from worldgen.photo import examine, load_photo
-from worldgen.photo_formats import photos_in
+from worldgen.photo_formats import photos_in, picture_suffixes
 
 pillow_heif = pytest.importorskip("pillow_heif")
 FOCAL_35MM, QUARTER_TURN = 26, 6
@@ -82,6 +82,17 @@ def test_a_heic_file_that_is_cut_off_ends_in_one_line(tmp_path):
     with pytest.raises(UserError, match=r"photo\.heic: (cannot be decoded|not a picture)") as caught:
         load_photo(path)
     assert "\n" not in str(caught.value)
+
+
+def test_a_raw_files_preview_is_not_taken_for_the_photo(tmp_path):
+    Image.new("RGB", (160, 120)).save(tmp_path / "photo.NEF", "TIFF")
+    with pytest.raises(UserError, match=r"photo\.NEF: a camera's raw file, wanted it developed, as JPEG, PNG or TIFF"):
+        load_photo(tmp_path / "photo.NEF")
+
+
+def test_what_is_no_photo_has_no_photos_suffix():
+    assert {".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".heic", ".avif", ".gif", ".bmp"} <= picture_suffixes()
+    assert not {".pdf", ".mpg", ".h5", ".txt", ".mov", ".xmp", ".nef", ""} & picture_suffixes()
 
 
 def test_a_folder_says_what_it_leaves_out(tmp_path, caplog):
