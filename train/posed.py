@@ -9,6 +9,7 @@ from pathlib import Path
 from train.clouds import Points, cloud_of, expect_seen, random_points, read_points
 from train.pictures import read_view
 from worldgen.errors import UserError, expect_whole_numbers
+from worldgen.paths import user_path
 from worldgen.poses import PosedPicture, is_colmap, read_colmap, read_colmap_points, read_transforms
 from worldgen.types import PointCloud, Scene, SupervisionView, View
 
@@ -57,7 +58,7 @@ class FolderScene:
 
         Raises UserError, one line, for whatever in the folder cannot be used.
         """
-        folder = Path(self.views).expanduser()
+        folder = user_path(self.views)
         if not folder.is_dir():
             raise UserError(f"{folder}: no such folder, wanted one with posed views")
         if (folder / _MANIFEST).is_file():
@@ -71,7 +72,7 @@ class FolderScene:
             raise UserError(f"{folder}: all of its {len(views)} pictures are held out, wanted some to fit")
         cameras = [view.camera for view in fitted]
         if self.points is not None:
-            points = read_points(Path(self.points).expanduser())
+            points = read_points(user_path(self.points))
         if points is None:
             _log.warning("%s: no points there, so the fit starts from %d random ones", folder, self.random_points)
             points = random_points(str(folder), cameras, self.random_points, seed)
@@ -87,7 +88,7 @@ class FolderScene:
         fitted = [view for number, view in enumerate(views) if number not in held_out]
         cameras = [view.camera for view in fitted]
         if self.points is not None:
-            cloud = cloud_of(read_points(Path(self.points).expanduser()), cameras)
+            cloud = cloud_of(read_points(user_path(self.points)), cameras)
         expect_seen(str(folder), cloud.xyz, cameras)
         return _scene(folder, cloud, fitted, [views[number] for number in sorted(held_out)])
 

@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING, Any
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 from worldgen import _torchvision as _torchvision
+from worldgen import kernel_cache
+
+kernel_cache.prepare()  # before anything imports numba, which reads its settings once
 
 if TYPE_CHECKING:
     from worldgen.world import World, generate

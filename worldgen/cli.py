@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 from worldgen import command
 from worldgen.config import compose, finish
 from worldgen.errors import UserError
+from worldgen.paths import quote, user_path
 from worldgen.progress import Reporter
 
 USAGE = """\
@@ -59,11 +60,9 @@ def main(arguments: Sequence[str]) -> int:
 
 def _obey(arguments: Sequence[str]) -> None:
     if any(argument.startswith("-") for argument in arguments):
-        arguments = [_each_photo(command.readable(argument, ("image", "out"))) for argument in arguments]
-        command.run_by_hydra(arguments, "config", job)
-        return
-    paths, overrides = command.take_paths(arguments, ("image", "out"))
-    _run(compose(paths.get("image"), overrides, paths.get("out")))
+        command.run_by_hydra([_each_photo(argument) for argument in arguments], "config", job)
+    else:
+        _run(compose(None, arguments))
 
 
 def job(config: DictConfig) -> None:
@@ -117,4 +116,4 @@ def _each_photo(argument: str) -> str:
         return argument
     from worldgen.photo import photos_in
 
-    return "image=" + ",".join(command.quote(str(path)) for path in photos_in(Path(folder).expanduser()))
+    return "image=" + ",".join(quote(str(path)) for path in photos_in(user_path(folder)))

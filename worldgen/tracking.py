@@ -155,7 +155,7 @@ def run_id(folder: Path, job_type: str) -> str:
     """The id of a folder's W&B run, the same whenever and wherever it is asked for; never longer than 64 characters."""
     place = folder.resolve()
     readable = re.sub(r"[^\w-]+", "_", place.name, flags=re.ASCII)[:32]
-    return f"{readable}-{job_type[:16]}-{hashlib.sha256(f'{place}/{job_type}'.encode()).hexdigest()[:12]}"
+    return f"{readable}-{job_type[:16]}-{hashlib.sha256(os.fsencode(f'{place}/{job_type}')).hexdigest()[:12]}"
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+from worldgen import program
 from worldgen.errors import UserError
 
 _PAGE = "export/world.html"
@@ -68,4 +69,4 @@ def _port(text: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    program.run("worldgen.view")

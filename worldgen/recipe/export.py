@@ -63,7 +63,8 @@ def write_world(
         elif suffix == ".spz":
             write_spz(partial, gaussians)
         elif suffix == ".html":
-            partial.write_text(scene_html(gaussians, title, settings.html_splats), encoding="utf-8")
+            page = scene_html(gaussians, title, settings.html_splats)
+            partial.write_text(page, encoding="utf-8", errors="backslashreplace")
         else:
             write_flythrough(gaussians, partial, settings.video, track)
 
