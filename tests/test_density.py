@@ -255,6 +255,6 @@ def test_splatfactos_schedule_in_shares():
     ],
 )
 def test_a_wrong_setting_is_one_clear_line(key, value):
-    with pytest.raises(UserError, match=rf"^splat\.density\.{key}={value}: wanted ") as caught:
+    with pytest.raises(UserError, match=rf"^splat\.density\.{key}: {value}, wanted ") as caught:
         DensitySettings(**{key: value})
     assert "\n" not in str(caught.value)

@@ -21,8 +21,8 @@ from hydra.errors import HydraException, InstantiationException
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from worldgen.caches import KERNELS
 from worldgen.errors import UserError
-from worldgen.kernel_cache import VARIABLE
 from worldgen.paths import as_overrides, literal, resolve, resolved_twice, user_path
 
 CONF_DIR = Path(__file__).parent / "conf"
@@ -268,7 +268,7 @@ def _cause(error: BaseException) -> BaseException:
 
 def _hint(error: BaseException) -> str:
     """What to do about an error of numba's, which says only what it is that it cannot do."""
-    return f"; {VARIABLE} names a folder that can be written" if "cannot cache function" in str(error) else ""
+    return f"; {KERNELS} names a folder that can be written" if "cannot cache function" in str(error) else ""
 
 
 def _first_line(error: BaseException) -> str:

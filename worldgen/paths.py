@@ -6,14 +6,14 @@ a shell's `~` reaches us where it stands behind `=`. Here they are signs of a na
 
 import copy
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, Quote, QuotedString
 from hydra.errors import HydraException
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig
 
 from worldgen.errors import UserError
 
@@ -49,10 +49,13 @@ def literal(text: str) -> str:
     return re.sub(r"(\\*)\$\{", lambda found: 2 * found[1] + r"\${", text)
 
 
-def resolve(config: DictConfig) -> None:
+def resolve(config: DictConfig | ListConfig) -> None:
     """Puts values in the place of interpolations; text that only looks like one stays text."""
-    OmegaConf.resolve(config)
-    _make_literal(config)
+    for key in _keys(config):
+        if config._get_node(key)._is_interpolation():
+            value = config[key]
+            config[key] = literal(value) if isinstance(value, str) else value
+        _into(config, key, resolve)
 
 
 def resolved_twice(config: DictConfig) -> DictConfig:
@@ -79,13 +82,22 @@ def user_path(text: str | Path) -> Path:
         raise UserError(f"{path}: no home {home} is known, wanted a path (./{home} for what is called so)") from error
 
 
-def _make_literal(node: DictConfig | ListConfig) -> None:
-    for key in range(len(node)) if isinstance(node, ListConfig) else list(node):
-        child = node._get_node(key)
-        if isinstance(child, DictConfig | ListConfig) and not child._is_none() and not child._is_missing():
-            _make_literal(child)
-        elif isinstance(child._value(), str):
+def _make_literal(config: DictConfig | ListConfig) -> None:
+    for key in _keys(config):
+        child = config._get_node(key)
+        if isinstance(child._value(), str):
             child._set_value(literal(child._value()))
+        _into(config, key, _make_literal)
+
+
+def _keys(config: DictConfig | ListConfig) -> list[str | int]:
+    return list(range(len(config)) if isinstance(config, ListConfig) else config)
+
+
+def _into(config: DictConfig | ListConfig, key: str | int, change: Callable[[DictConfig | ListConfig], None]) -> None:
+    child = config._get_node(key)
+    if isinstance(child, DictConfig | ListConfig) and not child._is_none() and not child._is_missing():
+        change(child)
 
 
 def _means_more(argument: str, several: bool) -> bool:

@@ -19,7 +19,7 @@ def told(arguments: Sequence[str]) -> Iterator[None]:
     if _LAUNCHER not in arguments:
         yield
         return
-    for program in ("sbatch", "srun"):
+    for program in ("srun", "sbatch"):
         if not shutil.which(program):
             raise UserError(f"{_LAUNCHER}: no {program} here, wanted a machine of the Slurm cluster")
     said = io.StringIO()  # submitit prints what sbatch says, and then raises it

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from worldgen.disk import write_text
-from worldgen.errors import UserError
+from worldgen.errors import UserError, expect
 from worldgen.record import StepRecord, hash_of, load_record, look
 from worldgen.run import StepResult
 
@@ -63,8 +63,7 @@ class WandbTracking:
 
     def __post_init__(self) -> None:
         expect_wandb("logger=wandb")
-        if self.max_points < 1:
-            raise UserError(f"logger.max_points={self.max_points}: wanted 1 or more")
+        expect("logger.max_points", self.max_points, self.max_points >= 1, "1 or more")
 
     def of_run(
         self, run_dir: Path, photo: str, group: str | None, note: Callable[[str], None]
@@ -143,7 +142,7 @@ class _WandbSteps:
 def expect_wandb(setting: str) -> None:
     """Raises UserError where the package is missing. setting: what asked for it."""
     if find_spec("wandb") is None:
-        raise UserError(f"{setting}: the package wandb is not installed, wanted: pip install 'worldgen[wandb]'")
+        raise UserError(f"{setting}: the package wandb is not installed, wanted pip install 'worldgen[wandb]'")
 
 
 def group_of(run_dir: Path) -> str:
