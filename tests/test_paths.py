@@ -14,10 +14,7 @@ from worldgen.config import CONF_DIR, compose, compose_program, instantiate
 from worldgen.errors import UserError
 from worldgen.paths import KEYS, as_override, literal, quote, resolve, user_path
 
-NAMES = [
-    *("naïve ünïcode.jpg", "a (1), b", "x=[1],{y}", 'it\'s "here"', "back\\slash\\", "$HOME", "${seed}", "\\${seed}"),
-    *("caf\udce9.jpg", "dots...", "-dash", "a:b#c", "7", "true", "a  b", "日本"),
-]
+NAMES = ["naïve (1), x=[2] {y}", 'it\'s "here"\\', "\\${seed} $HOME", "caf\udce9...", "7"]
 SIGNS = st.text(st.sampled_from("${}\\'\" a,[]()é\udce9=~:#?\n-."), min_size=1, max_size=12)
 
 
