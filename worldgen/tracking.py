@@ -170,9 +170,13 @@ def wandb_run(
 ) -> Iterator["wandb.Run"]:
     """Begins, or goes on with, the W&B run of `folder` and `job_type`; its files go to `folder`/wandb.
 
-    It is a run beside whatever other one this process may have. Raises what wandb raises.
+    It is a run beside whatever other one this process may have. Raises what wandb raises, and UserError for names that
+    its files cannot hold.
     """
     import wandb
+
+    for text in (str(folder), group, name):
+        _expect_utf8(text)
 
     settings = wandb.Settings(
         console="off",  # what a step prints is in log.txt
@@ -205,6 +209,14 @@ def wandb_run(
         run.finish(exit_code=1)
         raise
     run.finish()
+
+
+def _expect_utf8(name: str) -> None:
+    """Raises UserError for a name with bytes of another encoding, of which W&B's own log would complain line by line."""
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        raise UserError(f"{name}: not UTF-8, wanted a name that is") from error
 
 
 def points_of(path: Path, most: int) -> "Any | None":
