@@ -212,7 +212,7 @@ def wandb_run(
 
 
 def _expect_utf8(name: str) -> None:
-    """Raises UserError for a name with bytes of another encoding, of which W&B's own log would complain line by line."""
+    """Raises UserError for bytes of another encoding, of which W&B's own log would complain line by line."""
     try:
         name.encode()
     except UnicodeEncodeError as error:

@@ -84,7 +84,7 @@ def _frame(gaussians: Gaussians, camera: Camera) -> np.ndarray:
 def _encode(frames: Iterator[np.ndarray], path: Path, settings: FlythroughSettings) -> None:
     try:
         writer = imageio_ffmpeg.write_frames(
-            str(path),
+            f"file:{path}",  # or a dash in front is an option, and a colon a protocol
             (settings.width, settings.height),
             fps=settings.fps,
             codec="libx264",
@@ -94,7 +94,7 @@ def _encode(frames: Iterator[np.ndarray], path: Path, settings: FlythroughSettin
         )
         writer.send(None)
     except (RuntimeError, FileNotFoundError, PermissionError) as error:
-        raise UserError(f"ffmpeg: {error}; wanted the imageio-ffmpeg package's own or IMAGEIO_FFMPEG_EXE") from error
+        raise UserError(f"ffmpeg: {error}, wanted the imageio-ffmpeg package's own or IMAGEIO_FFMPEG_EXE") from error
     try:
         for frame in frames:
             writer.send(frame)
