@@ -1,8 +1,6 @@
 """`python -m eval`."""
 
-import sys
-
-from eval.cli import main
+from worldgen import program
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    program.run("eval.cli")

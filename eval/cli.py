@@ -8,11 +8,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from worldgen.config import CONF_DIR, compose_program, defaults, groups, one_line_errors
+from worldgen.command import told_in_one_line
+from worldgen.config import CONF_DIR, compose_program, defaults, groups, instantiate
 from worldgen.errors import UserError
+from worldgen.paths import user_path
 from worldgen.progress import Reporter
 
 USAGE = """\
@@ -48,7 +49,7 @@ def main(arguments: Sequence[str]) -> int:
         print(USAGE + _choices())
         return 0 if arguments else _STATUS_USER_ERROR
     try:
-        with one_line_errors():
+        with told_in_one_line("processes=1"):
             _run(arguments)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -154,7 +155,7 @@ def _metric(config: DictConfig, name: str) -> Any:
 
 def _out(config: DictConfig) -> Path:
     if config.out is not None:
-        return Path(str(config.out)).expanduser()
+        return user_path(str(config.out))
     if config.get("table") is None:
         return Path("evaluations") / config.protocol.name
     by_its_own = config.table.protocol == config.protocol.name
@@ -164,7 +165,7 @@ def _out(config: DictConfig) -> Path:
 def _table_settings(config: DictConfig, evaluation: Mapping[str, Any]) -> dict[str, Any]:
     """What the table shows. By another protocol than its own it has that one's metrics; without a table of conf/table
     it shows every method by every metric."""
-    table = OmegaConf.to_container(config.table) if config.get("table") else None
+    table = OmegaConf.to_container(config.table, resolve=True) if config.get("table") else None
     if table and table["protocol"] == config.protocol.name:
         return table
     columns = {name: {"label": name, "better": told["better"]} for name, told in evaluation.get("metrics", {}).items()}

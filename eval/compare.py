@@ -24,8 +24,10 @@ from pathlib import Path
 from eval.compared import STEP_NAMES, ComparedRun, folders_of_runs, from_folder, from_wandb
 from eval.scores import SCORES_FILE
 from eval.wandb_files import offline_runs, online_runs
+from worldgen import program
 from worldgen.disk import write_text
 from worldgen.errors import UserError
+from worldgen.paths import user_path
 
 FORMATS = ("markdown", "csv", "json")
 NOTHING = "-"  # a cell of which nothing is known
@@ -50,7 +52,7 @@ def compare(asked: Asked) -> list[ComparedRun]:
     """Every run that is asked for, scored where an evaluation scored it. Raises UserError where there is none."""
     found = [from_folder(folder) for folder in folders_of_runs(asked.runs)]
     if asked.wandb is not None:
-        place = Path(asked.wandb).expanduser()
+        place = user_path(asked.wandb)
         logged = offline_runs(place, asked.group) if place.is_dir() else online_runs(asked.wandb, asked.group)
         found += from_wandb(logged)
     if not any(run.seconds for run in found):
@@ -158,11 +160,11 @@ def _asked(arguments: Sequence[str]) -> Asked:
     for argument in arguments:
         key, _, value = argument.partition("=")
         if not re.match(r"(wandb|group|scores)=", argument):
-            asked.runs.append(Path(argument).expanduser())
+            asked.runs.append(user_path(argument))
         elif not value:
             raise UserError(f"{argument}: wanted a value, as in {key}=<{'folder' if key == 'scores' else 'name'}>")
         elif key == "scores":
-            asked.scores.append(Path(value).expanduser())
+            asked.scores.append(user_path(value))
         else:
             setattr(asked, key, value)
     if asked.group and not asked.wandb:
@@ -204,4 +206,4 @@ def _write(path: Path, text: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    program.run("eval.compare")

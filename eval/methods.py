@@ -18,6 +18,7 @@ from eval.runs import Run, is_run, read_run
 from eval.scores import WHOLE_SET
 from eval.sources import load_splats
 from worldgen.errors import UserError
+from worldgen.paths import user_path
 
 Kind = Literal["panoramas", "images", "frames", "splats", "runs"]
 PICTURE_SUFFIXES = (".png", ".tif", ".tiff", ".bmp", ".webp", ".jpg", ".jpeg")
@@ -76,7 +77,7 @@ def examine(method: str, path: str | Path) -> Output:
 
     Raises UserError where nothing is there that could be scored.
     """
-    place = Path(path).expanduser()
+    place = user_path(path)
     if not place.exists() and any(sign in str(path) for sign in "*?["):
         return _from_pattern(method, str(place))
     if not place.exists():

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from eval.methods import Item, Output, examine
 from worldgen.errors import UserError
+from worldgen.paths import user_path
 
 PREDICTED, TRUE = "pred", "true"
 
@@ -14,7 +15,7 @@ def examine_pairs(method: str, path: str | Path, truth: str | Path | None = None
 
     truth: the folder of true views; None = <path>/true, beside <path>/pred. Raises UserError where there is no pair.
     """
-    place = Path(path).expanduser()
+    place = user_path(path)
     if truth is None and not all((place / name).is_dir() for name in (PREDICTED, TRUE)):
         wanted = f"wanted both {PREDICTED}/ and {TRUE}/ in it, or protocol.truth=<folder>"
         raise UserError(f"methods.{method}={path}: no pairs of views there, {wanted}")

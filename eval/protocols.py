@@ -15,6 +15,7 @@ from eval.pictures import Picture, Source
 from eval.sources import FlatPanorama, ImageFile, PanoramaView, SplatView, pose_of
 from eval.trajectories import corner_places, path_places
 from worldgen.errors import UserError
+from worldgen.paths import user_path
 
 WHOLE_PICTURE = "picture"  # the view of what is scored as it stands
 HELD_OUT_DIR = "held_out"  # of a run's step `splat`
@@ -293,7 +294,7 @@ def _photos(folder: str | None) -> dict[str, Path]:
     """Input photos by their names. Raises UserError where the folder holds none."""
     if folder is None:
         return {}
-    place = Path(folder).expanduser()
+    place = user_path(folder)
     found = {path.stem: path for path in pictures_in(place)}
     if not found:
         raise UserError(f"protocol.photos={folder}: no pictures there, wanted a folder with the input photos")

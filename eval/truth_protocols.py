@@ -10,6 +10,7 @@ from eval.pictures import Source
 from eval.protocols import PanoramaProtocol, Protocol, expect_panoramas, panorama_of, photo_name
 from eval.sources import FlatPanorama, PanoramaView, content_size
 from worldgen.errors import UserError
+from worldgen.paths import user_path
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +43,7 @@ class _AgainstTruth(Protocol):
             raise UserError(
                 "protocol.truth: missing, wanted a folder of true panoramas (python -m eval.data panoramas)"
             )
-        found = {path.stem: path for path in pictures_in(Path(self.truth).expanduser())}
+        found = {path.stem: path for path in pictures_in(user_path(self.truth))}
         if not found:
             raise UserError(f"protocol.truth={self.truth}: no pictures there, wanted a folder of true panoramas")
         return found

@@ -4,6 +4,7 @@ import base64
 import re
 import shutil
 import subprocess
+from pathlib import Path
 
 import gsply
 import msgspec
@@ -62,6 +63,16 @@ def test_every_file_is_written(exported):
     assert {path.name for path in out.iterdir()} == names
     assert all((out / name).stat().st_size > 0 for name in names)
     assert facts == {"splats": len(room_splats()), "points": len(room_cloud())}
+
+
+def test_a_folder_may_have_any_name(tmp_path, monkeypatch):
+    """A leading dash, which programs take for an option, and bytes that are no UTF-8."""
+    monkeypatch.chdir(tmp_path)
+    out = Path("-f ${x}, [1] caf\udce9")
+    out.mkdir()
+    export(some(20), room_cloud(), out, out, SETTINGS)
+    assert all((out / name).stat().st_size > 0 for name in ("world.ply", "world.spz", "flythrough.mp4"))
+    assert "caf\\udce9" in (out / "world.html").read_text(encoding="utf-8")
 
 
 def test_splats_and_points_read_back(exported):

@@ -262,6 +262,12 @@ def test_safetensors_round_trips_are_exact(tmp_path):
         assert torch.equal(getattr(again, name), getattr(cloud, name))
 
 
+def test_safetensors_may_have_names_that_are_no_utf8(tmp_path):
+    path = tmp_path / "-caf\udce9 ${x}"
+    files.save_gaussians(path, some_gaussians())
+    assert same(files.load_gaussians(path), some_gaussians())
+
+
 def test_one_kind_is_not_taken_for_the_other(tmp_path):
     files.save_cloud(tmp_path / "c.safetensors", some_points())
     with pytest.raises(UserError, match="holds normals, rgb, sky, spacing, xyz, wanted means"):

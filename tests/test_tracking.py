@@ -88,6 +88,15 @@ def test_each_step_becomes_a_run_with_all_that_is_known_of_it(tmp_path, notes):
     assert "wandb sync" in notes[0]
 
 
+def test_a_folder_whose_name_is_no_utf8_is_told_once(tmp_path, notes, capfd):
+    run_dir = tmp_path / "caf\udce9"
+    make(run_dir, watch(run_dir, notes))
+    (note,) = notes
+    assert note.startswith(f"W&B cannot be had ({run_dir}: not UTF-8, wanted a name that is)")
+    assert capfd.readouterr().err == ""
+    assert not begun(run_dir)
+
+
 def test_what_was_logged_is_logged_no_more_until_it_changes(tmp_path, notes):
     make(tmp_path / "run", watch(tmp_path / "run", notes))
     make(tmp_path / "run", watch(tmp_path / "run", notes))

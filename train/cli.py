@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from worldgen import command
-from worldgen.config import RUNS_DIR, compose_program, one_line_errors
+from worldgen.config import RUNS_DIR, compose_program, instantiate, one_line_errors
 from worldgen.errors import UserError
+from worldgen.paths import resolve, user_path
 from worldgen.progress import Reporter
 
 if TYPE_CHECKING:
@@ -47,7 +47,6 @@ groups and their choices (* = default), as group=choice; conf/<group>/<choice>.y
 UNDISTORTED_DIR = ".undistorted"  # in the run folder; may be deleted at any time
 NAMES_NO_RUN = ("out", "quiet", "experiment")
 _SMALLER = "splat.max_gaussians=50000 density=none"
-_PATHS = ("scene.views", "out")
 _NO_NUMBERS = (math.inf, -math.inf)  # of which JSON knows nothing: the PSNR of equal pictures
 
 
@@ -68,11 +67,10 @@ def _obey(arguments: Sequence[str]) -> None:
     # `views` alone is a group of the recipe's config, which Hydra would look for.
     arguments = [f"scene.{argument}" if argument.startswith("views=") else argument for argument in arguments]
     if any(argument.startswith("-") for argument in arguments):
-        command.run_by_hydra([command.readable(argument, _PATHS) for argument in arguments], "train", job)
+        command.run_by_hydra(arguments, "train", job)
         return
-    paths, overrides = command.take_paths(arguments, _PATHS)
-    config = compose_program("train", [*overrides, *(f"{key}={command.quote(path)}" for key, path in paths.items())])
-    _run(config, None if config.out is None else Path(config.out).expanduser())
+    config = compose_program("train", arguments)
+    _run(config, None if config.out is None else user_path(str(config.out)))
 
 
 def job(config: DictConfig) -> None:
@@ -80,12 +78,12 @@ def job(config: DictConfig) -> None:
 
     def run() -> None:
         hydra_config = HydraConfig.get()
-        out = None if config.out is None else Path(config.out).expanduser()
+        out = None if config.out is None else user_path(str(config.out))
         if hydra_config.mode == hydra.types.RunMode.MULTIRUN:
             suffix = command.run_suffix(list(hydra_config.overrides.task), NAMES_NO_RUN)
             out = (out or RUNS_DIR) / suffix
         with one_line_errors():
-            OmegaConf.resolve(config)
+            resolve(config)
         _run(config, out)
 
     command.one_of_many(run, _SMALLER)

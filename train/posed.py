@@ -15,6 +15,7 @@ from train.points_frame import in_the_poses_world
 from train.start_points import found_points, guessed_points
 from worldgen.colmap import is_colmap, read_colmap, read_colmap_points
 from worldgen.errors import UserError, expect_whole_numbers
+from worldgen.paths import user_path
 from worldgen.poses import PosedPicture
 from worldgen.transforms_json import read_transforms
 from worldgen.types import PointCloud, Scene, SupervisionView, View, WorldFrame
@@ -42,8 +43,8 @@ class FolderScene:
     held_out_every: one of so many pictures, by name, is held out; 0 = none. A split of the folder's own goes before
     that. Of a run, only views of the panorama are, never the photo's own: they overlap so much that with the defaults
     every direction is still supervised, but they stand at one place, so that they tell of detail, not of parallax.
-    max_size: pixels of the longer side (half of 1080p by default); larger pictures are reduced. A run's views stay as its
-    splat step saw them.
+    max_size: pixels of the longer side (half of 1080p by default); larger pictures are reduced. A run's views stay as
+    its splat step saw them.
     cache: where undistorted pictures and triangulated points are kept, to start sooner next time; None = nowhere.
     """
 
@@ -70,7 +71,7 @@ class FolderScene:
     @property
     def name(self) -> str:
         """Of the scene."""
-        return Path(self.views).expanduser().resolve().name
+        return user_path(self.views).resolve().name
 
     def __call__(self, seed: int = 0) -> Scene:
         """The scene, moved and scaled to where float32 and the fit are at ease, with the axes that it has; a run of
@@ -78,7 +79,7 @@ class FolderScene:
 
         Raises UserError, one line, for whatever in the folder cannot be used.
         """
-        folder = Path(self.views).expanduser()
+        folder = user_path(self.views)
         if not folder.is_dir():
             raise UserError(f"{folder}: no such folder, wanted one with posed views")
         if (folder / _MANIFEST).is_file():
@@ -89,7 +90,7 @@ class FolderScene:
         if all(picture.held_out for picture in pictures):
             raise UserError(f"{folder}: all of its {len(pictures)} pictures are held out, wanted some to fit")
         if self.points is not None:
-            points = read_points(Path(self.points).expanduser())
+            points = read_points(user_path(self.points))
         positions = torch.stack([picture.camera.position for picture in pictures])
         frame = frame_of(positions, None if points is None else points.xyz)
         placed = [replace(picture, camera=camera_into(frame, picture.camera)) for picture in pictures]
@@ -119,7 +120,7 @@ class FolderScene:
         fitted = [view for number, view in enumerate(views) if number not in held_out]
         cameras = [view.camera for view in fitted]
         if self.points is not None:
-            points = read_points(Path(self.points).expanduser())
+            points = read_points(user_path(self.points))
             cloud = cloud_of(replace(points, xyz=points.xyz.float()), cameras)
         expect_seen(str(folder), cloud.xyz, cameras)
         return _scene(self.name, cloud, fitted, [views[number] for number in sorted(held_out)])

@@ -5,7 +5,6 @@
 The fit itself is in `fit.py`, which takes long to import: a wrong setting is told before that.
 """
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -151,6 +150,6 @@ def _expect_rate(name: str, rate: float) -> None:
 
 
 if __name__ == "__main__":
-    from train.cli import main
+    from worldgen import program
 
-    sys.exit(main(sys.argv[1:]))
+    program.run("train.cli")

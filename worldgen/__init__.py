@@ -11,8 +11,12 @@ from typing import TYPE_CHECKING, Any
 # Threads that wait for work sleep instead of spinning: torch, numba and ONNX Runtime take turns on the same cores, and
 # spinning ones take them from whoever works. OpenMP reads this once, when torch loads it.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # ONNX Runtime would tell its makers of every session
 
 from worldgen import _torchvision as _torchvision
+from worldgen import caches
+
+caches.prepare()  # before anything imports numba, which reads its settings once
 
 if TYPE_CHECKING:
     from worldgen.world import World, generate

@@ -1,8 +1,6 @@
 """`python -m worldgen`."""
 
-import sys
-
-from worldgen.cli import main
+from worldgen import program
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    program.run("worldgen.cli")

@@ -16,6 +16,7 @@ from typing import Any
 import platformdirs
 from omegaconf import DictConfig, OmegaConf
 
+from worldgen import program
 from worldgen.disk import land, locked, sha256_of
 from worldgen.errors import UserError
 from worldgen.progress import Reporter, Track, untracked
@@ -221,4 +222,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    program.run("worldgen.assets")

@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 from worldgen import command
 from worldgen.config import compose, finish, namesakes
 from worldgen.errors import UserError
+from worldgen.paths import as_overrides, quote, user_path
 from worldgen.progress import Reporter
 
 USAGE = """\
@@ -59,13 +60,12 @@ def main(arguments: Sequence[str]) -> int:
 
 def _obey(arguments: Sequence[str]) -> None:
     if any(argument.startswith("-") for argument in arguments):
-        arguments = [_each_photo(command.readable(argument, ("image", "out"))) for argument in arguments]
+        arguments = as_overrides([_each_photo(argument) for argument in arguments], several=True)
         if shared := namesakes(arguments):
-            arguments += [f"namesakes=[{','.join(map(command.quote, shared))}]"]
+            arguments.append(f"namesakes=[{','.join(map(quote, shared))}]")
         command.run_by_hydra(arguments, "config", job)
-        return
-    paths, overrides = command.take_paths(arguments, ("image", "out"))
-    _run(compose(paths.get("image"), overrides, paths.get("out")))
+    else:
+        _run(compose(None, arguments))
 
 
 def job(config: DictConfig) -> None:
@@ -119,4 +119,4 @@ def _each_photo(argument: str) -> str:
         return argument
     from worldgen.photo_formats import photos_in
 
-    return "image=" + ",".join(command.quote(str(path)) for path in photos_in(Path(folder).expanduser()))
+    return "image=" + ",".join(quote(str(path)) for path in photos_in(user_path(folder)))

@@ -4,7 +4,6 @@ import errno
 import hashlib
 import os
 import re
-import shutil
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -14,10 +13,13 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig
 
-from worldgen.config import CONF_DIR, PROGRAMS, check, defaults, groups, one_line_errors, parses
+from worldgen import slurm
+from worldgen.config import CONF_DIR, PROGRAMS, check, defaults, groups, one_line_errors
 from worldgen.errors import UserError
+from worldgen.paths import as_overrides
 
 STATUS_USER_ERROR, STATUS_INTERRUPTED, STATUS_TERMINATED = 2, 130, 143
+_DISK_SAYS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG)
 _OUT_OF_MEMORY = "not enough memory; smaller sizes need less, for example "
 
 
@@ -79,15 +81,32 @@ def told_in_one_line(smaller: str) -> Iterator[None]:
         with one_line_errors():
             yield
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.ENAMETOOLONG):
-            raise
-        raise UserError(f"{error.filename or 'disk'}: {error.strerror}") from error
+        raise _told(error) from error
     except MemoryError as error:
         raise UserError(_OUT_OF_MEMORY + smaller) from error
     except RuntimeError as error:
         if "DefaultCPUAllocator" not in str(error) and "out of memory" not in str(error):
             raise
         raise UserError(_OUT_OF_MEMORY + smaller) from error
+
+
+def _told(error: OSError) -> OSError | UserError:
+    """What the disk says that a person can mend; what is ours to mend as it is."""
+    if error.errno in _DISK_SAYS:
+        return UserError(f"{error.filename or 'disk'}: {error.strerror}")
+    if error.errno == errno.ENOENT and error.filename is None:
+        if _is_gone():
+            return UserError("working folder: deleted, wanted one that is there")
+        return UserError(f"disk: {error.strerror}")  # tempfile's, which names the folders it tried
+    return error
+
+
+def _is_gone() -> bool:
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        return True
+    return False
 
 
 def tell(error: UserError) -> None:
@@ -99,13 +118,13 @@ def tell(error: UserError) -> None:
 
 def run_by_hydra(arguments: Sequence[str], root: str, job: Callable[[DictConfig], None]) -> None:
     """Sweeps, `--cfg`, `--info`, shell completion: Hydra's own command line. root: the file in conf/."""
+    arguments = as_overrides(arguments, several=True)
     if not any(argument.startswith(("--config", "-cd", "-cn", "-cp")) for argument in arguments):
         check([argument for argument in arguments if "=" in argument and not argument.startswith("-")], True, root)
-    if "hydra/launcher=slurm" in arguments and not shutil.which("srun"):
-        raise UserError("hydra/launcher=slurm: no srun here, wanted a machine of the Slurm cluster")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands its exceptions on instead of printing them
     sys.argv = [PROGRAMS[root], *arguments]
-    hydra.main(version_base="1.3", config_path=str(CONF_DIR.resolve()), config_name=root)(job)()
+    with slurm.told(arguments):
+        hydra.main(version_base="1.3", config_path=str(CONF_DIR.resolve()), config_name=root)(job)()
 
 
 def run_suffix(overrides: Sequence[str], leave_out: Sequence[str]) -> str:
@@ -115,30 +134,7 @@ def run_suffix(overrides: Sequence[str], leave_out: Sequence[str]) -> str:
     safe = re.sub(r"[^\w.=+-]", "_", exact)
     if safe == exact and len(safe) <= 100:
         return safe
-    return f"{safe[:100]}-{hashlib.sha256(exact.encode()).hexdigest()[:6]}"
-
-
-def readable(argument: str, paths: Sequence[str]) -> str:
-    """Files and folders, given for the keys `paths`, with signs in their names that Hydra's grammar does not know,
-    quoted; other arguments as they are. A comma parts several, but in `out` and in names that are there."""
-    key, _, value = argument.partition("=")
-    if key not in paths or parses(argument):
-        return argument
-    one = key == "out" or Path(value).expanduser().exists()
-    return f"{key}=" + ",".join(quote(part) for part in ([value] if one else value.split(",")))
-
-
-def quote(text: str) -> str:
-    """As Hydra's grammar takes any text."""
-    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
-
-
-def take_paths(arguments: Sequence[str], names: Sequence[str]) -> tuple[dict[str, str], list[str]]:
-    """`name=path` for the names, as they stand, whatever signs are in the paths, which Hydra's grammar might refuse;
-    and the other arguments."""
-    prefixes = tuple(f"{name}=" for name in names)
-    paths = dict(argument.split("=", 1) for argument in arguments if argument.startswith(prefixes))
-    return paths, [argument for argument in arguments if not argument.startswith(prefixes)]
+    return f"{safe[:100]}-{hashlib.sha256(os.fsencode(exact)).hexdigest()[:6]}"
 
 
 def describe_groups(root: str) -> str:

@@ -5,12 +5,15 @@ What a person can get wrong (a key, a choice, a value's type, the syntax) ends a
 
 import difflib
 import re
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import hydra
+import hydra.utils
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType
@@ -18,8 +21,10 @@ from hydra.errors import HydraException, InstantiationException
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from worldgen.caches import KERNELS
 from worldgen.errors import UserError
 from worldgen.naming import namesakes_among, run_folder
+from worldgen.paths import as_overrides, literal, resolve, resolved_twice, user_path
 
 CONF_DIR = Path(__file__).parent / "conf"
 RUNS_DIR = Path("runs")
@@ -30,6 +35,7 @@ _LISTS_KEYS = {
     "eval": "python -m eval --help",
     "train": "python -m train.splat --cfg job",
 }
+_OUR_PACKAGES = ("train", "eval")  # names that others' files have, too
 _NOT_TAKEN_AWAY = "{}: keys cannot be taken away, wanted {}=<value>"
 
 
@@ -39,22 +45,45 @@ def compose(image: str | Path | None, overrides: Sequence[str] = (), out: str | 
     image: the photo; None where `overrides` name it. overrides: as on the command line. out: the run folder; None = as
     `overrides` say, or else runs/<the photo's name>. Raises UserError.
     """
+    overrides = as_overrides(overrides)
     check(overrides)
     config = _compose(overrides)
     if image is not None:
-        config.image = str(image)
+        config.image = literal(str(image))
     if out is not None:
-        config.out = str(out)
+        config.out = literal(str(out))
     return finish(config)
 
 
 def compose_program(root: str, overrides: Sequence[str]) -> DictConfig:
     """The config of another program of ours, from the file `root` in conf/. Raises UserError."""
+    overrides = as_overrides(overrides)
     check(overrides, root=root)
     config = _compose(overrides, root)
     with one_line_errors():
-        OmegaConf.resolve(config)
+        resolve(config)
     return config
+
+
+def instantiate(config: DictConfig) -> Any:
+    """The object that a config describes by its `_target_`. Raises UserError where that cannot be made of it."""
+    package = str(config.get("_target_", "")).partition(".")[0]
+    if package in _OUR_PACKAGES:
+        _expect_ours(package)
+    with one_line_errors():
+        return hydra.utils.instantiate(resolved_twice(config))
+
+
+def _expect_ours(package: str) -> None:
+    """Raises UserError where somebody's own train.py would be imported for ours; a script's own folder comes first."""
+    there = sys.modules.get(package)
+    spec = find_spec(package) if there is None else there.__spec__
+    ours = Path(__file__).resolve().parents[1] / package
+    if spec is not None and spec.origin and ours not in Path(spec.origin).resolve().parents:
+        raise UserError(
+            f"{spec.origin}: in the place of worldgen's own package {package}, wanted another folder to work in, or "
+            "PYTHONSAFEPATH=1"
+        )
 
 
 def check(overrides: Sequence[str], sweep: bool = False, root: str = "config") -> None:
@@ -95,14 +124,14 @@ def finish(config: DictConfig, sweep_suffix: str = "") -> DictConfig:
         from worldgen.recipe.fov import check_fov
 
         config.fov_deg = check_fov(config.fov_deg)
-    image = Path(str(config.image)).expanduser()
-    out = None if config.out is None else Path(str(config.out)).expanduser()
+    image = user_path(str(config.image))
+    out = None if config.out is None else user_path(str(config.out))
     if sweep_suffix or out is None:
         out = run_folder(out or RUNS_DIR, image, sweep_suffix, config.namesakes)
-    config.image = str(image)
-    config.out = str(out)
+    config.image = literal(str(image))
+    config.out = literal(str(out))
     with one_line_errors():
-        OmegaConf.resolve(config)
+        resolve(config)
     return config
 
 
@@ -152,15 +181,6 @@ def _parse(override: str) -> Override:
         raise UserError(f"{override}: cannot be read, wanted key=value ({_first_line(error)})") from error
 
 
-def parses(override: str) -> bool:
-    """Whether Hydra's grammar knows what is meant."""
-    try:
-        _parse(override)
-    except UserError:
-        return False
-    return True
-
-
 def _singles(override: Override) -> list[Override]:
     """A sweep's values, each as an override of its own."""
     if not override.is_sweep_override():
@@ -194,7 +214,7 @@ def _check_value(override: Override, plain: DictConfig, root: str) -> None:
         return
     default, value = OmegaConf.select(plain, key), override.value()
     wanted, found = _kind(default), _kind(value)
-    if "anything" not in (wanted, found) and wanted != found and key not in ("image", "out"):
+    if "anything" not in (wanted, found) and wanted != found:
         raise UserError(f"{key}: {value!r}, wanted {wanted} (as {default!r})")
 
 
@@ -235,13 +255,27 @@ def one_line_errors() -> Iterator[None]:
     try:
         yield
     except InstantiationException as error:
-        cause = error.__cause__ or error
+        cause = _cause(error)
         if isinstance(cause, UserError):
             raise cause from error
         key = re.search(r"full_key: (\S+)", str(error))
-        raise UserError(f"{key[1] if key else 'config'}: cannot be set up ({_first_line(cause)})") from error
+        raise UserError(
+            f"{key[1] if key else 'config'}: cannot be set up ({_first_line(cause)}){_hint(cause)}"
+        ) from error
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(_first_line(error)) from error
+
+
+def _cause(error: BaseException) -> BaseException:
+    """What is behind Hydra's own exceptions, and behind an import that failed."""
+    while error.__cause__ is not None and isinstance(error, HydraException | ImportError):
+        error = error.__cause__
+    return error
+
+
+def _hint(error: BaseException) -> str:
+    """What to do about an error of numba's, which says only what it is that it cannot do."""
+    return f"; {KERNELS} names a folder that can be written" if "cannot cache function" in str(error) else ""
 
 
 def _first_line(error: BaseException) -> str:

@@ -35,9 +35,12 @@ def land(found: Path, path: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes a small file so that `path` holds either the old text or the new one, whenever the process is killed."""
+    """Writes a small file so that `path` holds either the old text or the new one, whenever the process is killed.
+
+    UTF-8; what a name holds that is none, from a disk of another encoding, as `\\udce9`: JSON reads it back.
+    """
     temporary = path.with_name(f".{path.name}.new")
-    temporary.write_text(text, encoding="utf-8")
+    temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
     land(temporary, path)
 
 

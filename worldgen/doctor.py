@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 from packaging.requirements import Requirement
 
-from worldgen import assets
+from worldgen import assets, program
 from worldgen.config import compose, groups
 from worldgen.errors import UserError
 
@@ -127,4 +127,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    program.run("worldgen.doctor")

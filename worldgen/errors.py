@@ -11,6 +11,12 @@ class UserError(ValueError):
     """
 
 
+def expect(key: str, value: object, ok: bool, wanted: str) -> None:
+    """Raises UserError, in the words that every program of ours uses, unless `ok`. key: with its group: splat.steps."""
+    if not ok:
+        raise UserError(f"{key}: {value}, wanted {wanted}")
+
+
 def expect_whole_numbers(prefix: str, settings: Any) -> None:
     """Raises UserError where a field of a dataclass that is declared as int holds anything else: 1e3, say."""
     for field in fields(settings):

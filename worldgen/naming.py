@@ -22,7 +22,7 @@ def run_folder(base: Path, photo: Path, suffix: str = "", namesakes: Collection[
     if folders and not any(folder.exists() for folder in folders):
         return folders[0]
     if not photo.is_file():  # which is told later
-        return base / _joined(photo.stem, suffix)
+        return base / _joined(_names(photo)[0], suffix)
     sha256 = sha256_of(photo)
     folders.append(base / _joined(f"{photo.name}-{sha256[:6]}", suffix))
     held = [_photo_in(folder) for folder in folders]
@@ -43,7 +43,8 @@ def namesakes_among(photos: Iterable[Path]) -> list[str]:
 
 
 def _names(photo: Path) -> tuple[str, ...]:
-    return photo.stem, photo.name
+    bare = photo.stem if photo.stem.strip(".") else photo.name  # "...jpg" is no step up
+    return bare, photo.name
 
 
 def _joined(name: str, suffix: str) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig, OmegaConf
 
 from worldgen import assets
-from worldgen.config import CONF_DIR
+from worldgen.config import CONF_DIR, instantiate
 from worldgen.errors import UserError
 from worldgen.photo import MAX_SIDE_PX, examine, load_photo
 from worldgen.photo_sphere import GIVEN, Shape, heuristic_for
@@ -98,7 +98,7 @@ def run(
     shape = examine(image)
     config = _settled(config, heuristic_for(image, shape, config.panorama.heuristic, reporter.note))
     job = cache(partial(prepare, config, reporter, shape, steps))
-    log_step = _make_adapter(config.logger).of_run(run_dir, image.name, config.group, reporter.note)
+    log_step = instantiate(config.logger).of_run(run_dir, image.name, config.group, reporter.note)
     RunFolder.expect_free(run_dir)
     photo_sha256 = unchanged(run_dir, {step.name: _wanted(config, step) for step in steps}, image)
     finished = photo_sha256 is not None
@@ -184,19 +184,7 @@ def _plain(node: Any) -> Any:
 def make_adapters(config: DictConfig, steps: Sequence[Step] = STEPS) -> dict[str, Any]:
     """Every group's object, all before the first step, so that a wrong setting costs no time. Raises UserError."""
     groups = sorted({group for step in steps for group in step.groups if OmegaConf.is_config(config[group])})
-    return {group: _make_adapter(config[group]) for group in groups}
-
-
-def _make_adapter(config: DictConfig) -> Any:
-    from hydra.errors import InstantiationException
-    from hydra.utils import instantiate
-
-    try:
-        return instantiate(config)
-    except InstantiationException as error:  # Hydra wraps what a setting's own check says
-        if isinstance(error.__cause__, UserError):
-            raise error.__cause__ from error
-        raise
+    return {group: instantiate(config[group]) for group in groups}
 
 
 def _write_report(run_dir: Path) -> None:

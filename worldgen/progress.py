@@ -60,7 +60,7 @@ class Reporter:
     def log_to(self, path: Path) -> None:
         """Appends to `path` from now on, and no longer to the file named before."""
         self.close()
-        self._log_file = _LogFile(path, encoding="utf-8")
+        self._log_file = _LogFile(path, encoding="utf-8", errors="backslashreplace")
         self._log_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
         logging.getLogger().addHandler(self._log_file)
         _log.setLevel(logging.INFO)

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from worldgen.disk import write_text
-from worldgen.errors import UserError
+from worldgen.errors import UserError, expect
 from worldgen.record import StepRecord, hash_of, load_record, look
 from worldgen.run import StepResult
 
@@ -63,8 +63,7 @@ class WandbTracking:
 
     def __post_init__(self) -> None:
         expect_wandb("logger=wandb")
-        if self.max_points < 1:
-            raise UserError(f"logger.max_points={self.max_points}: wanted 1 or more")
+        expect("logger.max_points", self.max_points, self.max_points >= 1, "1 or more")
 
     def of_run(
         self, run_dir: Path, photo: str, group: str | None, note: Callable[[str], None]
@@ -143,7 +142,7 @@ class _WandbSteps:
 def expect_wandb(setting: str) -> None:
     """Raises UserError where the package is missing. setting: what asked for it."""
     if find_spec("wandb") is None:
-        raise UserError(f"{setting}: the package wandb is not installed, wanted: pip install 'worldgen[wandb]'")
+        raise UserError(f"{setting}: the package wandb is not installed, wanted pip install 'worldgen[wandb]'")
 
 
 def group_of(run_dir: Path) -> str:
@@ -155,7 +154,7 @@ def run_id(folder: Path, job_type: str) -> str:
     """The id of a folder's W&B run, the same whenever and wherever it is asked for; never longer than 64 characters."""
     place = folder.resolve()
     readable = re.sub(r"[^\w-]+", "_", place.name, flags=re.ASCII)[:32]
-    return f"{readable}-{job_type[:16]}-{hashlib.sha256(f'{place}/{job_type}'.encode()).hexdigest()[:12]}"
+    return f"{readable}-{job_type[:16]}-{hashlib.sha256(os.fsencode(f'{place}/{job_type}')).hexdigest()[:12]}"
 
 
 @contextmanager
@@ -171,9 +170,13 @@ def wandb_run(
 ) -> Iterator["wandb.Run"]:
     """Begins, or goes on with, the W&B run of `folder` and `job_type`; its files go to `folder`/wandb.
 
-    It is a run beside whatever other one this process may have. Raises what wandb raises.
+    It is a run beside whatever other one this process may have. Raises what wandb raises, and UserError for names that
+    its files cannot hold.
     """
     import wandb
+
+    for text in (str(folder), group, name):
+        _expect_utf8(text)
 
     settings = wandb.Settings(
         console="off",  # what a step prints is in log.txt
@@ -206,6 +209,14 @@ def wandb_run(
         run.finish(exit_code=1)
         raise
     run.finish()
+
+
+def _expect_utf8(name: str) -> None:
+    """Raises UserError for bytes of another encoding, of which W&B's own log would complain line by line."""
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        raise UserError(f"{name}: not UTF-8, wanted a name that is") from error
 
 
 def points_of(path: Path, most: int) -> "Any | None":

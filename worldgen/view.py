@@ -11,6 +11,7 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+from worldgen import program
 from worldgen.errors import UserError
 
 _PAGE = "export/world.html"
@@ -33,7 +34,7 @@ def server(run_dir: Path, port: int = 0) -> ThreadingHTTPServer:
     try:
         return ThreadingHTTPServer(("127.0.0.1", port), partial(_Quiet, directory=str(run_dir)))
     except OSError as error:
-        raise UserError(f"--port={port}: cannot be listened on ({error.strerror}), wanted a free one") from error
+        raise UserError(f"--port: {port}, which cannot be listened on ({error.strerror}), wanted a free one") from error
 
 
 def serve(run_dir: Path, port: int = 0, browser: bool = True) -> None:
@@ -68,4 +69,4 @@ def _port(text: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    program.run("worldgen.view")

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from eval.data.layout import IncompleteError, link_all
+from worldgen import program
 from worldgen.errors import UserError
 
 Told = dict[str, Any]
@@ -117,4 +118,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    program.run("eval.data.__main__")

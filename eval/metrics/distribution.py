@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from eval.metrics.networks import answers, device_named, eight_bits, missing_package, package_versions
 from worldgen.disk import sha256_of
 from worldgen.errors import UserError
+from worldgen.paths import user_path
 
 # torch-fidelity's name and pytorch-fid's; the digits are the start of the file's sha256, as torch.hub has it.
 _FILES = ("weights-inception-2015-12-05-6726825d.pth", "pt_inception-2015-12-05-6726825d.pth")
@@ -96,7 +97,7 @@ class _Distance(ABC):
 
     def _file(self) -> Path | None:
         folder = Path(torch.hub.get_dir()) / "checkpoints"
-        wanted = [folder / name for name in _FILES] if self.path is None else [Path(self.path).expanduser()]
+        wanted = [folder / name for name in _FILES] if self.path is None else [user_path(self.path)]
         return next((file for file in wanted if file.is_file()), None)
 
     def _inception(self) -> Callable[[Tensor], Tensor]:

@@ -24,6 +24,7 @@ from torch import Tensor
 
 from worldgen.disk import sha256_of
 from worldgen.errors import UserError
+from worldgen.paths import user_path
 
 _ANSWER_WITHIN_S = 2.0
 _WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
@@ -84,7 +85,7 @@ class HubWeights:
         return {"model": self._local().name, "sha256": _sha256_of_folder(self._local())}
 
     def _local(self) -> Path:
-        return Path(str(self.path)).expanduser()
+        return user_path(str(self.path))
 
     def _cached(self) -> Path | None:
         """The snapshot in the local hub cache, named by its commit, if it is whole."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from worldgen import disk
-from worldgen.errors import UserError
+from worldgen.errors import UserError, expect
 from worldgen.progress import Track, untracked
 from worldgen.recipe.flythrough import FlythroughSettings, write_flythrough
 from worldgen.recipe.scene_html import scene_html
@@ -26,8 +26,7 @@ class ExportSettings:
     video: FlythroughSettings = field(default_factory=FlythroughSettings)
 
     def __post_init__(self) -> None:
-        if not 1 <= self.html_splats <= 5_000_000:
-            raise UserError(f"export.html_splats={self.html_splats}: wanted 1 to 5000000")
+        expect("export.html_splats", self.html_splats, 1 <= self.html_splats <= 5_000_000, "1 to 5000000")
 
 
 def export(
@@ -63,7 +62,8 @@ def write_world(
         elif suffix == ".spz":
             write_spz(partial, gaussians)
         elif suffix == ".html":
-            partial.write_text(scene_html(gaussians, title, settings.html_splats), encoding="utf-8")
+            page = scene_html(gaussians, title, settings.html_splats)
+            partial.write_text(page, encoding="utf-8", errors="backslashreplace")
         else:
             write_flythrough(gaussians, partial, settings.video, track)
 

@@ -9,7 +9,7 @@ import imageio_ffmpeg
 import numpy as np
 import torch
 
-from worldgen.errors import UserError
+from worldgen.errors import UserError, expect
 from worldgen.geometry.cameras import look
 from worldgen.progress import Track, untracked
 from worldgen.splat.rasterize import rasterize
@@ -29,17 +29,17 @@ class FlythroughSettings:
     radius_m: float = 0.45
 
     def __post_init__(self) -> None:
-        if not 0 < self.seconds <= 120:
-            raise UserError(f"export.video.seconds={self.seconds}: wanted more than 0, at most 120")
-        if not 1 <= self.fps <= 120:
-            raise UserError(f"export.video.fps={self.fps}: wanted 1 to 120")
-        for name, pixels in (("width", self.width), ("height", self.height)):
-            if not 16 <= pixels <= 4096 or pixels % 2:
-                raise UserError(f"export.video.{name}={pixels}: wanted an even number of pixels, 16 to 4096")
-        if not 10 < self.fov_deg < 150:
-            raise UserError(f"export.video.fov_deg={self.fov_deg}: wanted between 10 and 150 degrees")
-        if not 0 <= self.radius_m <= 0.5:
-            raise UserError(f"export.video.radius_m={self.radius_m}: wanted 0 to 0.5 (the completed cube ends at 1 m)")
+        even = "an even number of pixels, 16 to 4096"
+        _expect("seconds", self.seconds, 0 < self.seconds <= 120, "more than 0, at most 120")
+        _expect("fps", self.fps, 1 <= self.fps <= 120, "1 to 120")
+        _expect("width", self.width, 16 <= self.width <= 4096 and self.width % 2 == 0, even)
+        _expect("height", self.height, 16 <= self.height <= 4096 and self.height % 2 == 0, even)
+        _expect("fov_deg", self.fov_deg, 10 < self.fov_deg < 150, "between 10 and 150 degrees")
+        _expect("radius_m", self.radius_m, 0 <= self.radius_m <= 0.5, "0 to 0.5 (the completed cube ends at 1 m)")
+
+
+def _expect(name: str, value: float, ok: bool, wanted: str) -> None:
+    expect(f"export.video.{name}", value, ok, wanted)
 
 
 def flythrough_cameras(settings: FlythroughSettings) -> list[Camera]:
@@ -84,7 +84,7 @@ def _frame(gaussians: Gaussians, camera: Camera) -> np.ndarray:
 def _encode(frames: Iterator[np.ndarray], path: Path, settings: FlythroughSettings) -> None:
     try:
         writer = imageio_ffmpeg.write_frames(
-            str(path),
+            f"file:{path}",  # or a dash in front is an option, and a colon a protocol
             (settings.width, settings.height),
             fps=settings.fps,
             codec="libx264",
@@ -94,7 +94,7 @@ def _encode(frames: Iterator[np.ndarray], path: Path, settings: FlythroughSettin
         )
         writer.send(None)
     except (RuntimeError, FileNotFoundError, PermissionError) as error:
-        raise UserError(f"ffmpeg: {error}; wanted the imageio-ffmpeg package's own or IMAGEIO_FFMPEG_EXE") from error
+        raise UserError(f"ffmpeg: {error}, wanted the imageio-ffmpeg package's own or IMAGEIO_FFMPEG_EXE") from error
     try:
         for frame in frames:
             writer.send(frame)

@@ -1,6 +1,7 @@
 """Whether a report.html still tells what its run folder holds, so that it need not be made again."""
 
 import hashlib
+import os
 from pathlib import Path
 
 _CODE = ("report.py", "report_pictures.py", "report.css")
@@ -9,7 +10,7 @@ _CODE = ("report.py", "report_pictures.py", "report.css")
 def stamp(run_dir: Path) -> str:
     """Hex digest of what the report is made from: the manifest, which names every file's hash, the scores, the folder's
     name, and the report's own code."""
-    digest = hashlib.sha256(run_dir.resolve().name.encode())
+    digest = hashlib.sha256(os.fsencode(run_dir.resolve().name))
     paths = [run_dir / "manifest.json", run_dir / "scores.json", *(Path(__file__).with_name(name) for name in _CODE)]
     for path in paths:
         content = path.read_bytes() if path.is_file() else b""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
-from worldgen.errors import UserError
+from worldgen.errors import expect
 from worldgen.geometry.cameras import look
 from worldgen.geometry.equirect import to_perspective
 from worldgen.recipe.complete import CompletedView
@@ -30,12 +30,10 @@ class SupervisionSettings:
     tilt_deg: float = 50.0
 
     def __post_init__(self) -> None:
-        if not 16 <= self.size <= 4096:
-            raise UserError(f"views.size={self.size}: wanted 16 to 4096 pixels")
-        if not 10 < self.fov_deg < 150:
-            raise UserError(f"views.fov_deg={self.fov_deg}: wanted between 10 and 150 degrees")
-        if self.horizontal < 1 or self.tilted < 0:
-            raise UserError(f"views.horizontal={self.horizontal}, views.tilted={self.tilted}: wanted >= 1 and >= 0")
+        expect("views.size", self.size, 16 <= self.size <= 4096, "16 to 4096 pixels")
+        expect("views.fov_deg", self.fov_deg, 10 < self.fov_deg < 150, "between 10 and 150 degrees")
+        expect("views.horizontal", self.horizontal, self.horizontal >= 1, "1 or more")
+        expect("views.tilted", self.tilted, self.tilted >= 0, "0 or more")
 
 
 def panorama_cameras(settings: SupervisionSettings) -> list[Camera]:

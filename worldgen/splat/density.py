@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from worldgen.errors import UserError, expect_whole_numbers
+from worldgen.errors import expect, expect_whole_numbers
 from worldgen.splat.reference import rotations
 from worldgen.types import Gaussians
 
@@ -192,5 +192,4 @@ def _grow(gaussians: Gaussians, copied: Tensor, split: Tensor, draw: torch.Gener
 
 
 def _expect(name: str, value: Any, valid: bool, wanted: str) -> None:
-    if not valid:
-        raise UserError(f"splat.density.{name}: {value}, wanted {wanted}")
+    expect(f"splat.density.{name}", value, valid, wanted)

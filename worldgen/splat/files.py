@@ -5,6 +5,7 @@ Niantic's own ply_to_spz) carry the axes of the .ply over.
 """
 
 import gzip
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -13,8 +14,8 @@ from typing import TypeVar
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 from torch import Tensor
 
 from worldgen.errors import UserError
@@ -128,9 +129,7 @@ def save_gaussians(path: Path, gaussians: Gaussians) -> None:
 def load_gaussians(path: Path) -> Gaussians:
     """What `save_gaussians` wrote. Raises UserError where the file is something else or holds non-finite values."""
     gaussians = _load(path, Gaussians, ("means", "quats", "log_scales", "opacity_logits", "sh"))
-    with safe_open(path, "pt") as file:
-        antialiased = (file.metadata() or {}).get(_ANTIALIASED) == "true"
-    return replace(gaussians, antialiased=antialiased)
+    return replace(gaussians, antialiased=_metadata(path).get(_ANTIALIASED) == "true")
 
 
 def save_cloud(path: Path, cloud: PointCloud) -> None:
@@ -145,7 +144,7 @@ def load_cloud(path: Path) -> PointCloud:
 
 def _load(path: Path, kind: type[T], names: tuple[str, ...]) -> T:
     try:
-        tensors = load_file(path)
+        tensors = load(path.read_bytes())  # load_file takes no path that is not UTF-8
     except (SafetensorError, OSError) as error:
         raise UserError(f"{path}: not a readable safetensors file ({error})") from error
     if set(tensors) != set(names):
@@ -155,6 +154,13 @@ def _load(path: Path, kind: type[T], names: tuple[str, ...]) -> T:
         return kind(**tensors)
     except ValueError as error:
         raise UserError(f"{path}: {error}") from error
+
+
+def _metadata(path: Path) -> dict[str, str]:
+    """What a sound safetensors file says beside its tensors, in the header of JSON that it begins with."""
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        return json.loads(file.read(length)).get("__metadata__", {})
 
 
 def _cloud_tensors(cloud: PointCloud) -> dict[str, Tensor]:
