@@ -34,9 +34,10 @@ def held(folder: Path) -> Iterator[None]:
 
 
 def expect_room(folder: Path, evaluation: Mapping[str, Any]) -> dict[str, list[str]]:
-    """Makes the folder; returns the methods in it that stay, and their images. evaluation: protocol, metrics and methods, before scoring.
+    """Makes the folder; returns the methods in it that stay, and their images.
 
-    Raises UserError where it cannot be written, or holds an evaluation that this one cannot be added to.
+    evaluation: protocol, metrics and methods, before scoring. Raises UserError where the folder cannot be written, or
+    holds an evaluation that this one cannot be added to.
     """
     with held(folder):
         old = _stored(folder)

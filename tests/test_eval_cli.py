@@ -138,10 +138,13 @@ def test_against_the_truth_the_truth_is_perfect(here, capsys):
         (["methods.a=a", "protocol=truth"], "protocol.truth: missing"),
         (["quiet=true"], "methods: none, wanted methods.<name>=<path>, runs=<folders> or table=<name>"),
         (["methods.a=a", "methods.b=b", "baseline=c"], "baseline: c, wanted one of a, b"),
-        (["methods.a=a", "out=a/hut.png"], "out: a/hut.png is a file, wanted a folder"),
-        (["methods.a=a", "out=a/hut.png/scores"], "out: a/hut.png/scores cannot be written (Not a directory)"),
+        (["methods.a=a", "quiet=true", "out=a/hut.png"], "out: a/hut.png is a file, wanted a folder"),
         (
-            ["methods.a=a", "metrics=[clip_i]", "out=b"],
+            ["methods.a=a", "quiet=true", "out=a/hut.png/scores"],
+            "out: a/hut.png/scores cannot be written (Not a directory)",
+        ),
+        (
+            ["methods.a=a", "quiet=true", "metrics=[clip_i]", "out=b"],
             "metrics: nothing was scored, wanted one score at least; clip_i",
         ),
     ],
