@@ -37,7 +37,7 @@ def outputs(protocol: Protocol, methods: Mapping[str, str], runs: str | None, gr
     names = [output.method for output in found]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise UserError(f"methods.{twice[0]}: given twice (runs= tells it apart by {group_by}), wanted another name")
+        raise UserError(f"methods.{twice[0]}: given twice, wanted another name")
     return _singles_paired(found)
 
 

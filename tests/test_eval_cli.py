@@ -207,6 +207,17 @@ def test_ours_and_runs_have_one_baseline(here, capsys):
     assert list(last_line(capsys)["differences"]) == ["runs - ours"]
 
 
+def test_a_photo_without_truth_is_nobodys_loss(here, capsys):
+    (here / "truth").mkdir()
+    save_image(here / "truth" / "hut.png", panorama(7))
+    command = ["protocol=truth", "protocol.truth=truth", "metrics=[sky_colour]", "processes=1", "quiet=true"]
+    assert cli.main([*command, "methods.a=a", "methods.b=b", "out=scores"]) == 0
+    told = last_line(capsys)
+    assert told["lost_views"] == {}
+    assert {told["intervals"][method]["sky_colour"]["n"] for method in "ab"} == {1}
+    assert "**" in (here / "scores" / "table.md").read_text().partition("\n")[2]
+
+
 def write_frames(folder: Path, broken: str) -> None:
     """A scene of six frames, three of them blurred, black, of one other colour, cut off or not there."""
     folder.mkdir(parents=True)
