@@ -13,6 +13,7 @@ from eval.sources import PanoramaView
 from worldgen.artifacts import load_json, load_mask
 from worldgen.config import CONF_DIR
 from worldgen.errors import UserError
+from worldgen.recipe.given import front_camera
 
 MANIFEST = "manifest.json"
 _ERRORS = ("ERROR", "CRITICAL")
@@ -78,7 +79,8 @@ class Run:
         return f"no finished {step} step; its log {verb}: {message}"
 
     def photo(self) -> PanoramaView | None:
-        """The photo, seen in the panorama, where its own pixels lie unchanged, by the camera that took it."""
+        """The photo, seen in the panorama, where its own pixels lie unchanged, by the camera that took it; the front
+        view where all of the panorama is photo."""
         picture = self.folder / "panorama" / "panorama.png"
         try:
             fov_deg = float(load_json(self.folder / "fov" / "fov.json")["deg"])
@@ -86,6 +88,9 @@ class Run:
         except (OSError, UserError, KeyError, TypeError, ValueError):
             return None
         height, width = mask.shape
+        if bool(mask.all()):
+            front = front_camera(fov_deg, max(1, round(width * fov_deg / 360)))
+            return PanoramaView(picture, 0.0, 0.0, fov_deg, (front.width, front.height)) if picture.is_file() else None
         half_angle = float(mask[:, width // 2].sum()) / height * math.pi / 2
         focal = width / (2 * math.pi)
         size = (round(2 * focal * math.tan(math.radians(fov_deg) / 2)), round(2 * focal * math.tan(half_angle)))

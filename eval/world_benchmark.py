@@ -17,8 +17,10 @@ from eval.metrics import psnr
 from eval.panorama_scores import at_density_of, looks_of, photo_psnr_db, seams
 from worldgen.artifacts import load_json
 from worldgen.errors import UserError
-from worldgen.photo import load_photo
+from worldgen.photo import examine, load_photo
+from worldgen.photo_sphere import GIVEN
 from worldgen.pipeline import STEPS
+from worldgen.recipe.given import front_view, given_panorama
 from worldgen.types import Camera, View
 from worldgen.world import World
 
@@ -48,14 +50,20 @@ def measure(world: World, photo: View) -> dict[str, float]:
 
 
 def photo_view(run_dir: Path, image: Path | None) -> View:
-    """The run's photo as its camera took it. Raises UserError unless `image` is the file that the run began with."""
+    """The run's photo as its camera took it, of a 360-degree panorama its front view.
+
+    Raises UserError unless `image` is the file that the run began with.
+    """
     known = load_json(run_dir / "manifest.json")["photo"]
     path = image or Path("examples", known["name"])
+    given = load_json(run_dir / "manifest.json")["steps"]["panorama"]["config"]["panorama"].get("heuristic") == GIVEN
     photo = load_photo(path)
     if photo.sha256 != known["sha256"]:
         raise UserError(f"{path}: another photo than the run's {known['name']}; --image=<file> names the right one")
     height, width = photo.rgb.shape[1:]
     fov_deg = load_json(run_dir / "fov" / "fov.json")["deg"]
+    if given:
+        return front_view(given_panorama(photo.rgb, examine(path).sphere, width), fov_deg)
     return View(Camera.from_fov(width, height, fov_deg), photo.rgb, torch.ones(height, width, dtype=torch.bool))
 
 

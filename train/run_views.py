@@ -13,6 +13,7 @@ from worldgen.geometry.equirect import directions
 from worldgen.photo import Lens, Photo
 from worldgen.progress import Reporter
 from worldgen.recipe.fov import check_fov
+from worldgen.recipe.given import front_camera
 from worldgen.recipe.supervise import SupervisionSettings, supervision
 from worldgen.steps import Job
 from worldgen.types import PointCloud, SupervisionView
@@ -52,8 +53,12 @@ def photo_size(mask: Tensor, fov_deg: float) -> tuple[int, int]:
     """Height and width, in some pixels, of the photo whose own pixels lie where the panorama's `mask` [H, W] is True.
 
     fov_deg: horizontal. Its upper and lower edge pass between the steepest ray that it covers and the flattest that it
-    does not; of all columns together, that tells much more finely than the rows of one.
+    does not; of all columns together, that tells much more finely than the rows of one. A panorama that is all photo
+    has its front view.
     """
+    if bool(mask.all()):
+        front = front_camera(fov_deg, _WIDTH)
+        return front.height, front.width
     x, y, z = directions(*mask.shape).unbind(-1)
     slope = math.tan(math.radians(fov_deg) / 2)
     across = (z > 0) & (x.abs() < slope * z)

@@ -101,7 +101,7 @@ def _where_it_is(root: Path, seconds: float) -> str:
     looks = {
         "world.html": f"open it in a browser to walk in it, or run: python -m worldgen.view {root}",
         "flythrough.mp4": "a walk as a video",
-        "panorama.png": "the photo, grown all round",
+        "panorama.png": "the photo, all round",
         "report.html": "every step with its picture, time and memory",
         "world.ply": "for splat viewers; also world.spz, and points.ply",
     }
@@ -115,6 +115,6 @@ def _each_photo(argument: str) -> str:
     key, _, folder = argument.partition("=")
     if key != "images":
         return argument
-    from worldgen.photo import photos_in
+    from worldgen.photo_formats import photos_in
 
     return "image=" + ",".join(command.quote(str(path)) for path in photos_in(Path(folder).expanduser()))

@@ -13,7 +13,10 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig, OmegaConf
 
 from worldgen import assets
+from worldgen.config import CONF_DIR
 from worldgen.errors import UserError
+from worldgen.photo import MAX_SIDE_PX, examine, load_photo
+from worldgen.photo_sphere import GIVEN, Shape, heuristic_for
 from worldgen.progress import Reporter
 from worldgen.recipe import report_stamp
 from worldgen.record import Wanted, unchanged
@@ -92,7 +95,9 @@ def run(
     when_done: is told of each step's result.
     """
     steps, image, run_dir = steps_until(config.until), Path(config.image), Path(config.out)
-    job = cache(partial(prepare, config, reporter, steps))
+    shape = examine(image)
+    config = _settled(config, heuristic_for(image, shape, config.panorama.heuristic, reporter.note))
+    job = cache(partial(prepare, config, reporter, shape, steps))
     log_step = _make_adapter(config.logger).of_run(run_dir, image.name, config.group, reporter.note)
     RunFolder.expect_free(run_dir)
     photo_sha256 = unchanged(run_dir, {step.name: _wanted(config, step) for step in steps}, image)
@@ -111,21 +116,34 @@ def run(
     return folder
 
 
-def prepare(config: DictConfig, reporter: Reporter, steps: Sequence[Step] = STEPS) -> "Job":
-    """All that the steps work with, so that what is wrong with any of it is said before the first one, and so that no
-    step's time counts what is imported or fetched. Raises UserError."""
-    from worldgen.photo import load_photo
-
-    photo = load_photo(Path(config.image))
+def prepare(config: DictConfig, reporter: Reporter, shape: Shape, steps: Sequence[Step] = STEPS) -> "Job":
+    """All that the steps work with, for a photo of that shape, so that what is wrong with any of it is said before the
+    first one, and so that no step's time counts what is imported or fetched. Raises UserError."""
+    path, given = Path(config.image), config.panorama.heuristic == GIVEN
+    photo = load_photo(path, max(MAX_SIDE_PX, config.panorama.width) if given else MAX_SIDE_PX)
     adapters = make_adapters(config)
     for name in assets.needed(config):
         assets.fetch(name, reporter.track)
+    from worldgen.recipe.given import looks_closed
     from worldgen.steps import Job
 
     for group in {group for step in steps for group in step.groups}:
         if hasattr(adapters.get(group), "load"):
             adapters[group].load()
-    return Job(config, adapters, photo, reporter)
+    if not given and shape.may_be_sphere and looks_closed(photo.rgb):
+        reporter.note(f"{path}: may be a 360-degree panorama, taken as a plain photo; panorama=given takes it as that")
+    return Job(config, adapters, photo, reporter, shape.sphere)
+
+
+def _settled(config: DictConfig, heuristic: str) -> DictConfig:
+    """The config with what `panorama.heuristic` came to. Of a given panorama's settings only those that count are left,
+    so that no other has it made again."""
+    panorama = {**config.panorama, "heuristic": heuristic}
+    if heuristic == GIVEN:
+        panorama = {key: panorama[key] for key in OmegaConf.load(CONF_DIR / "panorama" / f"{GIVEN}.yaml")}
+    settled = config.copy()
+    settled.panorama = panorama
+    return settled
 
 
 def steps_until(last: str | None) -> tuple[Step, ...]:
@@ -154,6 +172,8 @@ def run_step(folder: RunFolder, step: Step, wanted: Wanted, job: Callable[[], "J
 
 def _wanted(config: DictConfig, step: Step) -> Wanted:
     made_of = {group: _plain(config[group]) for group in step.groups} | {"seed": config.seed}
+    if config.panorama.heuristic == GIVEN and not step.inputs:
+        made_of["photo"] = GIVEN  # these steps look at the photo itself
     return Wanted(made_of, step.inputs, step.version)
 
 

@@ -11,16 +11,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from worldgen import artifacts
 from worldgen.geometry.colour import colourise
 from worldgen.photo import Photo
+from worldgen.photo_sphere import GIVEN, Sphere
 from worldgen.progress import Reporter
 from worldgen.recipe.complete import complete
 from worldgen.recipe.export import export
 from worldgen.recipe.fov import Fov, check_fov, check_height
+from worldgen.recipe.given import FRONT_FOV_DEG, all_round, front_view, given_panorama
 from worldgen.recipe.lift import lift
 from worldgen.recipe.panorama import synthesize
 from worldgen.recipe.prompts import load_prompts, save_prompts
@@ -31,12 +33,14 @@ from worldgen.types import Camera, Panorama, PointCloud, Prompts, Scene, View
 
 @dataclass
 class Job:
-    """One photo on its way through the recipe. adapters: the object that each config group stands for."""
+    """One photo on its way through the recipe. adapters: the object that each config group stands for. sphere: what the
+    photo says of the sphere that it shows, if it does."""
 
     config: DictConfig
     adapters: Mapping[str, Any]
     photo: Photo
     reporter: Reporter
+    sphere: Sphere | None = None
 
     @property
     def run_dir(self) -> Path:
@@ -56,10 +60,22 @@ class Job:
         return load_prompts(self.path("prompts", "prompts.json"))
 
     @property
+    def is_given(self) -> bool:
+        """Whether the photo is the panorama."""
+        return OmegaConf.select(self.config, "panorama.heuristic") == GIVEN
+
+    @cached_property
+    def given_panorama(self) -> Tensor:
+        """[3, H, W], where the photo is the panorama."""
+        return given_panorama(self.photo.rgb, self.sphere, self.config.panorama.width)
+
+    @property
     def photo_view(self) -> View:
-        """The photo as the camera at the origin, looking along +z, took it."""
+        """The photo as the camera at the origin, looking along +z, took it; of a given panorama the front view."""
         path = self.path("fov", "fov.json")
         deg = check_fov(artifacts.load_json(path).get("deg"), f"{path}: deg")
+        if self.is_given:
+            return front_view(self.given_panorama, deg)
         height, width = self.photo.rgb.shape[1:]
         known = torch.ones(height, width, dtype=torch.bool)
         return View(Camera.from_fov(width, height, deg), self.photo.rgb, known)
@@ -83,20 +99,38 @@ class Job:
 
 def fov_step(job: Job, out: Path) -> dict:
     by_hand = job.config.fov_deg
-    fov = job.adapters["fov"](job.photo) if by_hand is None else Fov(check_fov(by_hand), "fov_deg, by hand")
-    check_height(job.photo, fov.deg)
+    if by_hand is not None:
+        fov = Fov(check_fov(by_hand), "fov_deg, by hand")
+    elif job.is_given:
+        fov = Fov(FRONT_FOV_DEG, "of the front view; the photo is a 360-degree panorama")
+    else:
+        fov = job.adapters["fov"](job.photo)
+    if not job.is_given:
+        check_height(job.photo, fov.deg)
     artifacts.save_json(out / "fov.json", asdict(fov))
     return asdict(fov)
 
 
 def prompts_step(job: Job, out: Path) -> dict:
-    prompts = job.adapters["prompts"](job.photo.rgb)
+    prompts = job.adapters["prompts"](all_round(job.given_panorama) if job.is_given else job.photo.rgb)
     save_prompts(out / "prompts.json", prompts)
     return asdict(prompts)
 
 
 def panorama_step(job: Job, out: Path) -> dict:
-    panorama = synthesize(
+    panorama = _whole(job.given_panorama) if job.is_given else _painted(job)
+    artifacts.save_panorama(out, panorama)
+    height, width = panorama.photo.shape
+    return {"size": f"{width}x{height}", "from_the_photo_percent": _percent(panorama.photo)}
+
+
+def _whole(rgb: Tensor) -> Panorama:
+    """A panorama [3, H, W], all of it photographed."""
+    return Panorama(rgb, torch.ones(rgb.shape[1:], dtype=torch.bool))
+
+
+def _painted(job: Job) -> Panorama:
+    return synthesize(
         job.photo_view,
         job.prompts,
         job.adapters["inpainter"],
@@ -104,9 +138,6 @@ def panorama_step(job: Job, out: Path) -> dict:
         job.reporter.track,
         job.seed("panorama"),
     )
-    artifacts.save_panorama(out, panorama)
-    height, width = panorama.photo.shape
-    return {"size": f"{width}x{height}", "from_the_photo_percent": _percent(panorama.photo)}
 
 
 def refine_step(job: Job, out: Path) -> dict:

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from worldgen.errors import UserError
-from worldgen.photo import load_photo, photos_in
+from worldgen.photo import load_photo
+from worldgen.photo_formats import photos_in
 
 
 def check_photos(folder: Path) -> tuple[dict[str, Path], dict[str, str]]:

@@ -18,6 +18,7 @@ from worldgen.geometry.fill import dilate, push_pull
 from worldgen.geometry.seams import degrees_to_seam
 from worldgen.geometry.sharpen import sharpen
 from worldgen.models.protocols import Inpainter
+from worldgen.photo_sphere import GIVEN
 from worldgen.progress import Track, untracked
 from worldgen.recipe.schedules import ANCHORED, SEQUENTIAL, Look, Schedule
 from worldgen.recipe.stand_in import stand_in
@@ -30,7 +31,8 @@ _SURE = 0.99  # a pixel with at least this confidence is context, one with less 
 
 @dataclass(frozen=True)
 class PanoramaSettings:
-    """heuristic: anchored, sequential or adhoc. width: of the panorama, pixels, height is half of it.
+    """heuristic: anchored, sequential, adhoc, or given: the photo is the panorama, and of the others only width counts.
+    width: of the panorama, pixels, height is half of it.
     view_size: of the square views that are inpainted, pixels. feather: part of a view over which it fades out.
     stand_in: let the photo's own continuation stand in for the unknown, for inpainters that close gaps only (see
     recipe/stand_in.py; the paper has none). gap_deg: how wide the gaps are that the inpainter closes then.
@@ -46,9 +48,9 @@ class PanoramaSettings:
     sharpen: float = 0.8
 
     def __post_init__(self) -> None:
-        choices = (*SCHEDULES, "adhoc")
+        choices = (*SCHEDULES, "adhoc", GIVEN)
         if self.heuristic not in choices:
-            raise UserError(f"panorama.heuristic: {self.heuristic!r}, wanted one of {', '.join(choices)}")
+            raise UserError(f"panorama.heuristic: {self.heuristic!r}, wanted auto or one of {', '.join(choices)}")
         if self.width < 64 or self.width > 16384 or self.width % 4:
             raise UserError(f"panorama.width: {self.width}, wanted a multiple of 4 from 64 to 16384")
         if not 32 <= self.view_size <= 4096:

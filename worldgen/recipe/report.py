@@ -131,9 +131,14 @@ def _step(number: int, name: str, entry: Mapping, edited: list[str], run_dir: Pa
 def _pictures(name: str, run_dir: Path) -> str:
     """What a step's artifacts look like; nothing where there is nothing to see."""
     if name == "fov":
-        return _figure(pictures.photo(run_dir), "The photo, seen again through its camera in the panorama.", "narrow")
+        caption = "The photo, seen again through its camera in the panorama."
+        if pictures.is_given(run_dir):
+            caption = "The panorama straight ahead: the photo shows all round."
+        return _figure(pictures.photo(run_dir), caption, "narrow")
     if name == "panorama":
-        return _figure(pictures.outlined_panorama(run_dir), "The photo lies within the white line.")
+        given = pictures.is_given(run_dir)
+        caption = "All of it is the photo." if given else "The photo lies within the white line."
+        return _figure(pictures.outlined_panorama(run_dir), caption)
     if name == "refine":
         return _figure(pictures.reduced(run_dir / "refine" / "panorama.png"), "The refined panorama.")
     if name == "depth":

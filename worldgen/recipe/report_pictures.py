@@ -14,6 +14,7 @@ from scipy.ndimage import distance_transform_edt
 
 from worldgen.geometry.cameras import look
 from worldgen.geometry.equirect import to_perspective
+from worldgen.recipe.given import front_camera
 from worldgen.splat.files import load_cloud, load_gaussians
 from worldgen.splat.rasterize import rasterize
 from worldgen.types import Camera, PointCloud
@@ -41,12 +42,15 @@ def reduced(path: Path, width: int = _WIDTH) -> np.ndarray | None:
 
 
 def photo_camera(run_dir: Path, width: int = 640) -> Camera | None:
-    """The photo's camera, as field of view and panorama tell it; none before both are there."""
+    """The photo's camera, as field of view and panorama tell it; of a given panorama its front view's. None before both
+    are there."""
     _, mask = _panorama(run_dir)
     fov_path = run_dir / "fov" / "fov.json"
     if mask is None or not mask.any() or not fov_path.exists():
         return None
     fov_deg = json.loads(fov_path.read_text(encoding="utf-8"))["deg"]
+    if mask.all():
+        return front_camera(fov_deg, width)
     rows = np.flatnonzero(mask[:, mask.shape[1] // 2])
     steepest = abs(((rows[[0, -1]] + [0, 1]) / len(mask) - 0.5) * math.pi).max()
     height = max(1, round(width * math.tan(steepest) / math.tan(math.radians(fov_deg) / 2)))
@@ -74,6 +78,12 @@ def splat_views(run_dir: Path) -> list[np.ndarray]:
 def _pixels(rgb: torch.Tensor) -> np.ndarray:
     """[3, H, W] in [0, 1] -> uint8 [H, W, 3]."""
     return (rgb.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
+
+
+def is_given(run_dir: Path) -> bool:
+    """Whether the photo is the whole panorama."""
+    mask = _panorama(run_dir)[1]
+    return mask is not None and bool(mask.all())
 
 
 def outlined_panorama(run_dir: Path) -> np.ndarray | None:

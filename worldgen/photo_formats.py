@@ -1,0 +1,101 @@
+"""Which files are pictures: by their content, for decoders that Pillow lacks, and by their names, in a folder."""
+
+import logging
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+
+from PIL import Image, features
+
+from worldgen.errors import UserError
+
+_log = logging.getLogger("worldgen")
+_HEIF_SUFFIXES = (".heic", ".heif", ".hif")
+_AVIF_SUFFIX = ".avif"
+_HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1")
+_AVIF_BRANDS = (b"avif", b"avis")
+_SYSTEM_FILES = ("thumbs.db", "desktop.ini")
+_SIDECARS = (".xmp", ".aae")
+_NAMED = 5  # files of a kind that a line names
+
+
+def expect_decoder(path: Path) -> None:
+    """Sees to it that Pillow can open a HEIC or AVIF file; of other files it says nothing. Raises UserError."""
+    kind = _iso_kind(path)
+    if kind == "HEIC" and not _register_heif():
+        raise UserError(f"{path}: HEIC, wanted the package that reads it: pip install pillow-heif")
+    if kind == "AVIF" and not features.check("avif"):
+        raise UserError(f"{path}: AVIF, wanted a Pillow that reads it: pip install 'pillow>=11.3'")
+
+
+def picture_suffixes() -> frozenset[str]:
+    """The ends of the names of files that may be photos, in small letters."""
+    Image.init()
+    return frozenset((*Image.EXTENSION, *_HEIF_SUFFIXES, _AVIF_SUFFIX)) - {".pdf", ".mpg", ".mpeg"}
+
+
+def photos_in(folder: Path) -> list[Path]:
+    """The files in a folder that are pictures by their names, sorted; a line says what else is there and left out.
+
+    Raises UserError where there are none.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder, wanted one with photos")
+    suffixes = picture_suffixes()
+    files = sorted(path for path in folder.iterdir() if not path.is_dir())
+    ours = [path for path in files if not is_systems_own(path)]
+    photos = [path for path in ours if path.suffix.lower() in suffixes and path.is_file()]
+    if not photos:
+        raise UserError(f"{folder}: no photos there, wanted JPEG, PNG, WebP, HEIC, TIFF or the like")
+    left_out = _left_out(files, ours, photos)
+    if left_out:
+        _log.warning("%s: %d photos; left out: %s", folder, len(photos), left_out)
+    return photos
+
+
+def is_systems_own(path: Path) -> bool:
+    """Whether a file is one that an operating system leaves in folders of photos, or a hidden one."""
+    return path.name.startswith(".") or path.name.lower() in _SYSTEM_FILES
+
+
+def _left_out(files: Sequence[Path], ours: Sequence[Path], photos: Sequence[Path]) -> str:
+    others = [path for path in ours if path not in photos]
+    sidecars = [path for path in others if path.suffix.lower() in _SIDECARS]
+    named = [path.name for path in others if path not in sidecars]
+    parts = [
+        _counted(len(files) - len(ours), "hidden or system file"),
+        _counted(len(sidecars), "sidecar"),
+        ", ".join(named[:_NAMED]) + (f" and {len(named) - _NAMED} more" if len(named) > _NAMED else ""),
+    ]
+    return ", ".join(part for part in parts if part)
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'s' * (count > 1)}" if count else ""
+
+
+def _iso_kind(path: Path) -> str:
+    """HEIC or AVIF, by the brands in the file's first box; empty for others, and where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(64)
+    except OSError:
+        return ""
+    if head[4:8] != b"ftyp":
+        return ""
+    end = min(int.from_bytes(head[:4], "big"), len(head))
+    brands = [head[8:12], *(head[start : start + 4] for start in range(16, end - 3, 4))]
+    if any(brand in _AVIF_BRANDS for brand in brands):
+        return "AVIF"
+    return "HEIC" if any(brand in _HEIF_BRANDS for brand in brands) else ""
+
+
+@lru_cache(maxsize=1)
+def _register_heif() -> bool:
+    """Whether pillow-heif is here; Pillow opens HEIC from then on."""
+    try:
+        from pillow_heif import register_heif_opener
+    except ImportError:
+        return False
+    register_heif_opener(thumbnails=False, depth_images=False, aux_images=False)
+    return True
