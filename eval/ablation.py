@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from eval.completeness import compare_views
 from eval.metrics.base import Better
-from eval.scores import Score, per_image
+from eval.scores import Score
 from eval.statistics import Interval, mean_interval, paired_difference
 from eval.table_formats import markdown
 from eval.tables import Column, Table, TableSettings, build
@@ -57,12 +58,12 @@ def assess(
     evaluation: Mapping[str, Any],
 ) -> Strength:
     """rows: scores of all methods at that strength; truths: those of the true views, as of one method more."""
-    by_metric = per_image(rows)
+    by_metric = {metric: compared.values for metric, compared in compare_views(rows).items()}
     differences = {pair: _differences(settings, by_metric, *pair) for pair in COMPARISONS}
     truth = {
         metric: mean_interval(images.values())
-        for metric, methods in per_image(truths).items()
-        for images in methods.values()
+        for metric, compared in compare_views(truths).items()
+        for images in compared.values.values()
         if images and metric in settings.columns
     }
     title = f"{settings.title}: views warped by {warp_px:g} px"

@@ -1,7 +1,6 @@
 """The command line of the evaluation: `python -m eval protocol=panorama methods.mine=<folder>`."""
 
 import json
-import math
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -11,6 +10,7 @@ from typing import Any
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from eval.scores import EVALUATION_FILE, SCORES_FILE, read_evaluation, read_scores
 from worldgen.config import CONF_DIR, compose_program, defaults, groups, one_line_errors
 from worldgen.errors import UserError
 from worldgen.progress import Reporter
@@ -26,12 +26,16 @@ Scores panoramas, worlds and pictures by the field's metrics, and makes the pape
   python -m eval table=panorama format=latex                      stored scores once more, as LaTeX (or csv)
 
 A method is a folder of panoramas, of frames (a subfolder for each scene) or of splats, a file, a run folder, a folder
-of run folders, or a pattern. Scores go to <out>/scores.csv, what they rest on to <out>/evaluation.json, the table to
-<out>/table.md, .csv and .tex; the last line printed is one JSON object with the means.
+of run folders, or a pattern. Methods are compared over the images of which all of them have the same views; one that
+lost a view (missing, broken, of a single colour) is not ranked. Scores go to <out>/scores.csv, what they rest on to
+<out>/evaluation.json, the table to <out>/table.md, .csv (with .json) and .tex; a folder that holds scores already gets
+the new methods beside the old ones. The last line printed is one JSON object with the table's figures.
 
 keys
   methods.<name>   where that method's output is
   runs, group_by   our own run folders, and the setting that tells them apart as methods (panorama.heuristic)
+  baseline         the method that all others' paired differences are taken from (default: the table's)
+  allow_missing    true compares whatever views all methods have, and ranks methods that lost some
   metrics          names, for example metrics=[brisque,niqe] (default: the protocol's)
   metric.<name>.<key>   a metric's own settings, for example metric.clip_i.path=<folder of weights>
   out, format, processes, cache, wandb, quiet      conf/eval.yaml tells what they mean
@@ -64,20 +68,21 @@ def _run(arguments: Sequence[str]) -> None:
     config = _compose(overrides)
     if config.format not in FORMATS:
         raise UserError(f"format: {config.format!r}, wanted one of {', '.join(FORMATS)}")
-    from eval.scores import means  # what follows takes seconds to import, which mistakes above need not
-    from eval.table_formats import render
-    from eval.tables import build
+    from eval.table_formats import as_json, render  # takes seconds to import, which mistakes above need not
 
-    rows, evaluation = _scores(config, methods)
-    table = build(_table_settings(config, evaluation), rows, evaluation)
-    if rows or evaluation:
-        _write_tables(_out(config), {name: render(table, name) for name in FORMATS})
-        if config.wandb:
-            from eval.tracking import log_evaluation
+    out = _out(config)
+    _evaluate_what_is_named(config, methods)
+    table = _table(config, out)
+    if config.wandb and (out / SCORES_FILE).exists():
+        from eval.tracking import log_evaluation
 
-            log_evaluation(_out(config))
+        log_evaluation(out, table.figures())
     print(render(table, config.format))
-    print(json.dumps({"protocol": config.protocol.name, "means": _plain(means(rows))}))
+    stored = (out / SCORES_FILE).exists()
+    if stored and not config.quiet:
+        print(f"scores, tables and what they rest on: {out}\n")
+    told = {"protocol": config.protocol.name, "out": str(out) if stored else None}
+    print(json.dumps(told | as_json(table)))
 
 
 def take_methods(arguments: Sequence[str]) -> tuple[dict[str, str], list[str]]:
@@ -91,7 +96,7 @@ def take_methods(arguments: Sequence[str]) -> tuple[dict[str, str], list[str]]:
             continue
         name = key.removeprefix("methods.")
         if not name or not value:
-            raise UserError(f"{argument}: wanted methods.<name>=<path>")
+            raise UserError(f"{argument}: no {'path' if name else 'name'}, wanted methods.<name>=<path>")
         if name in methods:
             raise UserError(f"methods.{name}: given twice, wanted another name")
         methods[name] = value
@@ -107,26 +112,43 @@ def _compose(overrides: Sequence[str]) -> DictConfig:
     return compose_program("eval", overrides)
 
 
-def _scores(config: DictConfig, methods: Mapping[str, str]) -> tuple[list[Any], dict[str, Any]]:
-    """Rows and evaluation: of what is named, of the table's own runs, or those that are stored."""
-    from eval.scores import SCORES_FILE, read_evaluation, read_scores
-
+def _evaluate_what_is_named(config: DictConfig, methods: Mapping[str, str]) -> None:
+    """Scores the methods and runs that are named, or the table's own runs; nothing where only its stored scores are
+    asked for."""
     table = config.get("table")
     runs, group_by = config.runs, config.group_by or (table.group_by if table else None)
     if not methods and runs is None and table is not None and table.runs and Path(table.runs).is_dir():
         runs = table.runs
     if methods or runs is not None:
-        return _evaluate(config, methods, runs, group_by if runs is not None else None)
-    if table is None:
-        raise UserError("nothing to score: wanted methods.<name>=<path>, runs=<folders> or table=<name>")
-    if not (_out(config) / SCORES_FILE).exists():
-        return [], {}
-    return read_scores(_out(config)), read_evaluation(_out(config))
+        _evaluate(config, methods, runs, group_by if runs is not None else None)
+    elif table is None:
+        raise UserError("methods: none, wanted methods.<name>=<path>, runs=<folders> or table=<name>")
 
 
-def _evaluate(
-    config: DictConfig, methods: Mapping[str, str], runs: str | None, group_by: str | None
-) -> tuple[list[Any], dict[str, Any]]:
+def _table(config: DictConfig, out: Path) -> Any:
+    """The table of what is stored in `out`, written there too where something is."""
+    from eval.score_store import held
+    from eval.table_formats import metadata, render
+    from eval.tables import build
+    from worldgen.disk import write_text
+
+    def built() -> Any:
+        stored = (out / SCORES_FILE).exists()
+        rows, evaluation = (read_scores(out), read_evaluation(out)) if stored else ([], {})
+        settings = _table_settings(config, evaluation)
+        return build(settings, rows, evaluation, config.baseline, config.allow_missing)
+
+    if not (out / SCORES_FILE).exists():
+        return built()
+    with held(out):  # two evaluations at once: the later one's table has the methods of both
+        table = built()
+        for name, suffix in FORMATS.items():
+            write_text(out / f"table.{suffix}", render(table, name))
+        write_text(out / "table.json", metadata(table))
+    return table
+
+
+def _evaluate(config: DictConfig, methods: Mapping[str, str], runs: str | None, group_by: str | None) -> None:
     from eval.cache import ScoreCache
     from eval.evaluate import evaluate, outputs
 
@@ -136,12 +158,13 @@ def _evaluate(
     processes = config.processes or len(os.sched_getaffinity(0))
     try:
         found = outputs(protocol, methods, runs, group_by)
+        _expect_baseline(config, [output.method for output in found])
         for output in found:
             reporter.note(f"{output.method}: {len(output.items)} {output.kind} in {output.path}")
             for note in output.notes:
                 reporter.note(f"  {note}")
         cache = ScoreCache() if config.cache else None
-        return evaluate(protocol, found, metrics, _out(config), processes, cache, reporter.track)
+        evaluate(protocol, found, metrics, _out(config), processes, cache, reporter.track, config.allow_missing)
     finally:
         reporter.close()
 
@@ -176,23 +199,17 @@ def _table_settings(config: DictConfig, evaluation: Mapping[str, Any]) -> dict[s
     if table:
         rows = {method: {"label": row["label"]} for method, row in table["rows"].items()}
         return table | others | {"title": f"{table['title']}, by protocol={config.protocol.name}", "rows": rows}
-    title = f"Scores by the protocol {config.protocol.name}"
+    methods = ", ".join(method for method in evaluation.get("methods", {}))
+    title = f"{methods or 'Scores'} by the protocol {config.protocol.name}"
     return {"name": config.protocol.name, "title": title, "source": "arXiv 2503.16611", "rows": {}} | others
 
 
-def _write_tables(folder: Path, texts: Mapping[str, str]) -> None:
-    from worldgen.disk import write_text
-
-    for name, text in texts.items():
-        write_text(folder / f"table.{FORMATS[name]}", text + "\n" * (not text.endswith("\n")))
-
-
-def _plain(means: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float | None]]:
-    """JSON has no infinity."""
-    return {
-        method: {name: value if math.isfinite(value) else None for name, value in found.items()}
-        for method, found in means.items()
-    }
+def _expect_baseline(config: DictConfig, methods: Sequence[str]) -> None:
+    """Before scoring, as far as it is known then: stored methods may be meant, too."""
+    evaluation = _out(config) / EVALUATION_FILE
+    known = list(config.table.rows) if config.get("table") else []
+    if config.baseline is not None and config.baseline not in (*methods, *known) and not evaluation.exists():
+        raise UserError(f"baseline: {config.baseline}, wanted one of {', '.join(methods)}")
 
 
 def _choices() -> str:

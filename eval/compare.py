@@ -7,7 +7,8 @@
 
 Run folders tell all by themselves; W&B is asked only where wandb= says so. Scores come from scores=<folder>, and from
 evaluations that lie in or beside the runs; W&B knows them by method, not by run, so its rows have none. A run that
-failed, or has not ended yet, is a row like any other. The last line is one JSON object.
+failed, or has not ended yet, is a row like any other; one that lost a view in an evaluation has no score there, for it
+would be a mean over other views than the other runs'. The last line is one JSON object.
 """
 
 import argparse
@@ -17,7 +18,7 @@ import json
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -104,13 +105,16 @@ def written(rows: Sequence[Row], form: str) -> str:
 
 def _with_scores(runs: Sequence[ComparedRun], asked: Sequence[Path]) -> list[ComparedRun]:
     """The runs with what evaluations found of them; metrics are told apart by evaluation where there are several."""
-    from eval.scored_runs import scores_of_runs  # takes seconds, which a mistake in the command line need not
+    from eval.scored_runs import (  # takes seconds, which a mistake in the command line need not
+        RunScores,
+        scores_of_runs,
+    )
 
     beside = {run.folder.parent for run in runs if run.folder} | {run.folder for run in runs if run.folder}
     found = sorted(
         {path.parent for place in beside for path in (*place.glob(SCORES_FILE), *place.glob(f"*/{SCORES_FILE}"))}
     )
-    evaluations: dict[Path, dict[Path, dict[str, float]]] = {}
+    evaluations: dict[Path, dict[Path, RunScores]] = {}
     for folder in {path.resolve(): path for path in (*found, *asked)}.values():
         try:
             scores = scores_of_runs(folder)
@@ -125,11 +129,20 @@ def _with_scores(runs: Sequence[ComparedRun], asked: Sequence[Path]) -> list[Com
     for run in runs:
         known: dict[str, float] = {}
         for folder, scores in evaluations.items():
-            own = scores.get(run.folder.resolve(), {}) if run.folder else {}
+            own = scores.get(run.folder.resolve(), RunScores()) if run.folder else RunScores()
             suffix = f" ({folder.name})" if len(evaluations) > 1 else ""
-            known |= {f"{metric}{suffix}": value for metric, value in own.items()}
+            known |= {f"{metric}{suffix}": value for metric, value in own.scores.items()}
+            if own.lost:
+                print(f"not scored: {run.name}: {_told_lost(own.lost)} in {folder}", file=sys.stderr)
         scored.append(replace(run, scores=known))
     return scored
+
+
+def _told_lost(lost: Mapping[str, Sequence[str]]) -> str:
+    """lost: {metric: views}."""
+    views = sorted({view for of_metric in lost.values() for view in of_metric})
+    names = f"{', '.join(views[:3])}{', ...' * (len(views) > 3)}"
+    return f"no {', '.join(lost)}, for it lost {len(views)} view{'s' * (len(views) > 1)} ({names})"
 
 
 def _apart(runs: Sequence[ComparedRun]) -> list[ComparedRun]:
@@ -160,13 +173,13 @@ def _asked(arguments: Sequence[str]) -> Asked:
         if not re.match(r"(wandb|group|scores)=", argument):
             asked.runs.append(Path(argument).expanduser())
         elif not value:
-            raise UserError(f"{argument}: wanted a value, as in {key}=<{'folder' if key == 'scores' else 'name'}>")
+            raise UserError(f"{key}: nothing, wanted a {'folder' if key == 'scores' else 'name'}")
         elif key == "scores":
             asked.scores.append(Path(value).expanduser())
         else:
             setattr(asked, key, value)
     if asked.group and not asked.wandb:
-        raise UserError(f"group={asked.group}: wanted only with wandb=<entity/project>")
+        raise UserError(f"group: {asked.group}, wanted only with wandb=<entity/project>")
     return asked
 
 
@@ -200,7 +213,7 @@ def _write(path: Path, text: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_text(path, text)
     except OSError as error:
-        raise UserError(f"--out {path}: cannot be written ({error.strerror})") from error
+        raise UserError(f"--out: {path} cannot be written ({error.strerror}), wanted another file") from error
 
 
 if __name__ == "__main__":

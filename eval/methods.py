@@ -52,7 +52,7 @@ class Item:
 @dataclass(frozen=True, eq=False)
 class Output:
     """All that a method made. failed: file or image to why it cannot be scored; notes: what a table's reader should
-    know."""
+    know; group_by: the setting that tells it from the other runs at `path`."""
 
     method: str
     path: str
@@ -60,6 +60,7 @@ class Output:
     items: tuple[Item, ...]
     failed: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    group_by: str | None = None
 
     @property
     def images(self) -> list[str]:
@@ -67,7 +68,8 @@ class Output:
 
     def record(self) -> dict[str, Any]:
         """This method's entry in evaluation.json."""
-        told = {"notes": list(self.notes)} if self.notes else {}
+        told: dict[str, Any] = {"notes": list(self.notes)} if self.notes else {}
+        told |= {"group_by": self.group_by} if self.group_by else {}
         return {"path": self.path, "kind": self.kind, "images": self.images, "failed": self.failed} | told
 
 
@@ -108,10 +110,11 @@ def by_config(output: Output, key: str) -> dict[str, Output]:
     for item in _run_items([item.run for item in output.items if item.run]):
         groups.setdefault(item.run.value(key) or UNKNOWN, []).append(item)
     found = {
-        value: replace(output, method=value, items=_names_apart(groups[value]), failed={}) for value in sorted(groups)
+        value: replace(output, method=value, items=_names_apart(groups[value]), failed={}, group_by=key)
+        for value in sorted(groups)
     }
     if output.failed:
-        first = found.get(UNKNOWN) or replace(output, method=UNKNOWN, items=())
+        first = found.get(UNKNOWN) or replace(output, method=UNKNOWN, items=(), group_by=key)
         found[UNKNOWN] = replace(first, failed=dict(output.failed))
     return found
 

@@ -17,6 +17,7 @@ import numba
 import torch
 from torch import Tensor
 
+from eval.flat import expect_texture
 from eval.metrics.base import Companion, Metric, Needs
 from eval.pictures import Picture, Source
 from worldgen.errors import UserError
@@ -111,7 +112,7 @@ def _score_batch(batch: Sequence[Job], metrics: Mapping[str, Metric]) -> list[Fo
     pictures: dict[int, Tensor] = {}
     for index, job in enumerate(batch):
         try:
-            pictures[index] = job.picture.rgb.load()
+            pictures[index] = expect_texture(job.picture.rgb.load())
         except UserError as error:
             found[index].failures = dict.fromkeys(job.metrics, str(error))
     for name in dict.fromkeys(name for job in batch for name in job.metrics):

@@ -1,29 +1,41 @@
 """Which run folders an evaluation scored, and what it found of each: from its scores.csv and evaluation.json alone."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from eval.compared import settings
+from eval.completeness import compare_views
 from eval.methods import Item, examine
-from eval.scores import per_image, read_evaluation, read_scores
+from eval.scores import read_evaluation, read_scores
 from worldgen.errors import UserError
 
 
-def scores_of_runs(scores_folder: Path) -> dict[Path, dict[str, float]]:
-    """{run folder, resolved: {metric: mean over its views}}. Raises UserError where the scores cannot be read."""
-    by_metric, evaluation = per_image(read_scores(scores_folder)), read_evaluation(scores_folder)
-    found: dict[Path, dict[str, float]] = {}
+@dataclass(frozen=True)
+class RunScores:
+    """scores: {metric: mean over its views}; lost: {metric: views without a score}, which leaves it no mean."""
+
+    scores: dict[str, float] = field(default_factory=dict)
+    lost: dict[str, list[str]] = field(default_factory=dict)
+
+
+def scores_of_runs(scores_folder: Path) -> dict[Path, RunScores]:
+    """{run folder, resolved: its scores}; a run that lost a view that others have has none that compares with theirs.
+
+    Raises UserError where the scores cannot be read.
+    """
+    by_metric, evaluation = compare_views(read_scores(scores_folder)), read_evaluation(scores_folder)
+    found: dict[Path, RunScores] = {}
     for method in evaluation.get("methods", {}):
         for image, item in scored_items(evaluation, method):
-            scores = {
-                metric: methods[method][image]
-                for metric, methods in by_metric.items()
-                if image in methods.get(method, {})
-            }
-            if item.run and scores:
-                found.setdefault(item.run.folder.resolve(), {}).update(scores)
-    return found
+            for metric, compared in by_metric.items() if item.run else ():
+                run = found.setdefault(item.run.folder.resolve(), RunScores())
+                if image in compared.values.get(method, {}):
+                    run.scores[metric] = compared.values[method][image]
+                elif image in compared.lost.get(method, {}):
+                    run.lost[metric] = compared.lost[method][image]
+    return {folder: run for folder, run in found.items() if run.scores or run.lost}
 
 
 def scored_items(evaluation: Mapping[str, Any], method: str) -> Iterator[tuple[str, Item]]:

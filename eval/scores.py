@@ -1,13 +1,15 @@
 """Scores on disk: scores.csv, a row per method, image, view and metric; evaluation.json, which says how they came.
 
-evaluation.json holds the protocol's settings, each metric's versions or why it is not available, and of each method
-its path, its images and what failed. Neither file holds a time: what is made from them is the same every time.
+A value that is not a number stands for a score that was to be had and could not. evaluation.json holds the protocol's
+settings, each metric's versions or why it is not available, and of each method its path, its images, what failed, and
+what a metric of whole sets looked at. Neither file holds a time: what is made from them is the same every time.
 """
 
 import csv
 import io
 import json
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -19,6 +21,7 @@ from worldgen.errors import UserError
 
 SCORES_FILE, EVALUATION_FILE = "scores.csv", "evaluation.json"
 COLUMNS = ("method", "image", "view", "metric", "value")
+_NO_UNICODE = re.compile("[\ud800-\udfff]")
 WHOLE_SET = "all"  # image and view of a metric that looks at a method's pictures all at once, such as FID
 
 
@@ -42,7 +45,8 @@ def write_scores(folder: Path, rows: Iterable[Score], evaluation: Mapping[str, A
     """Writes both files into `folder`, each whole or not at all. Raises ValueError for a row that is there twice."""
     text = scores_text(rows)
     folder.mkdir(parents=True, exist_ok=True)
-    write_text(folder / EVALUATION_FILE, json.dumps(evaluation, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+    content = json.dumps(evaluation, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+    write_text(folder / EVALUATION_FILE, _escaped(content))
     write_text(folder / SCORES_FILE, text)
 
 
@@ -90,29 +94,6 @@ def read_evaluation(folder: Path) -> dict[str, Any]:
     return content
 
 
-def per_image(rows: Iterable[Score]) -> dict[str, dict[str, dict[str, float]]]:
-    """{metric: {method: {image: value}}}: an image's value is the mean over its views.
-
-    A value that is not a number counts as no score of its whole image: the mean of the other views would be the mean
-    of other things than the other methods' is. Scores of whole sets are left out.
-    """
-    views: dict[str, dict[str, dict[str, list[float]]]] = {}
-    for row in sorted(rows, key=lambda row: row.key):
-        if row.image != WHOLE_SET:
-            views.setdefault(row.metric, {}).setdefault(row.method, {}).setdefault(row.image, []).append(row.value)
-    means = {
-        metric: {method: {image: _mean(values) for image, values in images.items()} for method, images in found.items()}
-        for metric, found in views.items()
-    }
-    return {
-        metric: {
-            method: {image: value for image, value in images.items() if not math.isnan(value)}
-            for method, images in found.items()
-        }
-        for metric, found in means.items()
-    }
-
-
 def whole_set(rows: Iterable[Score]) -> dict[str, dict[str, float]]:
     """{metric: {method: value}} of the metrics that look at all pictures at once."""
     found: dict[str, dict[str, float]] = {}
@@ -122,23 +103,6 @@ def whole_set(rows: Iterable[Score]) -> dict[str, dict[str, float]]:
     return found
 
 
-def means(rows: Sequence[Score]) -> dict[str, dict[str, float]]:
-    """{method: {metric: mean over its images}}; without an entry where there is no score."""
-    found: dict[str, dict[str, float]] = {method: {} for method in sorted({row.method for row in rows})}
-    for metric, methods in sorted(per_image(rows).items()):
-        for method, images in methods.items():
-            if images:
-                found[method][metric] = _mean(list(images.values()))
-    for metric, values in sorted(whole_set(rows).items()):
-        for method, value in values.items():
-            found[method][metric] = value
-    return found
-
-
-def _mean(values: Sequence[float]) -> float:
-    return math.fsum(values) / len(values) if all(map(math.isfinite, values)) else sum(values) / len(values)
-
-
 def _row(path: Path, number: int, cells: Sequence[str]) -> Score:
     if len(cells) != len(COLUMNS):
         raise UserError(f"{path}: line {number} has {len(cells)} columns, wanted {len(COLUMNS)}")
@@ -146,6 +110,11 @@ def _row(path: Path, number: int, cells: Sequence[str]) -> Score:
         return Score(*cells[:4], float(cells[4]))
     except ValueError as error:
         raise UserError(f"{path}: line {number} has the value {cells[4]!r}, wanted a number") from error
+
+
+def _escaped(content: str) -> str:
+    """JSON in which a path's bytes that are no UTF-8 (lone surrogates to Python) are escapes, which read back alike."""
+    return _NO_UNICODE.sub(lambda found: f"\\u{ord(found[0]):04x}", content)
 
 
 def _read(path: Path) -> str:

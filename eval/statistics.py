@@ -1,18 +1,19 @@
-"""How sure a mean is: bootstrap intervals over images, and the restriction to the images that all methods have.
+"""How sure a mean is: Student's intervals over images, and the restriction to the images that all methods have.
 
-An image is what was drawn at random, not a view of it: `eval.scores.per_image` averages an image's views first.
+An image is what was drawn at random, not a view of it: `eval.completeness` averages an image's views first.
 """
 
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from scipy import stats
 
-RESAMPLES = 10_000
 LEVEL = 0.95
-_AT_ONCE = 2_000_000  # drawn numbers held in memory
+FEW = 5
+"""Below so many images an interval rests on the scores being normally distributed, which nobody can check on so few."""
 
 
 @dataclass(frozen=True)
@@ -34,12 +35,19 @@ class Interval:
         return math.isfinite(self.low) and math.isfinite(self.high)
 
 
-def mean_interval(values: Iterable[float], seed: int = 0, resamples: int = RESAMPLES, level: float = LEVEL) -> Interval:
-    """The mean of at least one value, with its bootstrap interval; the order of the values does not matter.
+def mean_interval(values: Iterable[float], level: float = LEVEL) -> Interval:
+    """The mean of at least one value, with Student's t interval; the order of the values does not matter.
 
-    Percentiles of the resampled means, moved outwards so that the truth is held nearly as often as `level` says
-    (Hesterberg 2015, "What Teachers Should Know About the Bootstrap", the expanded percentile interval): plain
-    percentiles of six values hold a normal's mean 85 % of the time, these 93 %. Raises ValueError for no values.
+    How often the 95 % interval holds the true mean, in per cent of 20 000 samples of n values, by
+    `python -m tests.test_statistics` (bootstrap: percentiles of resampled means, for comparison):
+
+        n                       2     3     4     5     6     8    10    30
+        normal               95.0  94.9  95.2  95.1  95.2  95.0  95.1  95.0
+        log-normal, s = 0.5  94.0  92.2  91.6  91.0  91.8  91.9  92.0  93.7
+        exponential          91.2  88.6  87.8  88.3  88.5  89.6  90.1  92.5
+        bootstrap, normal    49.3  74.1  78.9  84.3  85.6  87.5  90.4  93.3
+
+    Raises ValueError for no values.
     """
     array = np.sort(np.asarray(list(values), dtype=np.float64))
     count = array.size
@@ -47,25 +55,21 @@ def mean_interval(values: Iterable[float], seed: int = 0, resamples: int = RESAM
         raise ValueError("no values, wanted one at least")
     if not np.isfinite(array).all():
         return Interval(float(array.mean()) if not np.isnan(array).any() else math.nan, math.nan, math.nan, count)
-    mean = math.fsum(array) / count
-    if count == 1:
-        return Interval(mean, math.nan, math.nan, 1)
     if array[0] == array[-1]:
-        return Interval(float(array[0]), float(array[0]), float(array[0]), count)
-    tail = _expanded_tail(count, level)
-    low, high = np.quantile(_resampled_means(array, seed, resamples), [tail, 1 - tail])
-    return Interval(mean, float(low), float(high), count)
+        bound = float(array[0]) if count > 1 else math.nan
+        return Interval(float(array[0]), bound, bound, count)
+    mean = math.fsum(array) / count
+    half = _quantile(count - 1, level) * float(array.std(ddof=1)) / math.sqrt(count)
+    return Interval(mean, mean - half, mean + half, count)
 
 
-def paired_difference(
-    first: Mapping[str, float], second: Mapping[str, float], seed: int = 0, resamples: int = RESAMPLES
-) -> Interval | None:
+def paired_difference(first: Mapping[str, float], second: Mapping[str, float]) -> Interval | None:
     """The mean of first minus second over the images that both have; None where they have none in common.
 
     An interval without zero in it says that the methods differ, even where their own intervals overlap.
     """
     common = common_images([first, second])
-    return mean_interval([first[image] - second[image] for image in common], seed, resamples) if common else None
+    return mean_interval([first[image] - second[image] for image in common]) if common else None
 
 
 def common_images(methods: Iterable[Iterable[str]]) -> list[str]:
@@ -74,18 +78,6 @@ def common_images(methods: Iterable[Iterable[str]]) -> list[str]:
     return sorted(set.intersection(*names)) if names else []
 
 
-def _expanded_tail(count: int, level: float) -> float:
-    """Probability in each tail: that of the normal beyond Student's quantile, widened by the resamples' bias."""
-    quantile = stats.t.ppf((1 + level) / 2, count - 1)
-    return float(stats.norm.cdf(-math.sqrt(count / (count - 1)) * quantile))
-
-
-def _resampled_means(values: np.ndarray, seed: int, resamples: int) -> np.ndarray:
-    """[resamples] means of as many draws with replacement as there are values."""
-    generator = np.random.default_rng(seed)
-    rows = max(1, _AT_ONCE // values.size)
-    parts = [
-        values[generator.integers(values.size, size=(min(rows, resamples - start), values.size))].mean(axis=1)
-        for start in range(0, resamples, rows)
-    ]
-    return np.concatenate(parts)
+@lru_cache(maxsize=1024)
+def _quantile(degrees_of_freedom: int, level: float) -> float:
+    return float(stats.t.ppf((1 + level) / 2, degrees_of_freedom))

@@ -1,22 +1,22 @@
-"""Tables: the paper's figures beside ours. conf/table/*.yaml say what stands where, stored scores fill it.
+"""Tables: the paper's figures beside what was measured. conf/table/*.yaml say what stands where, stored scores fill it.
 
 table = build(settings, read_scores(folder), read_evaluation(folder))
 print(render(table, "markdown"))                                        # eval/table_formats.py
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from eval.completeness import Compared, compare_views
 from eval.methods import UNKNOWN
 from eval.metrics.base import Better
-from eval.scores import Score, per_image, whole_set
-from eval.statistics import Interval, common_images, mean_interval
-from eval.table_footer import Sample, footer_lines
+from eval.scores import Score, whole_set
+from eval.statistics import Interval, mean_interval, paired_difference
+from eval.table_footer import Found, footer_lines
+from eval.whole_sets import same_sets
 from worldgen.errors import UserError
-
-Values = dict[str, dict[str, dict[str, float]]]
-"""{metric: {method: {image: value}}}"""
 
 
 @dataclass(frozen=True)
@@ -75,11 +75,13 @@ class TableSettings:
 
 @dataclass(frozen=True)
 class Cell:
-    """paper: its figure; ours: mean and interval over images; None where there is none. best: of ours."""
+    """paper: its figure; ours: mean and interval over images, as measured here; None where there is none. best: of
+    those measured; complete: False where the method lost views, and so has no rank."""
 
     paper: float | None
     ours: Interval | None
     best: bool = False
+    complete: bool = True
 
 
 @dataclass(frozen=True)
@@ -90,8 +92,18 @@ class TableRow:
 
 
 @dataclass(frozen=True)
+class Difference:
+    """A method minus the baseline, image by image: {metric: mean and interval}."""
+
+    method: str
+    baseline: str
+    metrics: Mapping[str, Interval]
+
+
+@dataclass(frozen=True)
 class Table:
-    """columns: by metric, in the order of each row's cells; footer: what a reader must know, a line each."""
+    """columns: by metric, in the order of each row's cells; footer: what a reader must know, a line each; short: those
+    of its lines that a paper has room for; lost: {method: how many views it lost}."""
 
     name: str
     title: str
@@ -99,29 +111,49 @@ class Table:
     rows: tuple[TableRow, ...]
     footer: tuple[str, ...]
     interval: str
+    short: tuple[str, ...] = ()
+    differences: tuple[Difference, ...] = ()
+    lost: Mapping[str, int] = field(default_factory=dict)
 
     def has_paper(self, place: int) -> bool:
         """Whether the paper has a figure in a column."""
         return any(row.cells[place].paper is not None for row in self.rows)
 
+    def figures(self) -> dict[str, dict[str, Interval]]:
+        """{method: {metric: what its cell shows}}, without empty cells."""
+        return {
+            row.method: {
+                metric: cell.ours for metric, cell in zip(self.columns, row.cells, strict=True) if cell.ours is not None
+            }
+            for row in self.rows
+        }
+
 
 def build(
-    table_config: TableSettings | Mapping[str, Any], rows: Sequence[Score], evaluation: Mapping[str, Any]
+    table_config: TableSettings | Mapping[str, Any],
+    rows: Sequence[Score],
+    evaluation: Mapping[str, Any],
+    baseline: str | None = None,
+    allow_missing: bool = False,
 ) -> Table:
     """A table of stored scores; with neither scores nor evaluation, of the paper's figures alone.
 
-    Methods are compared over the images that all of those that have scores have in common. A method that the settings
-    do not name is added below. Raises UserError for settings that make no table.
+    Methods are compared over the images of which all of those that have scores have the same views. A method that lost
+    a view is not ranked; allow_missing: it is, over the views that all have. A method that the settings do not name is
+    added below. baseline: instead of the settings'. Raises UserError for settings that make no table.
     """
     settings = table_config if isinstance(table_config, TableSettings) else _settings(table_config)
-    found = per_image(row for row in rows if row.metric in settings.columns)
-    sample = _sample(found, evaluation)
-    values = {metric: _paired(methods, sample.common) for metric, methods in found.items()}
-    wholes = whole_set(rows)
+    compared = compare_views((row for row in rows if row.metric in settings.columns), allow_missing)
+    sets = _sets(settings, rows, evaluation, allow_missing)
     listed = {method for method in evaluation.get("methods", {}) if method != UNKNOWN} | {row.method for row in rows}
     labels = {method: row.label for method, row in settings.rows.items()}
     labels |= {method: method for method in sorted(listed - set(labels))}
-    columns = [_column(settings, metric, list(labels), values, wholes) for metric in settings.columns]
+    if baseline is not None and baseline not in labels:
+        raise UserError(f"baseline: {baseline}, wanted one of {', '.join(labels)}")
+    columns = [_column(settings, metric, list(labels), compared, sets) for metric in settings.columns]
+    differences = _differences(settings, baseline or settings.baseline, list(labels), compared)
+    found = Found(labels, compared, sets, allow_missing, differences)
+    lines = list(footer_lines(settings, found, evaluation))
     return Table(
         settings.name,
         settings.title,
@@ -130,8 +162,11 @@ def build(
             TableRow(method, label, tuple(column[place] for column in columns))
             for place, (method, label) in enumerate(labels.items())
         ),
-        tuple(footer_lines(settings, labels, values, wholes, sample, evaluation)),
+        tuple(line.text for line in lines),
         settings.interval,
+        tuple(line.text for line in lines if line.short),
+        differences,
+        {method: len(views) for method, views in found.lost().items()},
     )
 
 
@@ -139,46 +174,77 @@ def _column(
     settings: TableSettings,
     metric: str,
     methods: Sequence[str],
-    values: Values,
-    wholes: Mapping[str, Mapping[str, float]],
+    compared: Mapping[str, Compared],
+    sets: Mapping[str, Mapping[str, "SetScore"]],
 ) -> list[Cell]:
     """One metric's cells, method by method. Means that are printed alike are equally good."""
     column = settings.columns[metric]
-    ours: dict[str, Interval] = {
-        method: Interval(value, float("nan"), float("nan"), 0) for method, value in wholes.get(metric, {}).items()
-    }
-    ours |= {method: mean_interval(images.values()) for method, images in values.get(metric, {}).items() if images}
+    singles, whole = compared.get(metric, Compared()), sets.get(metric, {})
+    ours = {method: found.interval for method, found in whole.items()}
+    ours |= {method: mean_interval(images.values()) for method, images in singles.paired().items() if images}
+    ranked = {method for method, found in whole.items() if found.ranked} | singles.ranked
     pick = min if column.better == "lower" else max
-    means = {method: round(interval.mean, column.digits) for method, interval in ours.items()}
+    means = {method: round(interval.mean, column.digits) for method, interval in ours.items() if method in ranked}
     best = pick(means.values()) if len(means) > 1 else None
     return [
         Cell(
             settings.rows[method].paper.get(metric) if method in settings.rows else None,
             ours.get(method),
             best is not None and means.get(method) == best,
+            method not in singles.lost and (method not in whole or whole[method].complete),
         )
         for method in methods
     ]
 
 
-def _sample(found: Values, evaluation: Mapping[str, Any]) -> Sample:
-    """The images of every method, and those of all."""
-    scored: dict[str, set[str]] = {}
-    for methods in found.values():
-        for method, images in methods.items():
-            scored.setdefault(method, set()).update(images)
-    scored = {method: images for method, images in scored.items() if images}
-    known = {image for images in scored.values() for image in images}
-    for method in evaluation.get("methods", {}).values():
-        known.update(method.get("images", []))
-    return Sample(scored, common_images(scored.values()), sorted(known))
+@dataclass(frozen=True)
+class SetScore:
+    """A metric of a whole set. complete: the method lost no view; ranked: and the others' sets have the same views."""
+
+    interval: Interval
+    complete: bool
+    ranked: bool
 
 
-def _paired(methods: Mapping[str, Mapping[str, float]], common: Sequence[str]) -> dict[str, dict[str, float]]:
-    """One metric's values over those common images of which every method that has it at all has a score."""
-    with_scores = {method: images for method, images in methods.items() if images}
-    shared = [image for image in common if all(image in images for images in with_scores.values())]
-    return {method: {image: images[image] for image in shared} for method, images in with_scores.items()}
+def _sets(
+    settings: TableSettings, rows: Sequence[Score], evaluation: Mapping[str, Any], allow_missing: bool
+) -> dict[str, dict[str, SetScore]]:
+    """{metric: {method: its distance}} of the settings' columns; the count is that of the views."""
+    found: dict[str, dict[str, SetScore]] = {}
+    for metric, values in whole_set(rows).items():
+        if metric not in settings.columns:
+            continue
+        methods = evaluation.get("methods", {})
+        records = {method: methods.get(method, {}).get("sets", {}).get(metric, {}) for method in values}
+        alike = same_sets(records)
+        found[metric] = {
+            method: SetScore(
+                Interval(value, float("nan"), float("nan"), records[method].get("views", 0)),
+                records[method].get("complete", True),
+                alike and (allow_missing or records[method].get("complete", True)),
+            )
+            for method, value in values.items()
+        }
+    return found
+
+
+def _differences(
+    settings: TableSettings, baseline: str | None, methods: Sequence[str], compared: Mapping[str, Compared]
+) -> tuple[Difference, ...]:
+    """Every method minus the baseline, image by image, by each metric that both have."""
+    found = []
+    for method in methods:
+        metrics: dict[str, Interval] = {}
+        for metric in settings.columns:
+            values = compared.get(metric, Compared()).paired()
+            if method == baseline or method not in values or baseline not in values:
+                continue
+            difference = paired_difference(values[method], values[baseline])
+            if difference is not None and not math.isnan(difference.mean):
+                metrics[metric] = difference
+        if metrics:
+            found.append(Difference(method, str(baseline), metrics))
+    return tuple(found)
 
 
 def _settings(config: Mapping[str, Any]) -> TableSettings:
@@ -199,4 +265,4 @@ def _part(kind: type, group: str, name: str, content: Any) -> Any:
 
 def _expect(key: str, found: object, holds: bool, wanted: str) -> None:
     if not holds:
-        raise UserError(f"table.{key}={found}: wanted {wanted}")
+        raise UserError(f"table.{key}: {found}, wanted {wanted}")

@@ -1,4 +1,4 @@
-"""An evaluation at Weights & Biases: its scores as a table, means as the summary, the finished table, some pictures.
+"""An evaluation at Weights & Biases: its scores as a table, the table's figures as the summary, some pictures.
 
 It is one W&B run of the job type `eval`, in the group of the sweep that it scores; evaluating again goes on with it.
 """
@@ -13,7 +13,8 @@ from typing import Any
 
 from eval.methods import PICTURE_SUFFIXES
 from eval.scored_runs import scored_items
-from eval.scores import COLUMNS, Score, means, read_evaluation, read_scores
+from eval.scores import COLUMNS, Score, read_evaluation, read_scores
+from eval.statistics import Interval
 from worldgen.tracking import expect_wandb, one_line, wandb_run
 
 JOB_TYPE = "eval"
@@ -22,11 +23,16 @@ _log = logging.getLogger("worldgen")
 
 
 def log_evaluation(
-    scores_folder: Path, group: str | None = None, project: str | None = "worldgen", entity: str | None = None
+    scores_folder: Path,
+    figures: Mapping[str, Mapping[str, Interval]],
+    group: str | None = None,
+    project: str | None = "worldgen",
+    entity: str | None = None,
 ) -> str | None:
     """Logs the evaluation in `scores_folder` (scores.csv, evaluation.json, *.md); returns the W&B run's id.
 
-    group: the sweep's; None = the name of the folder that holds `scores_folder`. Where W&B cannot be had, a warning is
+    figures: those of its table, {method: {metric: mean and interval}}, over the images that may be compared. group: the
+    sweep's; None = the name of the folder that holds `scores_folder`. Where W&B cannot be had, a warning is
     logged and None comes back. Raises UserError where there are no scores, or wandb is not installed.
     """
     expect_wandb("logger=wandb")
@@ -43,7 +49,7 @@ def log_evaluation(
             entity=entity,
         ) as run:
             run.log(_media(scores_folder, rows, evaluation))
-            run.summary.update(_summary(rows))
+            run.summary.update(_summary(figures))
             return run.id
     except Exception as error:
         _log.warning("W&B: %s was not logged: %s: %s", scores_folder, type(error).__name__, one_line(error))
@@ -80,12 +86,12 @@ def _preformatted(markdown: str) -> str:
     return f"<pre>{escape(markdown)}</pre>"
 
 
-def _summary(rows: Sequence[Score]) -> dict[str, float]:
-    """Means as `mean/<method>/<metric>`; what is not finite is left out, for W&B's charts cannot show it."""
-    found = means(rows).items()
-    return {
-        f"mean/{method}/{metric}": value
-        for method, metrics in found
-        for metric, value in metrics.items()
-        if math.isfinite(value)
-    }
+def _summary(figures: Mapping[str, Mapping[str, Interval]]) -> dict[str, float]:
+    """`mean/<method>/<metric>`, and so low, high and n; what is not finite is left out, for W&B's charts cannot show
+    it."""
+    summary: dict[str, float] = {}
+    for method, metrics in figures.items():
+        for metric, found in metrics.items():
+            values = {"mean": found.mean, "low": found.low, "high": found.high, "n": found.count}
+            summary |= {f"{name}/{method}/{metric}": value for name, value in values.items() if math.isfinite(value)}
+    return summary
