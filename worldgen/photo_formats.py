@@ -10,7 +10,7 @@ from PIL import Image, features
 from worldgen.errors import UserError
 
 _log = logging.getLogger("worldgen")
-_HEIF_SUFFIXES = (".heic", ".heif", ".hif")
+HEIF_SUFFIXES = (".heic", ".heif", ".hif")
 _AVIF_SUFFIX = ".avif"
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1")
 _AVIF_BRANDS = (b"avif", b"avis")
@@ -31,7 +31,7 @@ def expect_decoder(path: Path) -> None:
 def picture_suffixes() -> frozenset[str]:
     """The ends of the names of files that may be photos, in small letters."""
     Image.init()
-    return frozenset((*Image.EXTENSION, *_HEIF_SUFFIXES, _AVIF_SUFFIX)) - {".pdf", ".mpg", ".mpeg"}
+    return frozenset((*Image.EXTENSION, *HEIF_SUFFIXES, _AVIF_SUFFIX)) - {".pdf", ".mpg", ".mpeg"}
 
 
 def photos_in(folder: Path) -> list[Path]:
