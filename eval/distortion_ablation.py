@@ -34,7 +34,7 @@ from eval.protocols import HELD_OUT_DIR, Collected, Protocol
 from eval.scores import Score
 from eval.scoring import score
 from eval.statistics import common_images
-from eval.table_formats import render
+from eval.table_formats import metadata, render
 from worldgen.command import exit_status, quote
 from worldgen.config import compose_program
 from worldgen.disk import write_text
@@ -127,6 +127,7 @@ def write(out: Path, strengths: Sequence[Strength], shown: Sequence[Fits]) -> No
     for strength in strengths:
         for name, suffix in FORMATS.items():
             write_text(out / f"table-{strength.warp_px:g}px.{suffix}", render(strength.table, name))
+        write_text(out / f"table-{strength.warp_px:g}px.json", metadata(strength.table))
     write_text(out / f"{NAME}.md", as_markdown(strengths))
     draw_curve(out / "curve.png", strengths)
     if shown:

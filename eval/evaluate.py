@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from eval.cache import ScoreCache
-from eval.expected import expect_shared_names, lost_pictures, unscored
+from eval.expected import expect_shared_images, expect_shared_names, lost_pictures, unscored
 from eval.methods import Output, by_config
 from eval.metrics.base import Metric, SetMetric
 from eval.protocols import Collected, Protocol
@@ -57,13 +57,14 @@ def evaluate(
     take the scores or the methods have no names in common, and where nothing has a score in the end.
     """
     collected = [protocol.collect(output) for output in found]
-    expect_shared_names(collected, allow_missing)
     evaluation = {
         "protocol": protocol.settings() | {"metrics": [metric.name for metric in metrics]},
         "metrics": {metric.name: _metric_record(metric) for metric in metrics},
         "methods": {part.output.method: part.output.record() for part in collected},
     }
-    expect_room(out, evaluation)
+    expect_shared_names(collected, allow_missing)
+    stored = expect_room(out, evaluation)
+    expect_shared_images({part.output.method: part.output.images for part in collected if part.pictures} | stored)
     single = [metric for metric in metrics if not hasattr(metric, "features")]
     pictures = [picture for part in collected for picture in part.pictures]
     lost = [row for part, output in zip(collected, found, strict=True) for row in lost_pictures(part, output, metrics)]

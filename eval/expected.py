@@ -60,6 +60,13 @@ def _by_name(name: str, found: Output) -> tuple[str, str]:
     return image, view
 
 
+def expect_shared_images(images: Mapping[str, Iterable[str]]) -> None:
+    """Raises UserError where several methods have images, and none of one name. images: by method."""
+    some = {method: set(found) for method, found in images.items() if method != UNKNOWN and found}
+    if len(some) > 1 and not common_images(some.values()):
+        raise UserError(f"methods: no image of one name in all, wanted the same file names; {_shown(some)}")
+
+
 def expect_shared_names(collected: Sequence[Collected], allow_missing: bool) -> None:
     """Raises UserError where no image, or no view of one, is common to all methods that have any."""
     views = {
@@ -70,9 +77,8 @@ def expect_shared_names(collected: Sequence[Collected], allow_missing: bool) -> 
     if len(views) < 2:
         return
     images = {method: {image for image, _ in found} for method, found in views.items()}
+    expect_shared_images(images)
     shared = set(common_images(images.values()))
-    if not shared:
-        raise UserError(f"methods: no image of one name in all, wanted the same file names; {_shown(images)}")
     theirs = {method: {view for view in found if view[0] in shared} for method, found in views.items()}
     if not allow_missing and not set.intersection(*theirs.values()):
         named = {method: {"/".join(view) for view in found} for method, found in theirs.items()}

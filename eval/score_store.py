@@ -33,13 +33,14 @@ def held(folder: Path) -> Iterator[None]:
         yield
 
 
-def expect_room(folder: Path, evaluation: Mapping[str, Any]) -> list[str]:
-    """Makes the folder; returns the methods in it that stay. evaluation: protocol, metrics and methods, before scoring.
+def expect_room(folder: Path, evaluation: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Makes the folder; returns the methods in it that stay, and their images. evaluation: protocol, metrics and methods, before scoring.
 
     Raises UserError where it cannot be written, or holds an evaluation that this one cannot be added to.
     """
     with held(folder):
-        return _staying(folder, _stored(folder), evaluation)
+        old = _stored(folder)
+        return {name: old["methods"][name].get("images", []) for name in _staying(folder, old, evaluation)}
 
 
 def add(folder: Path, rows: Sequence[Score], evaluation: Mapping[str, Any]) -> tuple[list[Score], dict[str, Any]]:

@@ -16,7 +16,7 @@ from worldgen.errors import UserError
 
 @dataclass(frozen=True)
 class Grey:
-    """A picture of one grey level, or a broken file."""
+    """A picture of one grey level but for a pattern, without which it would show nothing; or a broken file."""
 
     level: float
     broken: bool = False
@@ -24,7 +24,8 @@ class Grey:
     def load(self) -> Tensor:
         if self.broken:
             raise UserError(f"{self.level}.png: broken")
-        return torch.full((3, 4, 4), self.level)
+        columns = torch.arange(4) % 2 * 2 - 1
+        return self.level + (columns / 512).expand(3, 4, 4)
 
     def identity(self) -> str:
         return f"grey {self.level}"

@@ -178,8 +178,8 @@ def test_every_format_holds_the_same_table(tmp_path, capsys):
     [
         (["nowhere"], "nowhere: no such folder"),
         (["."], "no run in it"),
-        (["group=mine"], "group=mine: wanted only with wandb="),
-        (["wandb="], "wandb=: wanted a value"),
+        (["group=mine"], "group: mine, wanted only with wandb="),
+        (["wandb="], "wandb: nothing, wanted a name"),
         (["wandb=."], "wandb=.: no offline-run-* folder in it"),
         (["scores=nowhere", "room"], "scores.csv: no such file"),
     ],

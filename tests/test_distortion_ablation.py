@@ -153,9 +153,9 @@ def test_one_table_for_each_strength_and_what_the_claim_is_about(here, capsys):
     assert out.count("distortion minus none, paired over 4 images: PSNR +") == 2
     assert out.count("Paper: arXiv") == 1
     names = {path.name for path in (here / "scores").iterdir()}
-    tables = {f"table-{px}px.{suffix}" for px in ("0", "0.5") for suffix in ("md", "csv", "tex")}
+    tables = {f"table-{px}px.{suffix}" for px in ("0", "0.5") for suffix in ("md", "csv", "json", "tex")}
     pictures = {"curve.png", "crops.png"}
-    assert names == {"scores.csv", "evaluation.json", "distortion_ablation.md", *tables, *pictures}
+    assert names == {".lock", "scores.csv", "evaluation.json", "distortion_ablation.md", *tables, *pictures}
     with Image.open(here / "scores" / "curve.png") as curve:
         assert curve.size == (round(PANEL_INCHES[0] * DPI), round((2 * PANEL_INCHES[1] + 0.4) * DPI))
     with Image.open(here / "scores" / "crops.png") as crops:
@@ -257,8 +257,8 @@ def test_what_is_told_of_each_strength_stands_below_its_own_table():
     assert line in second
     assert text.count("minus none") == 2  # the table's own lines of differences are left out
     assert text.count("- The true views themselves: NIQE 4.00.") == 2
-    assert "bootstrap interval" not in first
-    assert "bootstrap interval" in second
+    assert "95% interval" not in first
+    assert "95% interval" in second
 
 
 def test_crops_are_taken_where_two_corrections_differ_most(tmp_path):

@@ -1,6 +1,7 @@
 """`python -m eval`: what it scores, what it writes and prints, and how it ends on mistakes."""
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -45,13 +46,17 @@ def test_methods_are_scored_and_everything_is_written(here, capsys):
     assert [(row.method, row.image, row.metric) for row in rows] == [
         (method, image, "wrap_seam") for method in "ab" for image in ("hut", "sea")
     ]
-    means = last_line(capsys)["means"]
-    assert means["a"]["wrap_seam"] == pytest.approx((rows[0].value + rows[1].value) / 2)
+    told = last_line(capsys)
+    assert told["means"]["a"]["wrap_seam"] == pytest.approx((rows[0].value + rows[1].value) / 2)
+    assert told["intervals"]["a"]["wrap_seam"]["n"] == 2
+    assert told["out"] == "scores"
     assert read_evaluation(here / "scores")["protocol"]["width"] == 128
     assert sorted(path.name for path in (here / "scores").iterdir()) == [
+        ".lock",
         "evaluation.json",
         "scores.csv",
         "table.csv",
+        "table.json",
         "table.md",
         "table.tex",
     ]
@@ -68,8 +73,12 @@ def test_the_same_again_writes_the_same_bytes(here):
 def test_a_broken_picture_is_named_and_the_rest_is_scored(here, capsys):
     (here / "a" / "broken.png").write_bytes(b"no picture")
     assert cli.main([*CHEAP, "methods.a=a", "out=scores"]) == 0
-    assert "broken.png" in capsys.readouterr().out
-    assert len(read_scores(here / "scores")) == 2
+    out = capsys.readouterr().out
+    assert "broken.png" in out
+    assert "Incomplete, not ranked: a lost 1 view of 1 image." in out
+    rows = read_scores(here / "scores")
+    assert [row.image for row in rows] == ["broken", "hut", "sea"]
+    assert [math.isnan(row.value) for row in rows] == [True, False, False]
 
 
 def test_a_table_without_runs_says_so(here, capsys):
@@ -119,7 +128,7 @@ def test_against_the_truth_the_truth_is_perfect(here, capsys):
     [
         (["runs=a", "group_by=panorama.heuristic"], "holds panoramas, wanted run folders"),
         (["methods.a=nowhere"], "methods.a=nowhere: no such file or folder"),
-        (["methods.=a"], "methods.=a: wanted methods.<name>=<path>"),
+        (["methods.=a"], "methods.=a: no name, wanted methods.<name>=<path>"),
         (["methods.a=a", "methods.a=b"], "methods.a: given twice"),
         (["methods.a=a", "metrics=[nice]"], "metrics: 'nice', wanted some of brisque"),
         (["methods.a=a", "format=pdf"], "format: 'pdf', wanted one of markdown, csv, latex"),
@@ -127,7 +136,14 @@ def test_against_the_truth_the_truth_is_perfect(here, capsys):
         (["methods.a=a", "protocol.sise=3"], "protocol.sise: no such key, did you mean protocol.size?"),
         (["methods.a=a", "panorama=adhoc"], "panorama: no such key of python -m eval"),
         (["methods.a=a", "protocol=truth"], "protocol.truth: missing"),
-        (["quiet=true"], "nothing to score"),
+        (["quiet=true"], "methods: none, wanted methods.<name>=<path>, runs=<folders> or table=<name>"),
+        (["methods.a=a", "methods.b=b", "baseline=c"], "baseline: c, wanted one of a, b"),
+        (["methods.a=a", "out=a/hut.png"], "out: a/hut.png is a file, wanted a folder"),
+        (["methods.a=a", "out=a/hut.png/scores"], "out: a/hut.png/scores cannot be written (Not a directory)"),
+        (
+            ["methods.a=a", "metrics=[clip_i]", "out=b"],
+            "metrics: nothing was scored, wanted one score at least; clip_i",
+        ),
     ],
 )
 def test_mistakes_end_in_one_line_and_status_2(here, capsys, arguments, message):
@@ -138,6 +154,107 @@ def test_mistakes_end_in_one_line_and_status_2(here, capsys, arguments, message)
     assert message in err
     assert err.count("\n") == 1
     assert not (here / "evaluations").exists()
+
+
+def test_an_out_that_cannot_be_is_said_before_anything_is_scored(here, monkeypatch):
+    monkeypatch.setattr("eval.evaluate.score", lambda *arguments: pytest.fail("scored"))
+    assert cli.main([*CHEAP, "methods.a=a", "out=a/hut.png"]) == 2
+
+
+def test_methods_that_share_no_name_are_told_and_not_compared(here, capsys):
+    for number, name in enumerate(("hut", "sea")):
+        (here / "b" / f"{name}.png").rename(here / "b" / f"result_{number}.png")
+    save_image(here / "b" / "result_2.png", panorama(5))
+    save_image(here / "b" / "result_3.png", panorama(6))
+    assert cli.main([*CHEAP, "methods.a=a", "methods.b=b", "out=scores"]) == 2
+    assert capsys.readouterr().err == (
+        "error: methods: no image of one name in all, wanted the same file names; "
+        "a has hut, sea; b has result_0, result_1, result_2, ...\n"
+    )
+    assert not (here / "scores").exists()
+    assert cli.main([*CHEAP, "methods.a=a", "out=scores"]) == 0
+    assert cli.main([*CHEAP, "methods.b=b", "out=scores"]) == 2  # nor beside what is stored
+    assert "no image of one name in all" in capsys.readouterr().err
+    assert {row.method for row in read_scores(here / "scores")} == {"a"}
+
+
+def test_a_single_file_is_compared_with_a_single_file(here, capsys):
+    assert cli.main([*CHEAP, "methods.a=a/hut.png", "methods.b=b/sea.png", "out=scores", "baseline=a"]) == 0
+    assert [(row.method, row.image) for row in read_scores(here / "scores")] == [("a", "hut"), ("b", "hut")]
+    out = capsys.readouterr().out
+    assert "Images: paired, 1 common of 1." in out
+    assert "b: a single file each: sea is taken for hut." in out
+    assert json.loads(out.splitlines()[-1])["differences"]["b - a"]["wrap_seam"]["n"] == 1
+
+
+def test_an_evaluation_beside_another_one_adds_to_it(here, capsys):
+    assert cli.main([*CHEAP, "methods.a=a", "out=scores"]) == 0
+    assert cli.main([*CHEAP, "methods.b=b", "out=scores", "baseline=a"]) == 0
+    told = last_line(capsys)
+    assert sorted(told["means"]) == ["a", "b"]
+    assert told["differences"]["b - a"]["wrap_seam"]["n"] == 2
+    assert cli.main([*CHEAP, "methods.c=b", "out=scores", "protocol.width=64"]) == 2
+    assert "out: scores holds a, b scored by protocol.width 128, not 64, wanted another out=" in capsys.readouterr().err
+
+
+def test_ours_and_runs_have_one_baseline(here, capsys):
+    write_run(here / "runs" / "room")
+    save_image(here / "a" / "room.png", panorama(9))
+    assert cli.main([*CHEAP, "methods.ours=a/room.png", "runs=runs/room", "out=scores", "baseline=ours"]) == 0
+    assert list(last_line(capsys)["differences"]) == ["runs - ours"]
+
+
+def write_frames(folder: Path, broken: str) -> None:
+    """A scene of six frames, three of them blurred, black, of one other colour, cut off or not there."""
+    folder.mkdir(parents=True)
+    texture = torch.rand(3, 96, 96, generator=torch.Generator().manual_seed(0))
+    for number in range(6):
+        frame = texture.roll(16 * number, dims=2)
+        path = folder / f"{number:03}.png"
+        if number > 2 or broken == "nothing":
+            save_image(path, frame)
+        elif broken == "blurred":
+            save_image(path, torch.nn.functional.avg_pool2d(frame, 9, stride=1, padding=4))
+        elif broken in ("black", "red"):
+            save_image(path, torch.zeros_like(frame) + (broken == "red") * torch.tensor([0.8, 0, 0])[:, None, None])
+        elif broken == "cut off":
+            path.write_bytes(b"no picture")
+
+
+@pytest.mark.parametrize("broken", ["black", "red", "cut off", "deleted"])
+def test_broken_frames_do_not_win(here, capsys, broken):
+    write_frames(here / "blurred" / "scene", "blurred")
+    write_frames(here / "broken" / "scene", broken)
+    command = ["protocol=images", "metrics=[brisque]", "methods.whole=blurred", "methods.broken=broken", "processes=1"]
+    assert cli.main([*command, "out=scores"]) == 0
+    out = capsys.readouterr().out
+    table, told = (here / "scores" / "table.md").read_text(), json.loads(out.splitlines()[-1])
+    assert "| broken | incomplete |" in table
+    assert "**" not in table.partition("\n")[2]
+    assert "Incomplete, not ranked: broken lost 3 views of 1 image." in table
+    assert "Lost by broken: scene (000, 001, 002)." in table
+    assert list(told["means"]) == ["whole"]
+    assert told["lost_views"] == {"broken": 3}
+    assert f"| whole | {told['means']['whole']['brisque']:.2f} |" in table
+    if broken in ("black", "red"):
+        assert "flat: every pixel is" in table
+    assert cli.main([*command, "out=scores", "allow_missing=true", "quiet=true"]) == 0
+    assert sorted(last_line(capsys)["means"]) == ["broken", "whole"]
+
+
+def test_frames_beside_renders_have_no_view_of_one_name(here, capsys):
+    write_frames(here / "frames" / "scene", "nothing")
+    (here / "others" / "scene").mkdir(parents=True)
+    for number in range(6):
+        path = here / "frames" / "scene" / f"{number:03}.png"
+        (here / "others" / "scene" / f"frame_{number}.png").write_bytes(path.read_bytes())
+    command = ["protocol=images", "metrics=[brisque]", "methods.a=frames", "methods.b=others", "processes=1", "out=o"]
+    assert cli.main(command) == 2
+    err = capsys.readouterr().err
+    assert "methods: no view of one name in all, wanted the same views (allow_missing=true" in err
+    assert "a has scene/000, scene/001, scene/002, ...; b has scene/frame_0," in err
+    assert cli.main([*command, "allow_missing=true"]) == 0
+    assert "Views of other names, each image averaged over its own: scene." in capsys.readouterr().out
 
 
 def test_help_explains_itself():

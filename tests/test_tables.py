@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import math
 import re
 
@@ -10,7 +11,7 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from eval.scores import Score, read_evaluation, read_scores, write_scores
-from eval.table_formats import FORMATS, render
+from eval.table_formats import FORMATS, as_json, metadata, render
 from eval.tables import TableSettings, build
 from worldgen.config import CONF_DIR
 from worldgen.errors import UserError
@@ -69,8 +70,9 @@ def test_every_file_makes_a_table_before_there_are_runs(path):
     assert (CONF_DIR / "protocol" / f"{settings.protocol}.yaml").is_file()
     table = build(settings, [], {})
     assert build(OmegaConf.load(path), [], {}) == table
-    for kind in FORMATS:
-        assert f"No runs yet: python -m eval table={path.stem}" in render(table, kind).replace(r"\_", "_")
+    assert f"No runs yet: python -m eval table={path.stem}" in render(table, "markdown")
+    assert "No runs yet" not in render(table, "latex")  # what to do is nothing for a paper
+    assert "No runs yet" not in render(table, "csv")
 
 
 def test_the_papers_figures_are_the_papers():
@@ -90,7 +92,7 @@ def test_the_papers_figures_are_the_papers():
 def test_papers_and_ours_stand_side_by_side():
     text = render(build(SETTINGS, THEIRS + OURS, evaluation_of()), "markdown")
     heading, theirs, ours = cells(text)
-    assert heading == ["method", "NIQE ↓ paper", "NIQE ↓ ours", "CLIP_I ↑ ours"]  # no figures of CLIP-I in the paper
+    assert heading == ["method", "NIQE ↓ paper", "NIQE ↓ measured, n=3", "CLIP_I ↑"]  # no CLIP-I in the paper
     assert theirs[:2] == ["Theirs", "6.50"]
     assert re.fullmatch(r"6\.00 ± \d\.\d\d", theirs[2])
     assert ours[:2] == ["Ours & co", "-"]
@@ -132,20 +134,24 @@ def test_a_missing_score_shows_as_such():
     assert "- CLIP_I: not available: its weights are not here\n" in text
     assert "CLIP_I: not scored." in render(build(SETTINGS, OURS, {}), "markdown")
     broken = [Score("ours", "a", "yaw000", "niqe", math.nan)]
-    assert cells(render(build(SETTINGS, broken, {}), "markdown"))[2][2] == "-"
+    assert cells(render(build(SETTINGS, broken, {}), "markdown"))[2][2] == "incomplete"
 
 
 def test_methods_are_compared_on_common_images_and_the_others_named():
     rows = THEIRS + scores_of("ours", "niqe", b=4.0, c=5.0, d=100.0)
     text = render(build(SETTINGS, rows, evaluation_of(ours={"images": ["b", "c", "d", "e"]})), "markdown")
     _, theirs, ours = cells(text)
-    assert theirs[2].startswith("6.50 ±")
-    assert ours[2].startswith("**4.50** ±")
+    assert re.fullmatch(r"6\.50 ± \d\.\d\d \(incomplete\)", theirs[2])
+    assert re.fullmatch(r"4\.50 ± \d\.\d\d \(incomplete\)", ours[2])
     line = next(line for line in text.splitlines() if "Images:" in line)
     assert line == (
-        "- Images: paired, 2 common of 5; left out: a (no score of Ours & co), d (no score of Theirs), "
-        "e (no score of Theirs, Ours & co)."
+        "- Images: paired, 2 common of 5; left out: a (Ours & co lost views), d (Theirs lost views), "
+        "e (no score of Theirs, no score of Ours & co)."
     )
+    assert "- Incomplete, not ranked: Theirs lost 2 views of 1 image.\n- Lost by Theirs: d (yaw000, yaw180)." in text
+    ranked = render(build(SETTINGS, rows, {}, allow_missing=True), "markdown")
+    assert cells(ranked)[2][2].startswith("**4.50** ±")
+    assert "Incomplete, ranked over what is left (allow_missing=true): Theirs lost 2 views of 1 image." in ranked
 
 
 def test_an_image_that_one_metric_lacks_leaves_the_others_theirs():
@@ -156,13 +162,15 @@ def test_an_image_that_one_metric_lacks_leaves_the_others_theirs():
     _, theirs, ours = cells(text)
     assert theirs[2].startswith("6.00")
     assert theirs[3].startswith("75.0")
-    assert ours[3].startswith("**76.0**")
+    assert re.fullmatch(r"76\.0 ± \d+\.\d \(incomplete\)", ours[3])
+    assert ours[2].startswith("**5.00**")  # by NIQE nothing is missing
     assert "CLIP_I: over 2 images only" in text
+    assert "Incomplete, not ranked: Ours & co lost 2 views of 1 image by CLIP_I." in text
 
 
 def test_methods_without_a_common_image_are_not_compared():
     text = render(build(SETTINGS, THEIRS + scores_of("ours", "niqe", x=1.0), {}), "markdown")
-    assert [row[2] for row in cells(text)[1:]] == ["-", "-"]
+    assert [row[2] for row in cells(text)[1:]] == ["incomplete", "incomplete"]
     assert "Images: none of 4 is common to Theirs, Ours & co: nothing can be compared." in text
 
 
@@ -193,9 +201,58 @@ def test_the_footer_says_how_the_figures_came():
     assert "Scored by another protocol than the table's: panorama, wanted world." in other.footer
 
 
+def test_any_method_can_be_the_baseline():
+    rows = THEIRS + OURS + scores_of("mine", "niqe", a=3.0, b=4.0, c=5.5)
+    table = build(SETTINGS | {"baseline": "ours"}, rows, {}, baseline="mine")
+    assert [(found.method, found.baseline) for found in table.differences] == [("theirs", "mine"), ("ours", "mine")]
+    assert any(line.startswith("Ours & co minus mine, paired: NIQE +0.83") for line in table.footer)
+    with pytest.raises(UserError, match="baseline: nobody, wanted one of theirs, ours, mine"):
+        build(SETTINGS, rows, {}, baseline="nobody")
+
+
+def test_a_black_frame_does_not_win():
+    """What is left of a broken scene scores better than the whole: it has no figure, and no rank."""
+    frames = {f"{number:03}": 60.0 if number < 3 else 2.0 for number in range(6)}
+    whole = [Score("theirs", "scene", frame, "niqe", value) for frame, value in frames.items()]
+    for lost in (
+        [Score("ours", "scene", frame, "niqe", math.nan if frame < "003" else 1.0) for frame in frames],
+        [Score("ours", "scene", frame, "niqe", 1.0) for frame in frames if frame >= "003"],
+    ):
+        table = build(SETTINGS, whole + lost, {}, baseline="theirs")
+        assert table.figures() == {"theirs": {"niqe": table.rows[0].cells[0].ours}, "ours": {}}
+        assert not any(cell.best for row in table.rows for cell in row.cells)
+        assert table.rows[1].cells[0].complete is False
+        assert table.differences == ()
+        assert table.lost == {"ours": 3}
+        assert "Lost by Ours & co: scene (000, 001, 002)." in table.footer
+        over_rest = build(SETTINGS, whole + lost, {}, allow_missing=True)
+        assert [found["niqe"].mean for found in over_rest.figures().values()] == [2.0, 1.0]
+        assert over_rest.rows[1].cells[0].best
+
+
+def test_fewer_than_five_images_are_labelled():
+    def few(count: int) -> bool:
+        rows = scores_of("ours", "niqe", **{f"i{number}": float(number) for number in range(count)})
+        return any(line.startswith("Few: ") for line in build(SETTINGS, rows, {}).footer)
+
+    assert [few(count) for count in (1, 2, 4, 5, 6)] == [False, True, True, False, False]
+
+
+def test_rows_that_nothing_can_make_name_their_config():
+    table = build(OmegaConf.load(CONF_DIR / "table" / "panorama_ablation.yaml"), [], {})
+    assert not any("not there yet" in line for line in table.footer)
+    settings = SETTINGS | {"group_by": "panorama", "rows": {"anchored": {"label": "A"}, "spiral": {"label": "B"}}}
+    assert "conf/panorama/spiral.yaml is not there yet: no run can be spiral." in build(settings, [], {}).footer
+    settings["group_by"] = "panorama.heuristic"
+    line = "conf/panorama/*.yaml with heuristic=spiral is not there yet: no run can be spiral."
+    assert line in build(settings, [], {}).footer
+    made = scores_of("spiral", "niqe", a=1.0)
+    assert line not in build(settings, made, {}).footer
+
+
 def test_differences_are_paired():
     table = build(SETTINGS | {"baseline": "ours"}, THEIRS + OURS, {})
-    assert "Theirs minus Ours & co, paired: NIQE +1.00 [+1.00, +1.00]." in table.footer
+    assert "Theirs minus Ours & co, paired: NIQE +1.00 [+1.00, +1.00] (n=3)." in table.footer
 
 
 def test_whole_set_scores_have_no_interval():
@@ -206,9 +263,29 @@ def test_whole_set_scores_have_no_interval():
     assert "No runs yet" not in text
 
 
+def test_whole_sets_of_other_views_are_not_ranked():
+    settings = SETTINGS | {"columns": {"fid": {"label": "FID", "better": "lower", "digits": 1}}, "rows": {}}
+    rows = [Score(method, "all", "all", "fid", value) for method, value in (("x", 12.34), ("y", 56.78))]
+
+    def table(second: dict) -> str:
+        sets = {"x": {"images": 2, "views": 6, "digest": "1", "complete": True}, "y": second}
+        methods = {name: {"sets": {"fid": record}} for name, record in sets.items()}
+        return render(build(settings, rows, evaluation_of(**methods)), "markdown")
+
+    same = table({"images": 2, "views": 6, "digest": "1", "complete": True})
+    assert [row[1] for row in cells(same)] == ["FID ↓, n=6", "**12.3**", "56.8"]
+    assert "FID: over 6 views of each method" in same
+    other = table({"images": 1, "views": 3, "digest": "2", "complete": True})
+    assert "**" not in other.partition("\n")[2]
+    assert "FID: not over the same views of each method (x 6, y 3): not compared." in other
+    broken = table({"images": 2, "views": 6, "digest": "1", "complete": False})
+    assert [row[1] for row in cells(broken)[1:]] == ["12.3", "56.8 (incomplete)"]
+    assert "Incomplete, not ranked by FID: y lost views." in broken
+
+
 def test_intervals_can_be_written_as_bounds():
     text = render(build(SETTINGS | {"interval": "bounds"}, OURS, {}), "markdown")
-    assert re.fullmatch(r"5\.00 \[4\.\d\d, 5\.\d\d\]|5\.00 \[4\.\d\d, 6\.00\]", cells(text)[2][2])
+    assert cells(text)[2][2] == "5.00 [2.52, 7.48]"  # Student's, of three values with the deviation 1
 
 
 def test_one_image_has_no_interval():
@@ -219,12 +296,31 @@ def test_one_image_has_no_interval():
 
 def test_csv_is_for_programs():
     text = render(build(SETTINGS, OURS, evaluation_of()), "csv")
-    lines = [line for line in text.splitlines() if not line.startswith("#")]
-    theirs, ours = csv.DictReader(io.StringIO("\n".join(lines)))
-    assert (theirs["niqe paper"], theirs["niqe ours"]) == ("6.5", "")
-    assert (ours["label"], float(ours["niqe ours"]), ours["niqe images"]) == ("Ours & co", 5.0, "3")
+    theirs, ours = csv.DictReader(io.StringIO(text), strict=True)
+    assert (theirs["niqe paper"], theirs["niqe mean"]) == ("6.5", "")
+    assert (ours["label"], float(ours["niqe mean"]), ours["niqe n"]) == ("Ours & co", 5.0, "3")
     assert float(ours["niqe low"]) < 5.0 < float(ours["niqe high"])
-    assert "# CLIP_I: not available: its weights are not here" in text
+    assert ours["niqe complete"] == "true"
+    assert len(text.splitlines()) == 3  # nothing but the table
+
+
+def test_what_a_csv_cannot_say_is_json():
+    table = build(SETTINGS, THEIRS + OURS, evaluation_of(), baseline="ours")
+    content = json.loads(metadata(table))
+    assert "CLIP_I: not available: its weights are not here" in content["notes"]
+    assert content["columns"]["niqe"] == {"label": "NIQE", "better": "lower", "digits": 2}
+    assert content["best"] == {"niqe": ["ours"], "clip_i": []}
+    assert content["means"] == {"theirs": {"niqe": 6.0}, "ours": {"niqe": 5.0}}
+    interval = content["intervals"]["ours"]["niqe"]
+    assert (interval["n"], interval["few"], round(interval["low"], 2)) == (3, True, 2.52)
+    assert content["differences"] == {"theirs - ours": {"niqe": {"mean": 1, "low": 1, "high": 1, "n": 3, "few": True}}}
+
+
+def test_json_has_no_infinity():
+    table = build(SETTINGS, [Score("ours", "a", "v", "niqe", math.inf)], {})
+    told = as_json(table)
+    assert told["means"]["ours"]["niqe"] is None
+    assert json.loads(json.dumps(told, allow_nan=False)) == told
 
 
 def test_latex_escapes_and_has_as_many_cells_as_columns():
@@ -233,6 +329,8 @@ def test_latex_escapes_and_has_as_many_cells_as_columns():
     assert r"\caption{50\% of \$\_\{all\}\$ \#1 \textasciitilde{}\textasciicircum{}\textbackslash{}}" in text
     assert r"Ours \& co & - & $\mathbf{5.00} \pm" in text
     assert r"\multicolumn{2}{c}{NIQE $\downarrow$} & \multicolumn{1}{c}{CLIP\_I $\uparrow$}" in text
+    assert "method & paper & measured ($n=3$) & measured" in text
+    assert "not available" not in text  # a paper needs no word of weights
     assert r"\begin{tabular}{lrrr}" in text
     body = text.split(r"\midrule")[1].split(r"\bottomrule")[0].strip().splitlines()
     assert [len(re.split(r"(?<!\\)&", line)) for line in body] == [4, 4]
@@ -251,15 +349,15 @@ def test_markdown_shows_signs_as_they_are():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"columns": {}}, "table.columns=[]: wanted one metric at least"),
+        ({"columns": {}}, "table.columns: [], wanted one metric at least"),
         (
             {"columns": {"niqe": {"label": "NIQE", "better": "small"}}, "rows": {}},
-            "better=small: wanted lower or higher",
+            "better: small, wanted lower or higher",
         ),
         ({"columns": {"niqe": {"label": "NIQE"}}, "rows": {}}, "table.columns.niqe: missing 1 required"),
-        ({"rows": {"x": {"label": "X", "paper": {"psnr": 1}}}}, "rows.x.paper=['psnr']: wanted some of niqe, clip_i"),
-        ({"baseline": "nobody"}, "table.baseline=nobody: wanted one of theirs, ours"),
-        ({"interval": "wide"}, "table.interval=wide: wanted half_width or bounds"),
+        ({"rows": {"x": {"label": "X", "paper": {"psnr": 1}}}}, "rows.x.paper: ['psnr'], wanted some of niqe, clip_i"),
+        ({"baseline": "nobody"}, "table.baseline: nobody, wanted one of theirs, ours"),
+        ({"interval": "wide"}, "table.interval: wide, wanted half_width or bounds"),
         ({"colour": "red"}, "table: got an unexpected keyword argument 'colour'"),
     ],
 )
@@ -270,5 +368,5 @@ def test_wrong_settings_are_named(change, message):
 
 
 def test_other_formats_are_refused():
-    with pytest.raises(UserError, match="format=html: wanted one of markdown, csv, latex"):
+    with pytest.raises(UserError, match="format: html, wanted one of markdown, csv, latex"):
         render(build(SETTINGS, [], {}), "html")

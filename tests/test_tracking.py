@@ -12,6 +12,7 @@ import wandb
 from PIL import Image
 
 from eval.scores import Score, write_scores
+from eval.statistics import Interval
 from eval.tracking import log_evaluation, pictures_of
 from eval.wandb_files import offline_runs, read_offline
 from tests.scenes import BoxRoom
@@ -237,13 +238,16 @@ def test_an_evaluation_is_one_run_with_scores_means_tables_and_pictures(tmp_path
         Image.new("RGB", (16, 8)).save(tmp_path / "pictures" / f"{name}.png")
     folder = tmp_path / "sweep" / "scores"
     write_evaluation(folder, tmp_path / "pictures")
-    ids = {log_evaluation(folder), log_evaluation(folder)}
+    figures = {"mine": {"niqe": Interval(4.5, -1.9, 10.9, 2), "psnr": Interval(math.inf, math.nan, math.nan, 1)}}
+    ids = {log_evaluation(folder, figures), log_evaluation(folder, figures)}
     assert ids == {run_id(folder, "eval")}
     assert len(begun(folder)) == 2
     run = read_offline(begun(folder)[-1])
     assert (run.id, run.group, run.job_type, run.state) == (*ids, "sweep", "eval", "finished")
     assert run.config["protocol"] == {"name": "panorama"}
-    assert run.summary["mean/mine/niqe"] == 4.5
+    found = [run.summary[f"{name}/mine/niqe"] for name in ("mean", "low", "high", "n")]
+    assert found == [4.5, -1.9, 10.9, 2]
+    assert run.summary["n/mine/psnr"] == 1
     assert "mean/mine/psnr" not in run.summary  # infinite
     assert run.summary["pictures/mine"]["count"] == 2
     files = begun(folder)[-1].parent / "files"
@@ -257,10 +261,10 @@ def test_an_evaluation_stands_without_wandb(tmp_path, monkeypatch, caplog):
     write_evaluation(tmp_path / "scores", tmp_path)
     monkeypatch.setattr(wandb, "init", lambda **settings: 1 / 0)
     with caplog.at_level(logging.WARNING, "worldgen"):
-        assert log_evaluation(tmp_path / "scores", group="mine") is None
+        assert log_evaluation(tmp_path / "scores", {}, group="mine") is None
     assert "was not logged: ZeroDivisionError" in caplog.text
     with pytest.raises(UserError, match=r"scores\.csv: no such file"):
-        log_evaluation(tmp_path / "nowhere")
+        log_evaluation(tmp_path / "nowhere", {})
 
 
 def test_runs_of_a_sweep_give_their_own_panoramas(tmp_path):

@@ -41,7 +41,7 @@ def test_farther_sets_have_larger_distances_and_features_are_found_once():
     SEEN.clear()
     scored = score_sets(
         pictures("near", 0.0) + pictures("far", 0.4), [Fid(features=means), Kid(features=means)], untracked
-    )
+    ).scored
     values = {(row.method, row.metric): row.value for row in scored.rows}
     assert {(row.image, row.view) for row in scored.rows} == {(WHOLE_SET, WHOLE_SET)}
     assert values["far", "fid"] > 10 * values["near", "fid"]
@@ -51,12 +51,12 @@ def test_farther_sets_have_larger_distances_and_features_are_found_once():
 
 def test_pictures_without_truth_do_not_count_and_one_is_too_few():
     alone = [Picture("a", "1", "v", Dice(1)), Picture("b", "1", "v", Dice(1), truth=Dice(2))]
-    scored = score_sets(alone, [Fid(features=means)], untracked)
+    scored = score_sets(alone, [Fid(features=means)], untracked).scored
     assert scored.rows == []
     assert list(scored.failed) == [f"b/{WHOLE_SET}/fid"]
 
 
 def test_a_network_that_is_missing_is_said():
-    scored = score_sets(pictures("a", 0.0), [Fid(path="/nowhere.pth")], untracked)
+    scored = score_sets(pictures("a", 0.0), [Fid(path="/nowhere.pth")], untracked).scored
     assert scored.rows == []
     assert "/nowhere.pth" in scored.unavailable["fid"]
