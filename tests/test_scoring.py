@@ -46,7 +46,7 @@ def lines(log: Path) -> list[list[str]]:
     return [line.split() for line in log.read_text().splitlines()]
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 20) -> bool:
+def wait_for(condition: Callable[[], bool], seconds: float = 60) -> bool:
     """Whether the condition comes true in time."""
     end = time.monotonic() + seconds
     while not (true := condition()) and time.monotonic() < end:
@@ -209,7 +209,7 @@ def test_a_process_that_dies_costs_only_its_own_picture(at_once, cache, log):
 def test_a_killed_run_goes_on(cache, log):
     folder = cache.path(ENTRY).parents[1]
     command = [sys.executable, "-m", "tests.killed_scoring", str(folder), str(log)]
-    killed = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    killed = subprocess.run(command, capture_output=True, text=True, timeout=600)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     before = lines(log)
     processes = {int(process) for _, process, *_ in before}
@@ -275,11 +275,11 @@ def test_pictures_can_be_kept(tmp_path, cache):
 
 def test_coverage_is_known_without_rendering_again(cache, log):
     pictures = [Picture("ours", "world", f"view{i}", Covered(i / 4, seen_in=log)) for i in range(1, 3)]
-    pictures.append(Picture("ours", "world", "broken", Covered(0.5, broken=True, seen_in=log)))
+    pictures.append(Picture("ours", "world", "broken", Covered(0.75, broken=True, seen_in=log)))
     for _ in range(2):
         found = score([*pictures, *greys(1)], [Level()], cache, 1)
         assert found.coverage == {("ours", "world", "view1"): 0.25, ("ours", "world", "view2"): 0.5}
-    assert log.read_text().split() == ["0.25", "0.5", "0.5"]  # of which the last one is broken, and tried again
+    assert log.read_text().split() == ["0.25", "0.5"]
     assert score(pictures, [Level(name="new")], cache, 1).coverage == found.coverage
 
 
