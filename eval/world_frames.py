@@ -5,7 +5,7 @@ the origin where the photo was taken, +z where it looks.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -73,13 +73,21 @@ def take_frames(arguments: Sequence[str]) -> tuple[dict[str, WorldFrame], list[s
     return {method: WorldFrame(**settings) for method, settings in told.items()}, others
 
 
-def placed(outputs: Sequence["Output"], frames: Mapping[str, WorldFrame]) -> list["Output"]:
-    """The outputs, those of splats in the frames that were told. Raises UserError where one has no such splats."""
-    kinds = {output.method: output.kind for output in outputs}
+def expect_methods(frames: Mapping[str, WorldFrame], methods: Collection[str]) -> None:
+    """Raises UserError where a frame is told of a method that is not named."""
     for method in frames:
-        if kinds.get(method) != "splats":
-            found = f"holds {kinds[method]}" if method in kinds else f"no methods.{method}=<path>"
-            raise UserError(f"methods.{method}.axes, .scale, .origin: {found}, wanted splats (.ply, .spz) of that name")
+        if method not in methods:
+            raise UserError(
+                f"methods.{method}: none, wanted methods.{method}=<path> beside its .axes, .scale or .origin"
+            )
+
+
+def placed(outputs: Sequence["Output"], frames: Mapping[str, WorldFrame]) -> list["Output"]:
+    """The outputs, those of splats in the frames that were told. Raises UserError where one holds anything else."""
+    for output in outputs:
+        if output.method in frames and output.kind != "splats":
+            what = f"methods.{output.method}.axes, .scale, .origin"
+            raise UserError(f"{what}: {output.path} holds {output.kind}, wanted splats (.ply, .spz)")
     return [
         replace(output, items=tuple(replace(item, world=frames[output.method]) for item in output.items))
         if output.method in frames
