@@ -10,6 +10,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from eval.scores import EVALUATION_FILE, SCORES_FILE, read_evaluation, read_scores
+from eval.world_frames import WorldFrame, expect_methods, placed, take_frames
 from worldgen.command import told_in_one_line
 from worldgen.config import CONF_DIR, compose_program, defaults, groups, instantiate
 from worldgen.errors import UserError
@@ -34,11 +35,17 @@ the new methods beside the old ones. The last line printed is one JSON object wi
 
 keys
   methods.<name>   where that method's output is
+  methods.<name>.axes, .scale, .origin     how its splats (.ply, .spz) lie: a point p of the file becomes
+                   scale * R (p - origin) in metres, x right, y down, z forward, the place of the photo in the origin.
+                   axes (R): opencv (default: as ours), opengl (x right, y up, z backward), y_up (glTF: x left, y up, z
+                   forward), z_up (nerfstudio, Blender: x right, y forward, z up); scale: metres in a unit of the file
+                   (default 1); origin: the photo's place in the file's own axes and unit (default [0,0,0])
   runs, group_by   our own run folders, and the setting that tells them apart as methods (panorama.heuristic)
   baseline         the method that all others' paired differences are taken from (default: the table's)
   allow_missing    true compares whatever views all methods have, and ranks methods that lost some
   metrics          names, for example metrics=[brisque,niqe] (default: the protocol's)
   metric.<name>.<key>   a metric's own settings, for example metric.clip_i.path=<folder of weights>
+  keep_views       true writes what is scored to <out>/views/<method>/<image>/<view>.png
   out, format, processes, cache, wandb, quiet      conf/eval.yaml tells what they mean
 
 groups and their choices (* = default)
@@ -65,14 +72,16 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _run(arguments: Sequence[str]) -> None:
-    methods, overrides = take_methods(arguments)
+    frames, others = take_frames(arguments)
+    methods, overrides = take_methods(others)
+    expect_methods(frames, methods)
     config = _compose(overrides)
     if config.format not in FORMATS:
         raise UserError(f"format: {config.format!r}, wanted one of {', '.join(FORMATS)}")
     from eval.table_formats import as_json, render  # takes seconds to import, which mistakes above need not
 
     out = _out(config)
-    _evaluate_what_is_named(config, methods)
+    _evaluate_what_is_named(config, methods, frames)
     table = _table(config, out)
     if config.wandb and (out / SCORES_FILE).exists():
         from eval.tracking import log_evaluation
@@ -113,7 +122,7 @@ def _compose(overrides: Sequence[str]) -> DictConfig:
     return compose_program("eval", overrides)
 
 
-def _evaluate_what_is_named(config: DictConfig, methods: Mapping[str, str]) -> None:
+def _evaluate_what_is_named(config: DictConfig, methods: Mapping[str, str], frames: Mapping[str, WorldFrame]) -> None:
     """Scores the methods and runs that are named, or the table's own runs; nothing where only its stored scores are
     asked for."""
     table = config.get("table")
@@ -121,7 +130,7 @@ def _evaluate_what_is_named(config: DictConfig, methods: Mapping[str, str]) -> N
     if not methods and runs is None and table is not None and table.runs and Path(table.runs).is_dir():
         runs = table.runs
     if methods or runs is not None:
-        _evaluate(config, methods, runs, group_by if runs is not None else None)
+        _evaluate(config, methods, frames, runs, group_by if runs is not None else None)
     elif table is None:
         raise UserError("methods: none, wanted methods.<name>=<path>, runs=<folders> or table=<name>")
 
@@ -149,7 +158,13 @@ def _table(config: DictConfig, out: Path) -> Any:
     return table
 
 
-def _evaluate(config: DictConfig, methods: Mapping[str, str], runs: str | None, group_by: str | None) -> None:
+def _evaluate(
+    config: DictConfig,
+    methods: Mapping[str, str],
+    frames: Mapping[str, WorldFrame],
+    runs: str | None,
+    group_by: str | None,
+) -> None:
     from eval.cache import ScoreCache
     from eval.evaluate import evaluate, outputs
 
@@ -158,14 +173,15 @@ def _evaluate(config: DictConfig, methods: Mapping[str, str], runs: str | None, 
     reporter = Reporter(config.quiet)
     processes = config.processes or len(os.sched_getaffinity(0))
     try:
-        found = outputs(protocol, methods, runs, group_by)
+        found = placed(outputs(protocol, methods, runs, group_by), frames)
         _expect_baseline(config, [output.method for output in found])
         for output in found:
             reporter.note(f"{output.method}: {len(output.items)} {output.kind} in {output.path}")
             for note in output.notes:
                 reporter.note(f"  {note}")
         cache = ScoreCache() if config.cache else None
-        evaluate(protocol, found, metrics, _out(config), processes, cache, reporter.track, config.allow_missing)
+        told = (reporter.track, config.allow_missing, config.keep_views)
+        evaluate(protocol, found, metrics, _out(config), processes, cache, *told)
     finally:
         reporter.close()
 

@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from eval.cache import ScoreCache
+from eval.coverage import coverage_notes, coverage_record
 from eval.expected import expect_shared_images, expect_shared_names, lost_pictures, unscored
+from eval.kept_views import VIEWS_DIR
 from eval.methods import Output, by_config
 from eval.metrics.base import Metric, SetMetric
 from eval.protocols import Collected, Protocol
 from eval.score_store import add, expect_room
 from eval.scores import Score
-from eval.scoring import score
+from eval.scoring import Scored, score
 from eval.whole_sets import score_sets
 from worldgen.errors import UserError
 from worldgen.progress import Track, untracked
@@ -50,11 +52,13 @@ def evaluate(
     cache: ScoreCache | None = None,
     track: Track = untracked,
     allow_missing: bool = False,
+    keep_views: bool = False,
 ) -> tuple[list[Score], dict[str, Any]]:
     """Scores the outputs, and adds them to scores.csv and evaluation.json in `out`; returns what then is in these.
 
-    allow_missing: methods need not have the same views. Raises UserError, before anything is scored, where `out` cannot
-    take the scores or the methods have no names in common, and where nothing has a score in the end.
+    allow_missing: methods need not have the same views; keep_views: write what is scored to `out`, too. Raises
+    UserError, before anything is scored, where `out` cannot take the scores or the methods have no names in common, and where
+    nothing has a score in the end.
     """
     collected = [protocol.collect(output) for output in found]
     evaluation = {
@@ -68,7 +72,7 @@ def evaluate(
     single = [metric for metric in metrics if not hasattr(metric, "features")]
     pictures = [picture for part in collected for picture in part.pictures]
     lost = [row for part, output in zip(collected, found, strict=True) for row in lost_pictures(part, output, metrics)]
-    scored = score(pictures, single, cache, processes, track)
+    scored = score(pictures, single, cache, processes, track, out / VIEWS_DIR if keep_views else None)
     of_sets = [metric for metric in metrics if hasattr(metric, "features")]
     whole = score_sets(pictures, of_sets, track, lost, allow_missing)
     missing = unscored(pictures, single, scored)
@@ -78,7 +82,7 @@ def evaluate(
     applying = {(row.method, row.metric) for row in [*scored.rows, *missing]}
     rows += [row for row in lost if (row.method, row.metric) in applying]
     evaluation["methods"] = {
-        part.output.method: _method_record(part, failed) | _sets(whole.sets.get(part.output.method))
+        part.output.method: _method_record(part, failed, scored) | _sets(whole.sets.get(part.output.method))
         for part in collected
     }
     return add(out, rows, evaluation)
@@ -131,12 +135,14 @@ def _metric_record(metric: Metric | SetMetric) -> dict[str, Any]:
     return {"better": metric.better, "versions": metric.versions()}
 
 
-def _method_record(part: Collected, failed: Mapping[str, str]) -> dict[str, Any]:
+def _method_record(part: Collected, failed: Mapping[str, str], scored: Scored) -> dict[str, Any]:
     """A method's record, with the pictures that turned out to be broken when they were scored."""
     prefix = f"{part.output.method}/"
     own = {name.removeprefix(prefix): why for name, why in failed.items() if name.startswith(prefix)}
-    record = part.output.record()
-    return record | {"failed": record["failed"] | own}
+    covered = coverage_record(part.output.method, scored.coverage)
+    notes = (*part.output.notes, *coverage_notes(covered))
+    record = replace(part.output, notes=notes).record()
+    return record | {"failed": record["failed"] | own} | covered
 
 
 def _sets(sets: Mapping[str, Any] | None) -> dict[str, Any]:

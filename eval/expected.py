@@ -2,10 +2,10 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import PurePath
 
 from eval.completeness import ALL_VIEWS
-from eval.methods import METHOD_SPLATS, PICTURE_SUFFIXES, UNKNOWN, Output
+from eval.file_names import without_suffix
+from eval.methods import UNKNOWN, Output
 from eval.metrics.base import Metric, SetMetric
 from eval.pairs import TRUE
 from eval.pictures import Picture
@@ -56,8 +56,7 @@ def lost_pictures(part: Collected, found: Output, metrics: Sequence[Metric | Set
 
 def _by_name(name: str, found: Output) -> tuple[str, str]:
     """Image and view of a file that could not be read."""
-    path = PurePath(name)
-    plain = str(path.with_suffix("")) if path.suffix.lower() in (*PICTURE_SUFFIXES, *METHOD_SPLATS) else name
+    plain = without_suffix(name)
     image, _, view = plain.partition("/") if found.kind == "frames" else (plain, "", ALL_VIEWS)
     return image, view
 

@@ -5,28 +5,27 @@
 Whatever is broken is named in `failed`, and the rest is still scored.
 """
 
-import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from PIL import Image
-
+from eval.file_names import is_picture, is_splats, left_out_note, shown
 from eval.runs import Run, is_run, read_run
 from eval.scores import WHOLE_SET
-from eval.sources import load_splats
+from eval.sources import splats_note
+from eval.world_frames import OURS, WorldFrame, frame_record
 from worldgen.errors import UserError
 from worldgen.paths import user_path
+from worldgen.photo import examine as examine_photo
+from worldgen.photo_formats import is_systems_own
 
 Kind = Literal["panoramas", "images", "frames", "splats", "runs"]
-PICTURE_SUFFIXES = (".png", ".tif", ".tiff", ".bmp", ".webp", ".jpg", ".jpeg")
-LOSSY_SUFFIXES = (".jpg", ".jpeg")
-METHOD_SPLATS = (".ply", ".spz")
+LOSSY_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif")
 UNKNOWN = "unknown"
 WANTED = (
-    "wanted pictures (PNG, TIFF, BMP, WebP, JPEG), one subfolder of frames per scene, "
+    "wanted pictures (PNG, TIFF, JPEG, WebP, AVIF and the like), one subfolder of frames per scene, "
     "splats (.ply, .spz), or run folders"
 )
 
@@ -34,8 +33,9 @@ WANTED = (
 @dataclass(frozen=True, eq=False)
 class Item:
     """One thing to score. image: the photo or scene; path: a picture, a splat file or a run folder; frame: the name of
-    the picture within its scene, if it has one; size: of a picture, width and height in pixels, where the file says;
-    truth: the true picture of the same view, where that is known."""
+    the picture within its scene, if it has one; size: of a picture, width and height in pixels, upright;
+    truth: the true picture of the same view, where that is known; world: of splats, how their coordinates are meant;
+    note: what a table's reader should know of it."""
 
     image: str
     path: Path
@@ -43,11 +43,13 @@ class Item:
     size: tuple[int, int] | None = None
     run: Run | None = None
     truth: Path | None = None
+    world: WorldFrame = OURS
+    note: str = ""
 
     @property
     def label(self) -> str:
         """What a person finds it by: a run's folder, or the name of the picture or splats."""
-        return self.path.name if self.run else f"{self.image}/{self.frame}".rstrip("/")
+        return shown(self.path.name) if self.run else f"{self.image}/{self.frame}".rstrip("/")
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +73,7 @@ class Output:
         """This method's entry in evaluation.json."""
         told: dict[str, Any] = {"notes": list(self.notes)} if self.notes else {}
         told |= {"group_by": self.group_by} if self.group_by else {}
+        told |= frame_record(self.items[0].world) if self.items else {}
         return {"path": self.path, "kind": self.kind, "images": self.images, "failed": self.failed} | told
 
 
@@ -83,7 +86,7 @@ def examine(method: str, path: str | Path) -> Output:
     if not place.exists() and any(sign in str(path) for sign in "*?["):
         return _from_pattern(method, str(place))
     if not place.exists():
-        raise UserError(f"methods.{method}={path}: no such file or folder, {WANTED}")
+        raise UserError(f"methods.{method}: {path}: no such file or folder, {WANTED}")
     if place.is_file():
         return _from_files(method, str(path), [place])
     if is_run(place):
@@ -91,13 +94,13 @@ def examine(method: str, path: str | Path) -> Output:
     children = _children(place)
     if any(map(is_run, children)):
         return _from_runs(method, str(path), children)
-    if any(_is_file(child, (*PICTURE_SUFFIXES, *METHOD_SPLATS)) for child in children):
+    if any(is_picture(child) or is_splats(child) for child in children):
         return _from_files(method, str(path), children)
     scenes = {child: pictures_in(child) for child in children if child.is_dir()}
     if any(scenes.values()):
-        return _from_scenes(method, str(path), scenes)
-    holds = ", ".join(child.name for child in children[:3]) + (", ..." if len(children) > 3 else "")
-    raise UserError(f"methods.{method}={path}: {f'holds {holds}' if children else 'the folder is empty'}, {WANTED}")
+        return _from_scenes(method, str(path), scenes, [child for child in children if child not in scenes])
+    holds = ", ".join(shown(child.name) for child in children[:3]) + (", ..." if len(children) > 3 else "")
+    raise UserError(f"methods.{method}: {path} {f'holds {holds}' if children else 'is empty'}, {WANTED}")
 
 
 def by_config(output: Output, key: str) -> dict[str, Output]:
@@ -142,53 +145,57 @@ def _from_pattern(method: str, pattern: str) -> Output:
     try:
         found = sorted(start.glob(str(Path(pattern).relative_to(start))))
     except ValueError as error:
-        raise UserError(f"methods.{method}={pattern}: not a pattern ({error}), wanted one such as runs/*") from error
-    found = [path for path in found if not path.name.startswith(".")]
+        raise UserError(f"methods.{method}: {pattern}, wanted a pattern such as runs/* ({error})") from error
+    found = [path for path in found if not is_systems_own(path)]
     if not found:
-        raise UserError(f"methods.{method}={pattern}: nothing has such a name, {WANTED}")
+        raise UserError(f"methods.{method}: {pattern}: nothing has such a name, {WANTED}")
     if any(map(is_run, found)):
         return _from_runs(method, pattern, found)
     if all(path.is_file() for path in found):
         return _from_files(method, pattern, found)
-    raise UserError(f"methods.{method}={pattern}: finds {found[0].name}, wanted run folders, pictures or splats")
+    raise UserError(f"methods.{method}: {pattern} finds {shown(found[0].name)}, wanted run folders, pictures or splats")
 
 
 def _from_files(method: str, path: str, files: Sequence[Path]) -> Output:
-    """Pictures or splats that lie side by side; other files among them, and folders, are not looked at."""
-    pictures = [file for file in files if _is_file(file, PICTURE_SUFFIXES)]
-    splats = [file for file in files if _is_file(file, METHOD_SPLATS)]
+    """Pictures or splats that lie side by side; a note names what else does."""
+    pictures, splats = (list(filter(is_one, files)) for is_one in (is_picture, is_splats))
     if pictures and splats:
-        both = f"pictures ({pictures[0].name}) and splats ({splats[0].name})"
-        raise UserError(f"methods.{method}={path}: holds {both}, wanted one kind")
+        both = f"pictures ({shown(pictures[0].name)}) and splats ({shown(splats[0].name)})"
+        raise UserError(f"methods.{method}: {path} holds {both}, wanted one kind")
     if not pictures and not splats:
-        raise UserError(f"methods.{method}={path}: ends in {files[0].suffix or 'nothing'!r}, {WANTED}")
+        raise UserError(f"methods.{method}: {path} ends in {files[0].suffix or 'nothing'!r}, {WANTED}")
     items, failed = _each(pictures or splats, _picture if pictures else _splats)
     _some_left(method, path, items, failed)
-    if splats:
-        return Output(method, path, "splats", _names_apart(items), failed)
-    ignored = [file.name for file in files if file.is_dir() and pictures_in(file)]
-    notes = (f"pictures in subfolders are not scored: {', '.join(ignored)}",) if ignored else ()
-    kind: Kind = "panoramas" if all(is_panorama(item) for item in items) else "images"
+    scenes = [file for file in files if file.is_dir() and pictures_in(file)]
+    nested = f"pictures in subfolders are not scored: {', '.join(shown(folder.name) for folder in scenes)}"
+    others = [file for file in files if file not in (*pictures, *splats, *scenes)]
+    notes = ((nested,) if scenes and pictures else ()) + left_out_note(others) + _own_notes(items)
+    panoramas = all(is_panorama(item) for item in items)
+    kind: Kind = "splats" if splats else "panoramas" if panoramas else "images"
     return Output(method, path, kind, _names_apart(items), failed, notes)
 
 
-def _from_scenes(method: str, path: str, scenes: dict[Path, list[Path]]) -> Output:
+def _from_scenes(method: str, path: str, scenes: dict[Path, list[Path]], stray: Sequence[Path]) -> Output:
+    """stray: what lies beside the scenes' folders."""
     items: list[Item] = []
     failed: dict[str, str] = {}
+    others = list(stray)
     for folder, files in scenes.items():
         frames, broken = _each(files, _picture)
         named = [replace(item, frame=item.image) for item in _names_apart(frames)]
-        items += [replace(item, image=_no_reserved(folder.name)) for item in named]
-        failed |= {f"{folder.name}/{name}": why for name, why in broken.items()}
+        items += [replace(item, image=_no_reserved(shown(folder.name))) for item in named]
+        failed |= {f"{shown(folder.name)}/{name}": why for name, why in broken.items()}
+        others += [child for child in _children(folder) if child not in files] if files else []
     _some_left(method, path, items, failed)
-    empty = [folder.name for folder, files in scenes.items() if not files]
+    empty = [shown(folder.name) for folder, files in scenes.items() if not files]
     notes = (f"subfolders without pictures: {', '.join(empty)}",) if empty else ()
+    notes += left_out_note(others, next(iter(scenes)).parent)
     return Output(method, path, "frames", tuple(items), failed, notes)
 
 
 def _from_runs(method: str, path: str, folders: Sequence[Path]) -> Output:
     runs, failed = _each([folder for folder in folders if is_run(folder)], read_run)
-    others = [folder.name for folder in folders if not is_run(folder) and any(sign in path for sign in "*?[")]
+    others = [shown(folder.name) for folder in folders if not is_run(folder)]
     notes = (f"not run folders, not scored: {', '.join(others)}",) if others else ()
     return Output(method, path, "runs", _names_apart(_run_items(runs)), failed, notes)
 
@@ -199,7 +206,7 @@ def _run_items(runs: Sequence[Run]) -> list[Item]:
     photos = Counter(name for name, _ in {(run.photo_name, run.photo_sha256) for run in runs})
     items = []
     for run in runs:
-        name = _without_suffix(run.photo_name) or run.folder.name
+        name = shown(_without_suffix(run.photo_name) or run.folder.name)
         if photos[run.photo_name] > 1:
             name += f"-{run.photo_sha256[:6]}"
         items.append(Item(_no_reserved(name + f"-seed{run.seed}" * several_seeds), run.folder, run=run))
@@ -219,7 +226,8 @@ def _names_apart(items: Sequence[Item]) -> tuple[Item, ...]:
     def apart(item: Item) -> Item:
         if counts[item.image] == 1:
             return item
-        return replace(item, image=f"{item.image} ({item.path.name})" if item.run else item.path.name)
+        whole = shown(item.path.name)
+        return replace(item, image=f"{item.image} ({whole})" if item.run else whole)
 
     return tuple(apart(item) for item in items)
 
@@ -231,30 +239,21 @@ def _each(paths: Iterable[Path], read: Callable[[Path], Any]) -> tuple[list[Any]
         try:
             found.append(read(path))
         except UserError as error:
-            failed[path.name] = str(error).removeprefix(f"{path}: ")
+            failed[shown(path.name)] = shown(str(error).removeprefix(f"{path}: "))
     return found, failed
 
 
 def _picture(path: Path) -> Item:
-    return Item(_no_reserved(path.stem), path, size=_size_of(path))
+    shape = examine_photo(path)
+    return Item(_no_reserved(shown(path.stem)), path, size=(shape.width, shape.height))
 
 
 def _splats(path: Path) -> Item:
-    load_splats(path)
-    return Item(_no_reserved(path.stem), path)
+    return Item(_no_reserved(shown(path.stem)), path, note=splats_note(path))
 
 
-def _size_of(path: Path) -> tuple[int, int] | None:
-    """Width and height as the file's header says; None where only reading it will tell whether it is too large."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(path) as image:
-                return image.size
-    except Image.DecompressionBombError:
-        return None
-    except Exception as error:  # Pillow raises nearly anything on a broken file
-        raise UserError(f"{path}: not a picture that can be read") from error
+def _own_notes(items: Sequence[Item]) -> tuple[str, ...]:
+    return tuple(f"{shown(item.path.name)}: {item.note}" for item in items if item.note)
 
 
 def is_panorama(item: Item) -> bool:
@@ -265,24 +264,20 @@ def is_panorama(item: Item) -> bool:
 def _some_left(method: str, path: str, items: Sequence[Item], failed: dict[str, str]) -> None:
     if not items:
         name, why = next(iter(failed.items()))
-        raise UserError(f"methods.{method}={path}: none of {len(failed)} files can be scored; {name}: {why}")
+        raise UserError(f"methods.{method}: {path}: none of {len(failed)} files can be scored; {name}: {why}")
 
 
 def pictures_in(folder: Path) -> list[Path]:
     """The pictures that lie in a folder, sorted; none where there is no such folder."""
-    return [path for path in _children(folder) if _is_file(path, PICTURE_SUFFIXES)] if folder.is_dir() else []
+    return [path for path in _children(folder) if is_picture(path)] if folder.is_dir() else []
 
 
 def _children(folder: Path) -> list[Path]:
-    """What a folder holds, but for what is hidden."""
+    """What a folder holds, but for what is hidden or an operating system's own."""
     try:
-        return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+        return sorted(path for path in folder.iterdir() if not is_systems_own(path))
     except OSError as error:
         raise UserError(f"{folder}: cannot be read ({error.strerror})") from error
-
-
-def _is_file(path: Path, suffixes: tuple[str, ...]) -> bool:
-    return path.suffix.lower() in suffixes and path.is_file()
 
 
 def _no_reserved(name: str) -> str:

@@ -18,7 +18,7 @@ def examine_pairs(method: str, path: str | Path, truth: str | Path | None = None
     place = user_path(path)
     if truth is None and not all((place / name).is_dir() for name in (PREDICTED, TRUE)):
         wanted = f"wanted both {PREDICTED}/ and {TRUE}/ in it, or protocol.truth=<folder>"
-        raise UserError(f"methods.{method}={path}: no pairs of views there, {wanted}")
+        raise UserError(f"methods.{method}: {path} holds no pairs of views, {wanted}")
     predicted = examine(method, place / PREDICTED if (place / PREDICTED).is_dir() else place)
     return paired(replace(predicted, path=str(path)), examine(method, truth or place / TRUE))
 
@@ -27,7 +27,7 @@ def paired(predicted: Output, true: Output) -> Output:
     """The first output, where the second has a picture of the same name and size; the others are named in `failed`."""
     for output in (predicted, true):
         if output.kind in ("runs", "splats"):
-            raise UserError(f"methods.{output.method}={output.path}: holds {output.kind}, wanted pictures")
+            raise UserError(f"methods.{output.method}: {output.path} holds {output.kind}, wanted pictures")
     partners = {(item.image, item.frame): item for item in true.items}
     known = {(item.image, item.frame) for item in predicted.items}
     failed = predicted.failed | {f"{TRUE}/{name}": why for name, why in true.failed.items()}
@@ -43,8 +43,9 @@ def paired(predicted: Output, true: Output) -> Output:
             items.append(replace(item, truth=partner.path))
     if not items:
         name, why = next(iter(failed.items()))
-        raise UserError(f"methods.{predicted.method}={predicted.path}: no pair of views; {name}: {why}")
-    return replace(predicted, items=tuple(items), failed=failed)
+        raise UserError(f"methods.{predicted.method}: {predicted.path}: no pair of views; {name}: {why}")
+    notes = (*predicted.notes, *(f"true views: {note}" for note in true.notes))
+    return replace(predicted, items=tuple(items), failed=failed, notes=notes)
 
 
 def _why_no_pair(item: Item, partner: Item | None) -> str:

@@ -10,13 +10,20 @@ from torch import Tensor
 
 
 class Source(Protocol):
-    """Where a picture's pixels come from. Picklable."""
+    """Where a picture's pixels come from. Picklable. A render may also have `coverage() -> float`, see below."""
 
     def load(self) -> Tensor:
         """[3, H, W] in [0, 1]. Raises UserError where the file is broken, naming it."""
 
     def identity(self) -> str:
-        """Equal for equal pixels: the file's sha256 and, where it is rendered, the view. For the cache's keys."""
+        """Equal for equal pixels: the file's sha256, what reads and renders it in which version, and the view. For the
+        cache's keys."""
+
+
+def coverage_of(source: Source) -> float | None:
+    """The share of a picture's pixels that show something, where it is a render that may show nothing."""
+    coverage = getattr(source, "coverage", None)
+    return None if coverage is None else coverage()
 
 
 @dataclass(frozen=True, eq=False)

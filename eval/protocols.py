@@ -9,7 +9,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from eval.methods import METHOD_SPLATS, Item, Kind, Output, examine, is_panorama, lossy_note, pictures_in, size_note
+from eval.file_names import SPLAT_FILES, shown
+from eval.methods import Item, Kind, Output, examine, is_panorama, lossy_note, pictures_in, size_note
 from eval.pairs import PREDICTED, TRUE, examine_pairs, paired
 from eval.pictures import Picture, Source
 from eval.sources import FlatPanorama, ImageFile, PanoramaView, SplatView, pose_of
@@ -66,7 +67,7 @@ class Protocol(ABC):
             try:
                 looks = self.looks(item)
             except UserError as error:
-                failed[item.label] = str(error).removeprefix(f"{item.path}: ")
+                failed[item.label] = shown(str(error).removeprefix(f"{item.path}: "))
                 continue
             items.append(item)
             companions = _companions(item, photos)
@@ -76,7 +77,7 @@ class Protocol(ABC):
             ]
         if not items and output.kind != "runs":  # runs that all failed are a result, which tables show
             name, why = next(iter(failed.items()))
-            raise UserError(f"methods.{output.method}={output.path}: nothing to score; {name}: {why}")
+            raise UserError(f"methods.{output.method}: {output.path}: nothing to score; {name}: {why}")
         notes = (*output.notes, *self.notes(items), *_without_photo(items, photos, self.photos))
         return Collected(pictures, replace(output, items=tuple(items), failed=failed, notes=notes))
 
@@ -183,7 +184,7 @@ class WorldProtocol(Protocol):
         )
 
     def looks(self, item: Item) -> list[tuple[str, Source]]:
-        if item.run is None and item.path.suffix.lower() not in METHOD_SPLATS:
+        if item.run is None and item.path.suffix.lower() not in SPLAT_FILES:
             return [(item.frame or WHOLE_PICTURE, ImageFile(item.path))]
         path = item.run.splats if item.run else item.path
         if path is None:
@@ -195,10 +196,10 @@ class WorldProtocol(Protocol):
         ]
         places += corner_places(self.side_m, self.seed) if self.corners else []
         size = (self.size, self.size)
-        return [(place.name, SplatView(path, pose_of(place.c2w), self.fov_deg, size)) for place in places]
+        return [(place.name, SplatView(path, pose_of(place.c2w), self.fov_deg, size, item.world)) for place in places]
 
     def notes(self, items: Sequence[Item]) -> tuple[str, ...]:
-        frames = [item for item in items if item.run is None and item.path.suffix.lower() not in METHOD_SPLATS]
+        frames = [item for item in items if item.run is None and item.path.suffix.lower() not in SPLAT_FILES]
         others = sum(item.size != (self.size, self.size) for item in frames)
         notes = [*size_note(frames), *lossy_note(frames)]
         if others:
@@ -295,15 +296,15 @@ def _photos(folder: str | None) -> dict[str, Path]:
     if folder is None:
         return {}
     place = user_path(folder)
-    found = {path.stem: path for path in pictures_in(place)}
+    found = {shown(path.stem): path for path in pictures_in(place)}
     if not found:
-        raise UserError(f"protocol.photos={folder}: no pictures there, wanted a folder with the input photos")
+        raise UserError(f"protocol.photos: {folder} holds no pictures, wanted a folder with the input photos")
     return found
 
 
 def photo_name(item: Item) -> str:
     """The name of the photo that an item was made from."""
-    return Path(item.run.photo_name).stem if item.run else item.image
+    return shown(Path(item.run.photo_name).stem) if item.run else item.image
 
 
 def _without_photo(items: Sequence[Item], photos: Mapping[str, Path], folder: str | None) -> tuple[str, ...]:
@@ -319,13 +320,13 @@ def expect_panoramas(output: Output, protocol: str) -> None:
 def _expect_kind(output: Output, kinds: Sequence[Kind], protocol: str, wanted: str) -> None:
     if output.kind not in kinds:
         raise UserError(
-            f"methods.{output.method}={output.path}: holds {output.kind}, protocol={protocol} wants {wanted}"
+            f"methods.{output.method}: {output.path} holds {output.kind}, wanted {wanted} for protocol={protocol}"
         )
 
 
 def _expect(key: str, found: object, holds: bool, wanted: str) -> None:
     if not holds:
-        raise UserError(f"protocol.{key}={found}: wanted {wanted}")
+        raise UserError(f"protocol.{key}: {found}, wanted {wanted}")
 
 
 def _expect_camera(fov_deg: float, size: int) -> None:

@@ -4,25 +4,32 @@ Whatever is rendered here is rounded to 8 bits, as its PNG would be: scoring a v
 """
 
 import math
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, replace
+from functools import cache, lru_cache
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from eval.world_frames import OURS, WorldFrame
 from worldgen.disk import sha256_of
 from worldgen.errors import UserError
 from worldgen.geometry.cameras import look
 from worldgen.geometry.equirect import to_perspective
 from worldgen.photo import load_photo
-from worldgen.splat.files import load_gaussians, read_ply
-from worldgen.splat.rasterize import rasterize
+from worldgen.photo_formats import HEIF_SUFFIXES
+from worldgen.splat.files import dropped_line, load_gaussians, read_rows, read_spz
+from worldgen.splat.rasterize import KERNELS, rasterize
+from worldgen.splat.transform import transformed
 from worldgen.types import Camera, Gaussians
 
 SPLAT_SUFFIXES = (".ply", ".spz", ".safetensors")
+COVERED = 0.5  # the opacity from which on a pixel shows something of the world, not of the background
 _ANY_SIDE_PX = 100_000  # pictures are scored at their own size, whatever it is
+_RESAMPLING = "bicubic"  # of panoramas
 
 Pose = tuple[tuple[float, ...], ...]
 """A camera-to-world matrix [4, 4] as nested tuples, which can be compared and sent to other processes."""
@@ -32,6 +39,7 @@ Pose = tuple[tuple[float, ...], ...]
 class ImageFile:
     """A picture as it stands in its file."""
 
+    VERSION: ClassVar[str] = "1"  # of every source: raised with whatever changes its pixels, so that no old score holds
     path: Path
 
     def load(self) -> Tensor:
@@ -39,7 +47,7 @@ class ImageFile:
         return load_photo(self.path, _ANY_SIDE_PX).rgb
 
     def identity(self) -> str:
-        return f"image {content_hash(self.path)}"
+        return f"image {self.VERSION} {content_hash(self.path)} by {_decoder(self.path.suffix)}"
 
 
 @dataclass(frozen=True)
@@ -47,6 +55,7 @@ class PanoramaView:
     """What a camera at a panorama's centre sees of it, bicubic. yaw > 0 turns right, pitch > 0 up; fov_deg: horizontal;
     size: width and height, pixels."""
 
+    VERSION: ClassVar[str] = "1"
     path: Path
     yaw_deg: float
     pitch_deg: float
@@ -57,17 +66,19 @@ class PanoramaView:
         """[3, h, w] in [0, 1]. Raises UserError where the file is no picture twice as wide as high."""
         camera = Camera.from_fov(*self.size, self.fov_deg, look(self.yaw_deg, self.pitch_deg))
         panorama = _no_finer_than_twice(_panorama(self.path, _stamp(self.path)), camera)
-        return _as_stored(to_perspective(panorama, camera, "bicubic"))
+        return _as_stored(to_perspective(panorama, camera, _RESAMPLING))
 
     def identity(self) -> str:
         direction = f"yaw {self.yaw_deg:g} pitch {self.pitch_deg:g} fov {self.fov_deg:g}"
-        return f"panorama {content_hash(self.path)} {direction} size {self.size[0]}x{self.size[1]}"
+        view = f"{direction} size {self.size[0]}x{self.size[1]} {_RESAMPLING}"
+        return f"panorama view {self.VERSION} {content_hash(self.path)} {view} by {_resampler(self.path.suffix)}"
 
 
 @dataclass(frozen=True)
 class FlatPanorama:
     """A panorama as the flat equirectangular picture, enlarged or reduced to `width` pixels."""
 
+    VERSION: ClassVar[str] = "1"
     path: Path
     width: int
 
@@ -77,34 +88,41 @@ class FlatPanorama:
         if panorama.shape[2] == self.width:
             return panorama.clone()
         size = (self.width // 2, self.width)
-        return _as_stored(F.interpolate(panorama[None], size, mode="bicubic", antialias=True, align_corners=False)[0])
+        return _as_stored(F.interpolate(panorama[None], size, mode=_RESAMPLING, antialias=True, align_corners=False)[0])
 
     def identity(self) -> str:
-        return f"panorama {content_hash(self.path)} flat width {self.width}"
+        how = f"width {self.width} {_RESAMPLING} by {_resampler(self.path.suffix)}"
+        return f"flat panorama {self.VERSION} {content_hash(self.path)} {how}"
 
 
 @dataclass(frozen=True)
 class SplatView:
     """What a camera sees of a .ply, .spz or our own .safetensors of 3D Gaussians, before black.
 
-    c2w: camera to world as the file has it: OpenCV axes, metres, the origin where the photo was taken.
+    c2w: camera to world, OpenCV axes, metres, the origin where the photo was taken; world: how the file's coordinates
+    become such.
     """
 
+    VERSION: ClassVar[str] = "1"
     path: Path
     c2w: Pose
     fov_deg: float
     size: tuple[int, int]
+    world: WorldFrame = OURS
 
     def load(self) -> Tensor:
         """[3, h, w] in [0, 1]. Raises UserError where the file holds no splats."""
-        gaussians = load_splats(self.path)
-        camera = Camera.from_fov(*self.size, self.fov_deg, torch.tensor(self.c2w))
-        with torch.no_grad():
-            return _as_stored(rasterize(gaussians, camera).rgb)
+        return _rendered(self, _stamp(self.path))[0]
+
+    def coverage(self) -> float:
+        """The share of the picture's pixels that show the world rather than the background. Raises as `load` does."""
+        return _rendered(self, _stamp(self.path))[1]
 
     def identity(self) -> str:
         pose = " ".join(f"{value:.9g}" for row in self.c2w for value in row)
-        return f"splats {content_hash(self.path)} c2w {pose} fov {self.fov_deg:g} size {self.size[0]}x{self.size[1]}"
+        view = f"c2w {pose} fov {self.fov_deg:g} size {self.size[0]}x{self.size[1]} world {self.world}"
+        reader = f" and {_libraries('gsply')}" if self.path.suffix.lower() == ".spz" else ""
+        return f"splats {self.VERSION} {content_hash(self.path)} {view} by kernels {KERNELS}{reader}"
 
 
 def pose_of(c2w: Tensor) -> Pose:
@@ -123,9 +141,15 @@ def content_size(path: Path) -> tuple[int, int]:
     return width, height
 
 
-def load_splats(path: Path) -> Gaussians:
-    """The Gaussians in a file, kept for the next view. Raises UserError where it holds none."""
-    return _splats(path, _stamp(path))
+def load_splats(path: Path, world: WorldFrame = OURS) -> Gaussians:
+    """The Gaussians in a file, in our world, kept for the next view. Raises UserError where it holds none."""
+    return _splats(path, _stamp(path), world)[0]
+
+
+def splats_note(path: Path) -> str:
+    """What a table's reader should know of a file of splats; empty for most. Raises as `load_splats` does."""
+    gaussians, dropped = _splats(path, _stamp(path), OURS)
+    return dropped_line(dropped, len(gaussians)) if dropped else ""
 
 
 @lru_cache(maxsize=65536)
@@ -148,28 +172,52 @@ def _panorama(path: Path, stamp: tuple[int, int]) -> Tensor:
 
 
 @lru_cache(maxsize=1)
-def _splats(path: Path, stamp: tuple[int, int]) -> Gaussians:
+def _splats(path: Path, stamp: tuple[int, int], world: WorldFrame) -> tuple[Gaussians, int]:
+    """And how many are left out for they are broken."""
     del stamp
-    read = {".ply": read_ply, ".spz": _read_spz, ".safetensors": load_gaussians}.get(path.suffix.lower())
-    if read is None:
+    suffix, dropped = path.suffix.lower(), 0
+    if suffix not in SPLAT_SUFFIXES:
         raise UserError(f"{path}: ends in {path.suffix or 'nothing'}, wanted splats in {', '.join(SPLAT_SUFFIXES)}")
-    gaussians = read(path)
+    if suffix == ".ply":  # whose places may be too large for float32
+        gaussians, dropped = read_rows(path, world.origin)
+    else:
+        gaussians = read_spz(path) if suffix == ".spz" else load_gaussians(path)
+        gaussians = replace(gaussians, means=gaussians.means - torch.tensor(world.origin))
     if not len(gaussians):
         raise UserError(f"{path}: holds no splats, wanted one at least")
-    return gaussians
+    return (gaussians if world.keeps_axes else transformed(gaussians, world.rotation, world.scale)), dropped
 
 
-def _read_spz(path: Path) -> Gaussians:
-    import gsply  # here, because it takes a second to import
+@lru_cache(maxsize=1)  # for what asks for the picture, and then for its coverage
+def _rendered(view: SplatView, stamp: tuple[int, int]) -> tuple[Tensor, float]:
+    del stamp
+    camera = Camera.from_fov(*view.size, view.fov_deg, torch.tensor(view.c2w))
+    with torch.no_grad():
+        render = rasterize(load_splats(view.path, view.world), camera)
+    return _as_stored(render.rgb), float((render.alpha >= COVERED).float().mean())
 
+
+@cache
+def _decoder(suffix: str) -> str:
+    """What turns a picture's file into pixels."""
+    return _libraries("pillow", *(("pillow-heif",) if suffix.lower() in HEIF_SUFFIXES else ()))
+
+
+def _resampler(suffix: str) -> str:
+    return f"{_decoder(suffix)}, {_libraries('torch')}"
+
+
+@cache
+def _libraries(*names: str) -> str:
+    return ", ".join(f"{name} {_version(name)}" for name in names)
+
+
+def _version(package: str) -> str:
+    """Without what says for which hardware it was built, which tells releases of torch apart that compute the same."""
     try:
-        data = gsply.read_spz(path)
-        bands = [data.sh0[:, None]] + ([] if data.shN is None else [data.shN])
-        tensors = [torch.tensor(values) for values in (data.means, data.quats, data.scales, data.opacities)]
-        return Gaussians(*tensors, torch.cat([torch.tensor(band) for band in bands], dim=1))
-    except (OSError, ValueError, IndexError, EOFError) as error:
-        reason = str(error).partition("\n")[0]
-        raise UserError(f"{path}: not a readable .spz file ({reason})") from error
+        return version(package).partition("+")[0]
+    except PackageNotFoundError:
+        return "missing"
 
 
 def _stamp(path: Path) -> tuple[int, int]:

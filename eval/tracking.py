@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from eval.methods import PICTURE_SUFFIXES
+from eval.file_names import is_picture
 from eval.scored_runs import scored_items
 from eval.scores import COLUMNS, Score, read_evaluation, read_scores
 from eval.statistics import Interval
@@ -63,7 +63,7 @@ def pictures_of(evaluation: Mapping[str, Any], most: int = PICTURES_PER_METHOD) 
         some: dict[str, Path] = {}
         for image, item in scored_items(evaluation, method):
             path = item.run.panorama if item.run else item.path
-            if path and path.suffix.lower() in PICTURE_SUFFIXES:
+            if path and is_picture(path):
                 some.setdefault(image, path)
         if some:
             found[method] = dict(islice(some.items(), most))

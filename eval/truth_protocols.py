@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
+from eval.file_names import shown
 from eval.methods import Item, Output, lossy_note, pictures_in
 from eval.pictures import Source
 from eval.protocols import PanoramaProtocol, Protocol, expect_panoramas, panorama_of, photo_name
@@ -43,9 +44,9 @@ class _AgainstTruth(Protocol):
             raise UserError(
                 "protocol.truth: missing, wanted a folder of true panoramas (python -m eval.data panoramas)"
             )
-        found = {path.stem: path for path in pictures_in(user_path(self.truth))}
+        found = {shown(path.stem): path for path in pictures_in(user_path(self.truth))}
         if not found:
-            raise UserError(f"protocol.truth={self.truth}: no pictures there, wanted a folder of true panoramas")
+            raise UserError(f"protocol.truth: {self.truth} holds no pictures, wanted a folder of true panoramas")
         return found
 
 

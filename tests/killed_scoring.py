@@ -5,7 +5,7 @@ import signal
 import sys
 from pathlib import Path
 
-from eval import score_jobs
+from eval import score_processes
 from eval.cache import ScoreCache
 from eval.scoring import score
 from tests.scored_pictures import Level, greys
@@ -13,15 +13,15 @@ from worldgen.progress import untracked
 
 
 def killed_after(items, total, what):
-    """A `Track` that kills its process before the fifth score is entered."""
+    """A `Track` that kills its process before the last score is entered, which is one of the other process."""
     for number, item in enumerate(untracked(items, total, what)):
-        if what == "scoring pictures" and number == 4:
+        if what == "scoring pictures" and number == 7:
             os.kill(os.getpid(), signal.SIGKILL)
         yield item
 
 
 if __name__ == "__main__":
     cache, log = map(Path, sys.argv[1:])
-    score_jobs._START_S = 0.0
+    score_processes._Pace.worth_processes = lambda pace, left, processes: True
     score(greys(8), [Level(log)], ScoreCache(cache), 2, killed_after)
     sys.exit("it was not killed")

@@ -31,6 +31,18 @@ class Grey:
         return f"grey {self.level}"
 
 
+@dataclass(frozen=True)
+class Covered(Grey):
+    """A render that shows something in a share of its pixels, as much as it is bright; it writes down each look."""
+
+    seen_in: Path | None = None
+
+    def coverage(self) -> float:
+        with self.seen_in.open("a") as file:
+            file.write(f"{self.level}\n")
+        return self.level
+
+
 @dataclass
 class Level:
     """Scores a picture by its grey level times `factor`, and writes a line per picture to `log`."""

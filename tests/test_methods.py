@@ -1,11 +1,13 @@
 """What lies at a path: recognised, named, and what is broken said in one line."""
 
 import json
+import os
 import shutil
 
 import pytest
 import torch
-from PIL import Image
+from PIL import ExifTags, Image, features
+from plyfile import PlyData, PlyElement
 
 from eval.methods import by_config, examine
 from tests.small_world import room_splats, write_run
@@ -71,6 +73,70 @@ def test_pictures_are_recognised_and_named(tmp_path, files, kind, names):
     assert all(item.size == files[item.path.relative_to(tmp_path).as_posix()] for item in found.items)
 
 
+def test_every_format_that_a_photo_may_have_is_scored(tmp_path):
+    picture = Image.effect_noise((96, 64), 40).convert("RGB")
+    for name in ("a.gif", "b.jp2", "c.webp", "d.tiff", "e.bmp", "f.jfif", "g.ppm", "h.TGA"):
+        picture.save(tmp_path / name, "JPEG" if name == "f.jfif" else None)
+    if features.check("avif"):
+        picture.save(tmp_path / "i.avif")
+    found = examine("a", tmp_path)
+    assert found.images == [path.stem for path in sorted(tmp_path.iterdir())]
+    assert (found.failed, found.notes) == ({}, ())
+    assert {item.size for item in found.items} == {(96, 64)}
+
+
+def test_what_is_not_scored_is_counted_and_named(tmp_path):
+    save(tmp_path / "pictures" / "a.png")
+    save(tmp_path / "pictures" / "more" / "b.png")
+    save(tmp_path / "scenes" / "room" / "0.png")
+    for name in ("notes.txt", "depth.exr", ".hidden", "._a.png", "Thumbs.db", "desktop.ini", ".DS_Store"):
+        (tmp_path / "pictures" / name).touch()
+        (tmp_path / "scenes" / "room" / name).touch()
+    (tmp_path / "scenes" / "readme.md").touch()
+    (tmp_path / "splats").mkdir()
+    write_ply(tmp_path / "splats" / "a.ply", room_splats(16))
+    for number in range(7):
+        (tmp_path / "splats" / f"{number}.bin").touch()
+    assert examine("a", tmp_path / "pictures").notes == (
+        "pictures in subfolders are not scored: more",
+        "not scored: 2: depth.exr, notes.txt",
+    )
+    assert examine("a", tmp_path / "scenes").notes == ("not scored: 3: readme.md, room/depth.exr, room/notes.txt",)
+    assert examine("a", tmp_path / "splats").notes == ("not scored: 7: 0.bin, 1.bin, 2.bin, 3.bin, 4.bin and 2 more",)
+
+
+def test_sizes_are_of_the_upright_picture(tmp_path):
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    Image.new("RGB", (96, 64)).save(tmp_path / "turned.jpg", exif=exif)
+    assert examine("a", tmp_path).items[0].size == (64, 96)
+
+
+def test_names_in_any_encoding_and_form(tmp_path):
+    """Latin-1 as old archives leave it, accents taken apart as macOS does, a name that breaks lines."""
+    for name in (b"caf\xe9", "cafe\u0301".encode(), b"two\nlines"):
+        save(tmp_path / f"{os.fsdecode(name)}.png")
+    (tmp_path / os.fsdecode(b"br\xe9ve.png")).write_text("no picture")
+    (tmp_path / os.fsdecode(b"\xe9.txt")).touch()
+    found = examine("a", tmp_path)
+    assert found.images == ["caf\\xe9", "caf\u00e9", "two\\nlines"]
+    assert list(found.failed) == ["br\\xe9ve.png"]
+    assert found.notes == ("not scored: 1: \\xe9.txt",)
+    json.dumps(found.record(), ensure_ascii=False).encode()
+    for item in found.items:
+        assert item.path.is_file()
+
+
+def test_splats_left_out_are_said(tmp_path):
+    write_ply(tmp_path / "world.ply", room_splats(16))
+    vertex = PlyData.read(tmp_path / "world.ply", mmap=False)["vertex"].data
+    vertex["x"][3] = float("nan")
+    PlyData([PlyElement.describe(vertex, "vertex")]).write(tmp_path / "world.ply")
+    count = len(room_splats(16))
+    note = f"world.ply: 1 of {count} splats left out, whose values are not finite"
+    assert examine("a", tmp_path).notes == (note,)
+
+
 def test_frames_keep_their_scene_and_name(tmp_path):
     for name in ("s/b.png", "s/a.png", "t/a.png"):
         save(tmp_path / name)
@@ -113,7 +179,9 @@ def test_corrupt_pictures_are_named_and_the_rest_scored(tmp_path):
     (tmp_path / "text.jpg").write_text("hello")
     found = examine("a", tmp_path)
     assert found.images == ["good"]
-    assert found.failed == dict.fromkeys(("empty.png", "text.jpg"), "not a picture that can be read")
+    assert set(found.failed) == {"empty.png", "text.jpg"}
+    assert "is empty, wanted" in found.failed["empty.png"]
+    assert "not a picture that can be read, wanted" in found.failed["text.jpg"]
 
 
 def test_nothing_to_score_is_said_in_one_line(tmp_path):
@@ -123,9 +191,9 @@ def test_nothing_to_score_is_said_in_one_line(tmp_path):
     save(tmp_path / "both" / "a.png")
     write_ply(tmp_path / "both" / "b.ply", room_splats(16))
     cases = {
-        "missing": "methods.mine=.*missing: no such file or folder, wanted pictures",
-        "empty": "methods.mine=.*empty: the folder is empty, wanted pictures",
-        "other": r"methods.mine=.*other: holds a\.txt, wanted pictures",
+        "missing": "methods.mine: .*missing: no such file or folder, wanted pictures",
+        "empty": "methods.mine: .*empty is empty, wanted pictures",
+        "other": r"methods.mine: .*other holds a\.txt, wanted pictures",
         "other/a.txt": r"ends in '\.txt', wanted pictures",
         "none*": r"none\*: nothing has such a name, wanted pictures",
         "both": r"holds pictures \(a\.png\) and splats \(b\.ply\), wanted one kind",
@@ -235,7 +303,7 @@ def test_the_record_says_all_of_it(tmp_path):
         "path": str(tmp_path),
         "kind": "images",
         "images": ["a", "c"],
-        "failed": {"b.png": "not a picture that can be read"},
+        "failed": {"b.png": "is empty, wanted a photo"},
     }
 
 

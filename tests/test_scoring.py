@@ -5,21 +5,25 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 import torch
+from PIL import Image
 
-from eval import score_jobs
+from eval import score_processes
 from eval.cache import Entry, ScoreCache
 from eval.pictures import Picture
+from eval.score_jobs import Job
 from eval.scores import Score
 from eval.scoring import score
-from tests.scored_pictures import Grey, Level, greys
+from tests.scored_pictures import Covered, Grey, Level, greys
 from worldgen.errors import UserError
 
 ENTRY = Entry("grey 1", "", "level", {"level": "1"})
@@ -173,8 +177,13 @@ def test_a_cache_that_cannot_be_written(tmp_path):
         score(greys(1), [Level()], ScoreCache(tmp_path / "file"), processes=1)
 
 
-def test_two_processes_give_what_one_gives(monkeypatch, log):
-    monkeypatch.setattr(score_jobs, "_START_S", 0.0)
+@pytest.fixture
+def at_once(monkeypatch):
+    """Processes begin as soon as one picture is scored."""
+    monkeypatch.setattr(score_processes._Pace, "worth_processes", lambda pace, left, processes: processes > 1)
+
+
+def test_two_processes_give_what_one_gives(at_once, log):
     pictures = greys(12)
     pictures[5] = replace(pictures[5], rgb=Grey(5.0, broken=True))
     metrics = [Level(log), Level(name="needs", needs="truth"), Level(name="batched", across_processes=False)]
@@ -184,17 +193,17 @@ def test_two_processes_give_what_one_gives(monkeypatch, log):
     assert len(one.rows) == 22
     assert torch.get_num_threads() == threads
     here, elsewhere = ([line for line in lines(log) if (line[1] == str(os.getpid())) is own] for own in (True, False))
-    assert len(here) == 12  # all of the first time, one of the second
-    assert len(elsewhere) == 10
+    assert len(here) + len(elsewhere) == 22
+    assert len(here) > 11  # all of the first time, and while the other process begins
+    assert len(elsewhere) >= 2
     assert {used for _, _, used, _ in here + elsewhere} == {"1"}
 
 
-def test_a_process_that_dies_costs_only_its_own_picture(monkeypatch, cache, log):
-    monkeypatch.setattr(score_jobs, "_START_S", 0.0)
-    with pytest.raises(UserError, match=r"scoring: one of the processes ended .* fewer processes than 2"):
-        score(greys(4), [Level(log, kills=3 / 256)], cache, processes=2)
+def test_a_process_that_dies_costs_only_its_own_picture(at_once, cache, log):
+    with pytest.raises(UserError, match=r"scoring: one of the processes ended .* wanted fewer processes than 2"):
+        score(greys(4), [Level(log, kills=0.0)], cache, processes=2)
     assert score(greys(4), [Level(log)], cache, processes=1).rows[3].value == 3 / 256
-    assert [float(level) * 256 for *_, level in lines(log)].count(0) == 1
+    assert [float(level) * 256 for *_, level in lines(log)].count(3) == 1
 
 
 def test_a_killed_run_goes_on(cache, log):
@@ -206,22 +215,72 @@ def test_a_killed_run_goes_on(cache, log):
     processes = {int(process) for _, process, *_ in before}
     assert len(processes) > 1
     assert wait_for(lambda: not any(map(psutil.pid_exists, processes))), "processes outlive the one that they work for"
-    assert len(list(folder.glob("*/*.json"))) == 4  # the fifth was scored but not entered
+    kept = len(list(folder.glob("*/*.json")))
+    assert kept == len(before) - 1  # the last one was scored but not entered
     assert len(score(greys(8), [Level(log)], cache, processes=1).rows) == 8
-    assert len(lines(log)) == len(before) + 4
+    assert len(lines(log)) == len(before) + 8 - kept
 
 
 def test_views_of_one_result_stay_together():
     views = [Picture("ours", f"photo{i}", f"view{j}", Grey(0.5)) for i in range(2) for j in range(10)]
-    groups = score_jobs._groups([score_jobs.Job(i, view, ("level",)) for i, view in enumerate(views)])
+    groups = score_processes._groups([Job(i, view, ("level",)) for i, view in enumerate(views)])
     assert [len(group) for group in groups] == [8, 2, 8, 2]
     assert [job.place for group in groups for job in group] == list(range(20))
 
 
+def paced(first_s: float, picture_s: float, pictures: int = 3) -> score_processes._Pace:
+    pace = score_processes._Pace()
+    for number in range(pictures):
+        pace.add(picture_s if number else first_s)
+    return pace
+
+
 def test_processes_start_where_they_save_time():
-    assert not score_jobs._worth_processes(seconds=0.1, done=1, left=20, processes=2)
-    assert score_jobs._worth_processes(seconds=0.1, done=1, left=999, processes=2)
-    assert not score_jobs._worth_processes(seconds=0.1, done=1, left=999, processes=1)
+    assert not paced(0.1, 0.1).worth_processes(left=20, processes=2)
+    assert paced(0.1, 0.1).worth_processes(left=999, processes=2)
+    assert not paced(0.1, 0.1).worth_processes(left=999, processes=1)
+    assert not paced(99, 99, pictures=1).worth_processes(left=999, processes=2)  # of which it could all be imports
+
+
+def test_what_only_the_first_picture_waits_for_is_no_work_to_share():
+    """20 pictures, of which the first one imports for 8 s: two processes would both do so, and took 41 s, not 17."""
+    assert not paced(8.5, 0.4).worth_processes(left=17, processes=2)
+    assert not paced(60.0, 1.0).worth_processes(left=100, processes=2)
+    assert paced(0.1, 1.0).worth_processes(left=100, processes=2)
+
+
+def test_processes_get_the_metrics_that_they_are_asked_for(at_once, monkeypatch):
+    """Others may import networks, or not even travel."""
+    away = Level(name="away", across_processes=False)
+    away.cannot_travel = threading.Lock()
+    assert len(score(greys(4), [Level(), away], None, processes=2).rows) == 8
+
+
+def test_pictures_can_be_kept(tmp_path, cache):
+    pictures = [replace(picture, image=f"a/b {number}", view="..") for number, picture in enumerate(greys(3))]
+    pictures[1] = replace(pictures[1], rgb=Grey(1.0, broken=True))
+    for metrics in ([Level()], [Level()], [Level(name="batched", across_processes=False)]):
+        score(pictures, metrics, cache, 1, views_folder=tmp_path / "views")
+        found = sorted(tmp_path.glob("views/**/*.png"))
+        assert [path.relative_to(tmp_path / "views").as_posix() for path in found] == [
+            f"ours/a%2Fb {number}/%2E..png" for number in (0, 2)
+        ]
+        assert np.asarray(Image.open(found[1])).max() == round(2 / 256 * 255)
+        for path in found:
+            path.unlink()
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"%2E..png: cannot be written .*, wanted room"):
+        score(pictures, [Level()], cache, 1, views_folder=tmp_path / "file")
+
+
+def test_coverage_is_known_without_rendering_again(cache, log):
+    pictures = [Picture("ours", "world", f"view{i}", Covered(i / 4, seen_in=log)) for i in range(1, 3)]
+    pictures.append(Picture("ours", "world", "broken", Covered(0.75, broken=True, seen_in=log)))
+    for _ in range(2):
+        found = score([*pictures, *greys(1)], [Level()], cache, 1)
+        assert found.coverage == {("ours", "world", "view1"): 0.25, ("ours", "world", "view2"): 0.5}
+    assert log.read_text().split() == ["0.25", "0.5"]
+    assert score(pictures, [Level(name="new")], cache, 1).coverage == found.coverage
 
 
 def test_progress_is_told():

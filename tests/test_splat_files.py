@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from plyfile import PlyData
+from plyfile import PlyData, PlyElement
 
 from worldgen.errors import UserError
 from worldgen.splat import files
@@ -101,6 +101,18 @@ def test_quaternions_are_written_as_units(tmp_path):
     assert quats[1].tolist() == [1, 0, 0, 0]
 
 
+def test_headers_of_other_tools(tmp_path):
+    """Windows' ends of lines, comments in any language and coding, something before the vertices."""
+    path, gaussians = tmp_path / "world.ply", some_gaussians(20)
+    files.write_ply(path, gaussians)
+    expected = files.read_ply(path)
+    header, rows = path.read_bytes().split(b"end_header\n")
+    before = b"comment caf\xe9 \xc3\xa9\nelement camera 2\nproperty double fx\nproperty uchar id\nelement vertex"
+    header = header.replace(b"element vertex", before)
+    path.write_bytes(header.replace(b"\n", b"\r\n") + b"end_header\r\n" + bytes(2 * 9) + rows)
+    assert same(files.read_ply(path), expected)
+
+
 def test_another_tools_ply_with_comments_doubles_and_extra_properties(tmp_path):
     gaussians = some_gaussians(20, degree=0)
     files.write_ply(tmp_path / "world.ply", gaussians)
@@ -129,7 +141,16 @@ def test_a_header_that_promises_more_than_there_is(tmp_path):
     with pytest.raises(UserError, match=r"world\.ply: its header promises 50 vertices, the file holds 49"):
         files.read_ply(path)
     path.write_bytes(whole.replace(b"vertex 50", b"vertex 500000000000000"))
-    with pytest.raises(UserError, match="promises 500000000000000 vertices, the file holds 50"):
+    with pytest.raises(UserError, match="promises 500000000000000 vertices, the file holds 50, wanted all of them"):
+        files.read_ply(path)
+    path.write_bytes(whole)
+    rewritten(path, text=True)
+    path.write_bytes(path.read_bytes().replace(b"vertex 50", b"vertex 500000000000000"))
+    with pytest.raises(UserError, match=r"promises 500000000000000 vertices, the file holds \d+ at most"):
+        files.read_ply(path)
+    faces = b"element face 4000000000\nproperty list uchar int vertex_indices\nelement vertex 50"
+    path.write_bytes(whole.replace(b"element vertex 50", faces))
+    with pytest.raises(UserError, match="promises 4000000000 rows of face, the file holds"):
         files.read_ply(path)
 
 
@@ -138,11 +159,12 @@ def test_a_header_that_promises_more_than_there_is(tmp_path):
     [
         (b"ply\n", b"plx\n", "no .ply header"),
         (b"end_header", b"end_headed", "no .ply header"),
-        (b"binary_little_endian", b"ascii", "format ascii 1.0"),
+        (b"binary_little_endian", b"binary_middle_endian", "its header is broken"),
+        (b"binary_little_endian", b"ascii", "broken"),
         (b"element vertex 50", b"element vertex -5", "element vertex -5"),
-        (b"element vertex 50", b"element face 50", "element face 50"),
-        (b"property float x", b"property list uchar float x", "property list"),
-        (b"property float y", b"property float x", "twice"),
+        (b"element vertex 50", b"element face 50", "no element `vertex`"),
+        (b"property float x", b"property list uchar float x", "broken"),
+        (b"property float y", b"property float x", "two properties with same name"),
         (b"property float opacity", b"property float alpha", "no property 'opacity'"),
         (b"property float f_rest_8", b"property float f_last_8", "8 f_rest properties"),
     ],
@@ -168,23 +190,78 @@ def test_missing_and_empty_files(tmp_path):
 
 @pytest.mark.parametrize("name", ["means", "quats", "log_scales", "opacity_logits", "sh"])
 @pytest.mark.parametrize("value", [float("nan"), float("-inf")])
-def test_what_is_not_finite_is_neither_written_nor_read(tmp_path, name, value):
-    gaussians = some_gaussians(10)
-    files.write_ply(tmp_path / "sound.ply", gaussians)
-    broken = Gaussians(**{key: tensor.clone() for key, tensor in gaussians.tensors().items()})
+def test_what_is_not_finite_is_not_written(tmp_path, name, value):
+    broken = some_gaussians(10)
     broken.tensors()[name].view(10, -1)[3, 0] = value
     for write in (files.write_ply, files.write_spz):
         with pytest.raises(UserError, match=f"1 values of {name} are not finite"):
             write(tmp_path / "world", broken)
         assert not (tmp_path / "world").exists()
-    rows = bytearray((tmp_path / "sound.ply").read_bytes())
-    rows[-4:] = struct.pack("<f", value)
-    (tmp_path / "broken.ply").write_bytes(rows)
-    with pytest.raises(UserError, match=r"broken\.ply: 1 values of quats are not finite"):
-        files.read_ply(tmp_path / "broken.ply")
     files.save_gaussians(tmp_path / "broken.safetensors", broken)
     with pytest.raises(UserError, match=f"broken.safetensors: 1 values of {name}"):
         files.load_gaussians(tmp_path / "broken.safetensors")
+
+
+LAYOUTS = {"little": {"byte_order": "<"}, "big": {"byte_order": ">"}, "text": {"text": True}}
+
+
+def rewritten(path, byte_order="<", text=False, values=()) -> None:
+    """The file again in another layout, with (row, property, value) changed: by plyfile, not by us."""
+    vertex = PlyData.read(path, mmap=False)["vertex"].data
+    for row, name, value in values:
+        vertex[name][row] = value
+    PlyData([PlyElement.describe(vertex, "vertex")], text=text, byte_order=byte_order).write(path)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_every_layout_of_ply_is_read(tmp_path, layout):
+    path, gaussians = tmp_path / "world.ply", some_gaussians(degree=3)
+    files.write_ply(path, gaussians)
+    expected = files.read_ply(path)
+    rewritten(path, **LAYOUTS[layout])
+    assert path.read_bytes().startswith(
+        b"ply\nformat ascii" if layout == "text" else f"ply\nformat binary_{layout}".encode()
+    )
+    assert same(files.read_ply(path), expected)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_rows_that_are_not_finite_are_left_out_and_counted(tmp_path, caplog, layout):
+    path = tmp_path / "world.ply"
+    files.write_ply(path, some_gaussians(10))
+    whole = files.read_ply(path)
+    broken = [(3, "x", np.nan), (3, "rot_0", np.inf), (5, "f_rest_2", np.nan), (7, "scale_1", np.inf)]
+    rewritten(path, **LAYOUTS[layout], values=broken)
+    kept = torch.tensor([0, 1, 2, 4, 6, 8, 9])
+    assert same(files.read_ply(path), Gaussians(**{name: value[kept] for name, value in whole.tensors().items()}))
+    assert caplog.messages == [f"{path}: 3 of 10 splats left out, whose values are not finite"]
+    rewritten(path, values=[(row, "y", np.nan) for row in range(10)])
+    with pytest.raises(UserError, match=r"world\.ply: none of 10 splats has finite values, wanted one at least"):
+        files.read_ply(path)
+
+
+def test_infinite_opacities_and_sizes_that_mean_something_are_kept(tmp_path, caplog):
+    path = tmp_path / "world.ply"
+    files.write_ply(path, some_gaussians(3))
+    rewritten(path, values=[(0, "opacity", np.inf), (1, "opacity", -np.inf), (2, "scale_0", -np.inf)])
+    again = files.read_ply(path)
+    assert len(again) == 3
+    assert not caplog.messages
+    assert all(bool(torch.isfinite(tensor).all()) for tensor in again.tensors().values())
+    assert again.opacity_logits[:2].sigmoid().tolist() == pytest.approx([1, 0], abs=1e-9)
+    assert float(again.log_scales[2, 0].exp()) < 1e-9
+
+
+def test_places_far_away_lose_nothing_where_the_origin_is_taken_off_first(tmp_path):
+    path, far = tmp_path / "world.ply", (5e5, 4.5e6, 100.0)
+    files.write_ply(path, some_gaussians(20))
+    near = PlyData.read(path, mmap=False)["vertex"].data
+    wide = near.astype([(name, "<f8" if name in "xyz" else "<f4") for name in near.dtype.names])
+    for name, away in zip("xyz", far, strict=True):
+        wide[name] += away
+    PlyData([PlyElement.describe(wide, "vertex")]).write(path)
+    again, _ = files.read_rows(path, far)
+    assert torch.allclose(again.means, some_gaussians(20).means, atol=1e-6)
 
 
 def decode_spz(path) -> dict[str, np.ndarray]:
@@ -284,6 +361,9 @@ def test_spz_tells_viewers_how_gaussians_are_rendered(tmp_path, antialiased):
     assert (magic, version, count, flags) == (0x5053474E, 3, len(gaussians), int(antialiased))
     assert found[:14] + found[15:] == plain[:14] + plain[15:]
     assert len(gsply.read_spz(tmp_path / "world.spz").means) == count
+    again = files.read_spz(tmp_path / "world.spz")
+    assert again.antialiased is antialiased
+    assert torch.allclose(again.means, gaussians.means, atol=2.0**-12)
 
 
 @pytest.mark.parametrize("antialiased", [False, True])

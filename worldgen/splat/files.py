@@ -6,7 +6,9 @@ Niantic's own ply_to_spz) carry the axes of the .ply over.
 
 import gzip
 import json
-from collections.abc import Mapping
+import logging
+import zlib
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
@@ -24,9 +26,13 @@ from worldgen.types import Gaussians, PointCloud
 
 _SPZ_FINEST_BITS = 12  # fractional bits of a coordinate: 0.24 mm
 _SPZ_FLAGS_AT, _SPZ_ANTIALIASED = 14, 1  # after magic, version, count (4 bytes each), degree and bits (1 each)
+_SPZ_MAGIC = b"NGSP"
 _ANTIALIASED = "antialiased"  # a key of the metadata, there where the Gaussians are
+_FULL_LOGIT = 30.0  # of an opacity that float32 cannot tell from 1, or, negative, from 0
+_NO_LOG_SCALE = -30.0  # of a size that is nothing: 1e-13 units
 
 T = TypeVar("T")
+_log = logging.getLogger("worldgen")
 
 
 def write_ply(path: Path, gaussians: Gaussians) -> None:
@@ -55,7 +61,20 @@ def write_ply(path: Path, gaussians: Gaussians) -> None:
 
 
 def read_ply(path: Path) -> Gaussians:
-    """What `write_ply` and other 3DGS tools write. Raises UserError for anything else and for non-finite values."""
+    """What `write_ply` and other 3DGS tools write; a warning says how many rows `read_rows` left out."""
+    gaussians, dropped = read_rows(path)
+    if dropped:
+        _log.warning("%s: %s", path, dropped_line(dropped, len(gaussians)))
+    return gaussians
+
+
+def read_rows(path: Path, origin: Sequence[float] = (0.0, 0.0, 0.0)) -> tuple[Gaussians, int]:
+    """The Gaussians of a 3DGS .ply whose values are finite, and how many others were left out.
+
+    An opacity logit of infinity is as good as 1, one of minus infinity as 0, a log scale of minus infinity as no size
+    at all: these get finite values instead. origin: taken from the means before they become float32. Raises UserError
+    for other files.
+    """
     vertices = read_vertices(path)
     names = vertices.dtype.names
     rest = sum(name.startswith("f_rest_") for name in names)
@@ -68,15 +87,38 @@ def read_ply(path: Path) -> Gaussians:
     harmonics = _columns(vertices, "f_dc_", 3)[..., None]
     if rest:
         harmonics = torch.cat([harmonics, _columns(vertices, "f_rest_", rest).reshape(-1, 3, bands - 1)], dim=2)
+    means = [vertices[name].astype(np.float64) - away for name, away in zip("xyz", origin, strict=True)]
     gaussians = Gaussians(
-        means=torch.stack([_column(vertices, name) for name in "xyz"], dim=1),
+        means=torch.from_numpy(np.stack(means, axis=1).astype(np.float32)),
         quats=_columns(vertices, "rot_", 4),
-        log_scales=_columns(vertices, "scale_", 3),
-        opacity_logits=_column(vertices, "opacity"),
+        log_scales=_finite(_columns(vertices, "scale_", 3), {-torch.inf: _NO_LOG_SCALE}),
+        opacity_logits=_finite(_column(vertices, "opacity"), {torch.inf: _FULL_LOGIT, -torch.inf: -_FULL_LOGIT}),
         sh=harmonics.transpose(1, 2).contiguous(),
     )
-    _expect_finite(str(path), gaussians.tensors())
-    return gaussians
+    return _sound(path, gaussians)
+
+
+def dropped_line(dropped: int, kept: int) -> str:
+    """What a person is told of rows that were left out."""
+    return f"{dropped} of {dropped + kept} splats left out, whose values are not finite"
+
+
+def _finite(values: Tensor, instead: Mapping[float, float]) -> Tensor:
+    for infinite, finite in instead.items():
+        values = torch.where(values == infinite, finite, values)
+    return values
+
+
+def _sound(path: Path, gaussians: Gaussians) -> tuple[Gaussians, int]:
+    """Those of which every value is finite, and how many are not so. Raises UserError where all are broken."""
+    rows = torch.ones(len(gaussians), dtype=torch.bool)
+    for tensor in gaussians.tensors().values():
+        rows &= torch.isfinite(tensor).flatten(1).all(dim=1) if tensor.ndim > 1 else torch.isfinite(tensor)
+    dropped = len(rows) - int(rows.sum())
+    if dropped and dropped == len(rows):
+        raise UserError(f"{path}: none of {dropped} splats has finite values, wanted one at least")
+    kept = {name: tensor[rows] for name, tensor in gaussians.tensors().items()} if dropped else gaussians.tensors()
+    return Gaussians(**kept), dropped
 
 
 def write_points_ply(path: Path, cloud: PointCloud) -> None:
@@ -111,6 +153,32 @@ def write_spz(path: Path, gaussians: Gaussians) -> None:
     gsply.write_spz(path, data, fractional_bits=_spz_bits(arrays["means"]))
     if gaussians.antialiased:
         _flag_antialiased(path)
+
+
+def read_spz(path: Path) -> Gaussians:
+    """What `write_spz` and other tools write, and the flag by which they say how it is to be rendered.
+
+    Raises UserError for other files.
+    """
+    import gsply  # here, because it takes a second to import
+
+    try:
+        data = gsply.read_spz(path)
+        bands = [data.sh0[:, None]] + ([] if data.shN is None else [data.shN])
+        tensors = [torch.tensor(values) for values in (data.means, data.quats, data.scales, data.opacities)]
+        harmonics = torch.cat([torch.tensor(band) for band in bands], dim=1)
+        return Gaussians(*tensors, harmonics, antialiased=bool(_spz_flags(path) & _SPZ_ANTIALIASED))
+    except (OSError, ValueError, IndexError, EOFError, zlib.error) as error:
+        reason = str(error).partition("\n")[0]
+        raise UserError(f"{path}: not readable ({reason}), wanted splats as .spz") from error
+
+
+def _spz_flags(path: Path) -> int:
+    """The byte of flags, which stands at one place in the gzipped versions 1 to 3 and, not gzipped, in version 4."""
+    with path.open("rb") as file:
+        packed = file.read(len(_SPZ_MAGIC)) != _SPZ_MAGIC
+    with gzip.open(path) if packed else path.open("rb") as file:
+        return file.read(_SPZ_FLAGS_AT + 1)[_SPZ_FLAGS_AT]
 
 
 def _flag_antialiased(path: Path) -> None:

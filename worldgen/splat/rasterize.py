@@ -16,6 +16,7 @@ from worldgen.splat.drawn import Drawn
 from worldgen.types import Camera, Gaussians
 
 MAX_SH_DEGREE = 3
+KERNELS = "1"  # to be raised with every change of a picture: scores of renders in the cache are then computed anew
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,239 @@
+"""Sources of pictures: what decides their pixels is in their identities, and their versions are raised with it."""
+
+import importlib.metadata
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from eval import sources
+from eval.protocols import FlatPanoramaProtocol, PanoramaProtocol, WorldProtocol
+from eval.sources import FlatPanorama, ImageFile, PanoramaView, SplatView, pose_of
+from eval.world_frames import WorldFrame
+from tests.small_world import room_splats
+from worldgen.geometry.cameras import look
+from worldgen.splat import rasterize
+from worldgen.splat.files import save_gaussians, write_ply, write_spz
+from worldgen.types import Gaussians
+
+_STEP = 47  # values from one that is compared to the next
+LEVELS_APART = 2  # of 255: what rounding on another processor may do to a pixel
+
+# Some values of a small picture by each source and version, channel by channel. Who changes what a source gives
+# raises its version, without which old scores would come back from the cache, and writes down here what it gives then.
+# fmt: off
+GOLDEN: dict[tuple[str, str], list[int]] = {
+    ("ImageFile", "1"): [
+        0, 153, 55, 92, 196, 49, 237, 41, 96, 184, 190, 227, 184, 141, 78, 237, 145, 233, 92, 202, 190, 0, 188, 200,
+        212, 49, 12, 226, 214, 128, 65, 181, 46, 134, 201, 17, 5, 23, 41, 180, 149, 237, 157, 77, 65, 187, 58, 197,
+        19, 92, 131, 155, 143, 118, 93, 232, 158, 84, 123, 0, 239, 67, 146, 34, 64, 94, 133, 114, 95, 34, 217, 105,
+        239, 122, 161, 246, 80, 19, 55, 194, 181, 168, 207, 145, 83, 22, 162, 51, 141, 232, 20, 62, 104, 43, 36, 29,
+        119, 63, 7, 248, 143, 82, 179, 25, 115, 163, 211, 201, 200, 139, 89, 39, 129, 30, 182, 172, 24, 127, 17, 71,
+        161, 166, 171, 161, 117, 73, 214, 121, 211, 69, 178, 168, 228, 37, 178, 189, 200, 241, 203, 193, 106, 19, 160,
+        24, 139, 180, 246, 61, 2, 19, 160, 128, 96, 137, 56, 226, 167, 37, 178, 250, 71, 112, 135, 158, 99, 73, 47,
+        139, 64, 105, 232, 108, 49, 127, 205, 69, 222, 124, 180, 33, 38, 93, 148, 53, 59, 65, 121, 78, 83, 242, 150,
+        55, 165, 24, 80, 141, 202, 158, 170, 75, 38, 1, 57, 222, 136, 92, 208, 113, 180, 247, 52, 70, 88, 44, 13, 233,
+        89, 9, 65, 187, 58, 14, 87, 160, 16, 40, 64, 71, 46, 2, 179, 105, 212, 89, 217, 224, 52, 8, 38, 68, 175, 156,
+        137, 144, 76, 8, 166, 49, 156, 241, 75, 82, 118, 154, 61, 48, 155, 93, 31, 38, 178, 67, 225, 65, 156, 214, 5,
+        12, 5, 249, 156, 100, 44, 102, 248, 143, 101, 198, 105, 153, 201, 8, 7, 6, 215, 165, 72, 224, 125, 183, 35,
+        138, 96, 150, 204, 62, 67, 125, 81, 37, 246, 153, 60, 169, 27, 136, 145, 205, 163, 174, 185, 43, 5, 218, 227,
+        140, 98, 213, 77, 186, 1, 67, 76, 93, 110, 19, 238, 96, 15, 185, 194, 64, 185, 94, 166, 24, 47, 70, 79, 53,
+        27, 187, 112, 37, 97, 224, 233, 60, 138, 236, 138, 40, 164, 17, 121, 145, 200, 173, 179, 185, 58, 15, 223,
+        247, 155, 128, 238, 97, 221, 31, 92, 116, 128, 140, 64, 27, 151, 65, 230, 3, 119, 235, 159, 226, 99, 117, 135,
+        159, 128, 97, 21, 192, 112, 187, 58, 82, 155, 228, 152, 176, 200, 24, 250, 225, 200, 126, 50, 178, 55, 130,
+        209, 37, 12, 42, 217, 198, 179, 3, 186, 118, 93, 227, 110, 236, 70, 145, 181, 217, 192, 179, 166, 41, 230,
+        168, 194, 83, 58, 149, 240, 115, 157, 199, 225, 218, 193, 137, 81, 207, 102, 248, 23, 120, 217, 143, 191, 66,
+        65, 64, 90, 40, 241, 167, 68, 194, 46, 149, 175, 229, 32, 209, 214, 219, 45, 1, 27, 185, 92, 18, 127, 236, 62,
+        122, 182, 159, 170, 96, 58, 20, 97, 10, 174, 151, 15, 192, 7, 73, 150, 167, 184, 161, 129, 97, 225, 144, 221,
+        91, 212, 189, 10, 82, 210, 233, 59, 33, 7, 235, 160, 85, 213, 89, 216, 244, 71,
+    ],
+    ("PanoramaView", "1"): [
+        58, 24, 128, 64, 222, 27, 91, 62, 130, 212, 119, 166, 14, 186, 85, 232, 33, 108, 180, 131, 178, 51, 227, 129,
+        62, 183, 184, 41, 80, 56, 185, 195, 145, 154, 139, 119, 168, 160, 47, 39, 202, 193, 172, 54, 48, 134, 127,
+        200, 0, 153, 82, 0, 102, 40, 150, 135, 186, 103, 85, 86, 131, 190, 147, 197, 158, 184, 69, 53, 89, 53, 15,
+        144, 90, 203, 89, 137, 191,
+    ],
+    ("FlatPanorama", "1"): [
+        57, 158, 128, 147, 123, 160, 150, 163, 207, 170, 137, 115, 141, 110, 18, 132, 94, 164, 63, 46, 122, 211, 118,
+        170, 176, 140, 180, 49, 167, 144, 119, 147, 194, 88, 50, 66, 126, 104, 157, 146, 159, 117, 128, 133, 120, 56,
+        99, 61, 194, 158, 196, 74, 64, 86, 102, 69, 91, 84, 214, 77, 114, 123, 146, 44, 184, 82, 182, 81, 66, 52, 195,
+        127, 152, 173, 161, 135, 123, 122, 96, 144, 118, 181, 35, 137, 177, 77, 105, 53, 128, 113, 109, 100, 127, 151,
+        189, 122, 139, 71, 22, 188, 113, 139, 63, 136, 80, 199, 149, 120, 95, 84, 35, 172, 155, 140, 128, 154, 152,
+        222, 175, 28, 102, 86, 172, 61, 30, 97, 173, 126, 106, 98, 178, 200, 151, 104, 136, 168, 122, 101, 173, 59,
+        87, 67, 156, 181, 109, 113, 196, 147, 114, 101, 121, 189, 105, 89, 76, 160, 99, 66, 110, 119, 74, 188, 70,
+        193, 159, 110, 43, 102, 81, 117, 120, 189, 52, 93, 107, 95, 123, 50, 122, 173, 176, 112, 208, 101, 174, 107,
+        131, 132, 100, 176, 31, 140, 100, 102, 37, 111, 59, 128, 157, 79, 87, 54, 166, 134, 120, 223, 40, 12, 67, 116,
+        73, 84, 169, 68, 110, 186, 145, 141, 166, 74, 146, 168, 144, 169, 66, 109, 173, 81, 122, 165, 126, 199, 123,
+        94, 137, 100, 75, 95, 64, 59, 129, 80, 184, 219, 213, 160, 183, 146, 126, 146, 152, 158, 99, 164, 74, 186,
+        109, 137, 163, 136, 135, 158, 134, 193, 134, 79, 71, 140, 123, 135, 134, 179, 121, 95, 125, 87, 95, 107, 187,
+        151, 185, 135, 124, 166, 59, 34, 124, 163, 134, 188, 56, 153, 160, 154, 105,
+    ],
+    ("SplatView", "1 kernels 1"): [
+        0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 3, 51, 164, 117, 113, 144, 40, 17, 62, 110, 51, 69, 71, 38, 2, 0,
+        0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9, 40, 43, 60, 112, 91,
+        38, 59, 69, 21, 0, 0, 0, 0, 0, 0, 0, 0, 0, 31, 134, 55, 2, 0, 0, 42, 75, 6, 1, 2, 86, 255, 96, 6, 0, 0, 0, 0,
+        0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+    ],
+}
+# fmt: on
+
+
+def hashed(height: int, width: int) -> np.ndarray:
+    """Noise, uint8 [H, W, 3], that is the same everywhere: any other way to resample it shows."""
+    row, column, channel = np.indices((height, width, 3)).astype(np.int64)
+    return ((row * 7919 + column * 104729 + channel * 1299709 + row * column * 31) % 251).astype(np.uint8)
+
+
+def splats() -> Gaussians:
+    """Sixty ellipsoids in front of the camera, coloured by direction, placed by arithmetic alone."""
+    number = torch.arange(60, dtype=torch.float64)
+    turn = number * 2.399963
+    means = torch.stack([turn.cos() * number / 40, turn.sin() * number / 50, 3 + number % 7 / 3], dim=1)
+    sh = ((number[:, None, None] * 37 + torch.arange(16)[:, None] * 11 + torch.arange(3) * 5) % 19 - 9) / 14
+    sh[:, 0] += 1.5
+    return Gaussians(
+        means=means.float(),
+        quats=torch.stack([1 + number * 0, turn.sin(), turn.cos(), number % 3 / 3], dim=1).float(),
+        log_scales=torch.stack([-1.5 - number % 3 / 2, -1.5 - number % 5 / 3, -3 + number * 0], dim=1).float(),
+        opacity_logits=(number % 4 - 1).float(),
+        sh=sh.float(),
+    )
+
+
+@pytest.fixture
+def made(tmp_path) -> dict[str, ImageFile | PanoramaView | FlatPanorama | SplatView]:
+    Image.fromarray(hashed(64, 128)).save(tmp_path / "noise.png")
+    write_ply(tmp_path / "world.ply", splats())
+    return {
+        "ImageFile": ImageFile(tmp_path / "noise.png"),
+        "PanoramaView": PanoramaView(tmp_path / "noise.png", 20.0, 10.0, 80.0, (40, 30)),
+        "FlatPanorama": FlatPanorama(tmp_path / "noise.png", 96),
+        "SplatView": SplatView(tmp_path / "world.ply", pose_of(look(3.0, 2.0)), 60.0, (48, 36)),
+    }
+
+
+def fingerprint(source) -> list[int]:
+    return (source.load().flatten()[::_STEP] * 255).round().int().tolist()
+
+
+@pytest.mark.parametrize("kind", ["ImageFile", "PanoramaView", "FlatPanorama", "SplatView"])
+def test_whoever_changes_the_pixels_raises_the_version(made, kind):
+    version = made[kind].VERSION + (f" kernels {rasterize.KERNELS}" if kind == "SplatView" else "")
+    assert (kind, version) in GOLDEN, f"{kind} {version} has no golden picture: {fingerprint(made[kind])}"
+    found, golden = np.array(fingerprint(made[kind])), np.array(GOLDEN[kind, version])
+    assert found.shape == golden.shape
+    assert np.abs(found - golden).max() <= LEVELS_APART, f"{kind} gives other pixels than version {version} did"
+
+
+def test_another_resampling_shows_in_pixels_and_identity(made, monkeypatch):
+    for kind in ("PanoramaView", "FlatPanorama"):
+        before, known_as = np.array(fingerprint(made[kind])), made[kind].identity()
+        with monkeypatch.context() as patch:
+            patch.setattr(sources, "_RESAMPLING", "bilinear")
+            assert np.abs(np.array(fingerprint(made[kind])) - before).max() > 4 * LEVELS_APART
+            assert made[kind].identity() != known_as
+
+
+def test_whatever_decides_pixels_is_in_the_identity(made, monkeypatch):
+    known = {kind: source.identity() for kind, source in made.items()}
+    for kind, source in made.items():
+        with monkeypatch.context() as patch:
+            patch.setattr(type(source), "VERSION", "0")
+            assert source.identity() != known[kind]
+    with monkeypatch.context() as patch:
+        patch.setattr(sources, "KERNELS", "0")
+        changed = {kind for kind, source in made.items() if source.identity() != known[kind]}
+    assert changed == {"SplatView"}
+    for package, decides in (
+        ("pillow", {"ImageFile", "PanoramaView", "FlatPanorama"}),
+        ("torch", {"PanoramaView", "FlatPanorama"}),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(sources, "version", lambda name, other=package: "0" if name == other else real(name))
+            for cached in (sources._libraries, sources._decoder):
+                cached.cache_clear()
+            assert {kind for kind, source in made.items() if source.identity() != known[kind]} == decides
+    for cached in (sources._libraries, sources._decoder):
+        cached.cache_clear()
+    assert {kind: source.identity() for kind, source in made.items()} == known
+
+
+real = importlib.metadata.version
+
+
+def test_what_torch_was_built_for_is_no_other_version(monkeypatch):
+    monkeypatch.setattr(sources, "version", lambda name: "2.13.0+cpu")
+    assert sources._version("torch") == "2.13.0"
+
+
+def test_every_setting_of_a_protocol_that_moves_a_view_is_in_its_identity(tmp_path):
+    Image.fromarray(hashed(64, 128)).save(tmp_path / "a.png")
+    write_ply(tmp_path / "a.ply", splats())
+
+    def identities(protocol, name):
+        return [picture.rgb.identity() for picture in protocol.pictures("a", tmp_path / name)]
+
+    common = {"name": "p", "metrics": ["niqe"]}
+    for protocol, name, changes in (
+        (PanoramaProtocol(**common, size=64), "a.png", {"pitch_deg": 1.0, "fov_deg": 91.0, "size": 65}),
+        (FlatPanoramaProtocol(**common, width=128), "a.png", {"width": 126}),
+        (WorldProtocol(**common, size=64), "a.ply", {"side_m": 2.1, "fov_deg": 91.0, "size": 65, "seed": 1}),
+    ):
+        known = set(identities(protocol, name))
+        for key, value in changes.items():
+            changed = identities(replace(protocol, **{key: value}), name)
+            assert len(known.intersection(changed)) <= len(changed) // 3, key  # corners do not move with the seed ...
+
+
+@pytest.mark.parametrize("suffix", [".ply", ".spz", ".safetensors"])
+def test_coverage_is_the_share_that_is_not_background(tmp_path, suffix):
+    path = tmp_path / f"world{suffix}"
+    write = {".ply": write_ply, ".spz": write_spz, ".safetensors": save_gaussians}[suffix]
+    room = room_splats(64)
+    write(path, Gaussians(**{name: value[room.means[:, 2] > 0] for name, value in room.tensors().items()}))
+    front, back = (SplatView(path, pose_of(look(yaw_deg)), 60.0, (48, 48)) for yaw_deg in (0.0, 180.0))
+    side = SplatView(path, pose_of(look(90.0)), 60.0, (48, 48))
+    assert front.coverage() > 0.95
+    assert back.coverage() < 0.02
+    assert 0.3 < side.coverage() < 0.7
+    assert 0.3 < float((side.load().amax(dim=0) > 0.05).float().mean()) < 0.7
+
+
+def test_splats_are_seen_where_their_frame_puts_them(tmp_path):
+    """One world written in four frames, each with its own unit and origin: all are seen as the original is."""
+    original = splats()
+    write_ply(tmp_path / "ours.ply", original)
+    view = SplatView(tmp_path / "ours.ply", pose_of(look(3.0, 2.0)), 60.0, (48, 36))
+    expected = view.load()
+    for axes in ("opencv", "opengl", "y_up", "z_up"):
+        frame = WorldFrame(axes, 0.25, (30.0, -20.0, 10.0))
+        theirs = sources.transformed(original, frame.rotation.T, 1 / frame.scale)
+        for suffix, write, apart in ((".ply", write_ply, 0.02), (".spz", write_spz, 2.5)):
+            path = tmp_path / f"{axes}{suffix}"
+            write(path, replace(theirs, means=theirs.means + torch.tensor(frame.origin)))
+            seen = replace(view, path=path, world=frame)
+            assert (seen.load() - expected).abs().mean() < apart / 255
+            assert (replace(seen, world=WorldFrame(axes)).load() - expected).abs().mean() > 10 / 255
+    identities = {
+        replace(view, world=world).identity()
+        for world in (WorldFrame(), WorldFrame("opengl"), WorldFrame(scale=2.0), WorldFrame(origin=(0.0, 0.0, 1e-9)))
+    }
+    assert len(identities) == 4
+
+
+def test_an_origin_far_away_costs_no_precision(tmp_path):
+    from plyfile import PlyData, PlyElement
+
+    write_ply(tmp_path / "near.ply", splats())
+    vertex = PlyData.read(tmp_path / "near.ply", mmap=False)["vertex"].data
+    wide = vertex.astype([(name, "<f8" if name in "xyz" else "<f4") for name in vertex.dtype.names])
+    origin = (4.5e6, -1.2e6, 300.0)
+    for name, away in zip("xyz", origin, strict=True):
+        wide[name] += away
+    PlyData([PlyElement.describe(wide, "vertex")]).write(tmp_path / "far.ply")
+    near = SplatView(tmp_path / "near.ply", pose_of(look(3.0)), 60.0, (48, 36))
+    far = replace(near, path=Path(tmp_path / "far.ply"), world=WorldFrame(origin=origin))
+    assert (far.load() - near.load()).abs().max() <= 1.01 / 255
