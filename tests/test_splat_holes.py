@@ -16,6 +16,7 @@ CAMERAS = [
     Camera.from_fov(40, 32, 80.0, look(yaw_deg, 0.0, torch.tensor([x, 0.0, 0.0])))
     for yaw_deg, x in ((0, 0.0), (15, -0.4), (-15, 0.4))
 ]
+ROUNDING = 1e-6  # of alpha, a sum in float32
 
 
 def discs(means: torch.Tensor, sigma_m: float, opacity: float) -> Gaussians:
@@ -59,7 +60,7 @@ def test_layers_that_cover_together_stay_and_those_before_a_wall_may_go():
     assert largest_fall(gaussians, candidates) > 0.5
     goes = removable(gaussians, candidates, CAMERAS)
     assert not (goes & ~candidates).any()
-    assert largest_fall(gaussians, goes) <= 0.01
+    assert largest_fall(gaussians, goes) <= 0.01 + ROUNDING
     assert not goes[:300].any()
     assert goes[300:600].all()
 
@@ -72,7 +73,7 @@ def test_refinement_with_the_guard_opens_no_hole():
     came = refine(*arguments, torch.Generator(), may_go=partial(removable, cameras=CAMERAS))
     kept = torch.zeros(count, dtype=torch.bool)
     kept[came.origin] = True
-    assert largest_fall(gaussians, ~kept) <= 0.01
+    assert largest_fall(gaussians, ~kept) <= 0.01 + ROUNDING
     assert (~kept).sum() == 300
 
 
@@ -113,7 +114,7 @@ def test_alpha_never_falls_further_than_the_tolerance(seed, antialiased):
     goes = removable(gaussians, candidates, CAMERAS, tolerance)
     assert not (goes & ~candidates).any()
     assert largest_fall(gaussians, candidates) > tolerance
-    assert largest_fall(gaussians, goes) <= tolerance
+    assert largest_fall(gaussians, goes) <= tolerance + ROUNDING
     assert 20 < goes.sum() < candidates.sum()
 
 

@@ -132,8 +132,8 @@ class SplatOptimizer:
 
         metrics: of the held-out views, every `evaluate_every` steps and at the end. Writes training curves to `out_dir`
         and, while it works, checkpoints to the folder `.checkpoints` beside it: killed and called again with the same
-        arguments, it goes on from the last one, bit for bit on the CPU. Raises UserError where there is no point or no
-        view to start from.
+        arguments, it goes on from the last one, bit for bit on CPUs of one kind: another rounds float32 otherwise.
+        Raises UserError where there is no point or no view to start from.
         """
         from train.fit import fit_gaussians
 

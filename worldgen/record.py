@@ -1,6 +1,9 @@
 """What is kept about a finished step, beside its files: what it was made from, what it cost, and its files' hashes.
 
 The record lies in the step's own folder, so that one rename makes files and record appear together.
+
+A hash of files tells whether they are as the step left them, not what another machine would have made: from the same
+seed a processor with other instructions makes files that differ by the rounding of float32, and what follows from it.
 """
 
 import hashlib
