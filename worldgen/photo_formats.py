@@ -10,7 +10,7 @@ from PIL import Image, features
 from worldgen.errors import UserError
 
 _log = logging.getLogger("worldgen")
-_HEIF_SUFFIXES = (".heic", ".heif", ".hif")
+HEIF_SUFFIXES = (".heic", ".heif", ".hif")
 _AVIF_SUFFIX = ".avif"
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1")
 _AVIF_BRANDS = (b"avif", b"avis")
@@ -39,7 +39,7 @@ def picture_suffixes() -> frozenset[str]:
     """The ends of the names of files that may be photos, in small letters."""
     Image.init()
     opened = (suffix for suffix, kind in Image.EXTENSION.items() if kind in Image.OPEN and kind not in _NO_PHOTOS)
-    return frozenset((*opened, *_HEIF_SUFFIXES, _AVIF_SUFFIX))
+    return frozenset((*opened, *HEIF_SUFFIXES, _AVIF_SUFFIX))
 
 
 def photos_in(folder: Path) -> list[Path]:
