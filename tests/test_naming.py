@@ -55,6 +55,7 @@ def test_a_photo_alone_gives_its_folder_its_name(here):
     hold(Path("runs/IMG_1"), image)
     assert run_folder(Path("runs"), image) == Path("runs/IMG_1")
     assert run_folder(Path("runs"), Path("nowhere/IMG_1.jpg")) == Path("runs/IMG_1")
+    assert run_folder(Path("runs"), Path("...jpg")) == Path("runs/...jpg")
 
 
 def test_one_by_one_each_photo_gets_a_folder_and_finds_it_again(here, caplog):

@@ -21,9 +21,12 @@ def run_folder(base: Path, photo: Path, suffix: str = "", namesakes: Collection[
     folders = [base / _joined(name, suffix) for name in names]
     if folders and not any(folder.exists() for folder in folders):
         return folders[0]
-    if not photo.is_file():  # which is told later
+    try:
+        sha256 = sha256_of(photo) if photo.is_file() else None
+    except OSError:
+        sha256 = None
+    if sha256 is None:  # which is told later
         return base / _joined(_names(photo)[0], suffix)
-    sha256 = sha256_of(photo)
     folders.append(base / _joined(f"{photo.name}-{sha256[:6]}", suffix))
     held = [_photo_in(folder) for folder in folders]
     for folder, other in zip(folders, held, strict=True):
@@ -43,8 +46,8 @@ def namesakes_among(photos: Iterable[Path]) -> list[str]:
 
 
 def _names(photo: Path) -> tuple[str, ...]:
-    bare = photo.stem if photo.stem.strip(".") else photo.name  # "...jpg" is no step up
-    return bare, photo.name
+    short = photo.stem if photo.stem.strip(".") else photo.name  # "..jpg" shall be no step up
+    return short, photo.name
 
 
 def _joined(name: str, suffix: str) -> str:
