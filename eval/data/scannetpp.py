@@ -16,7 +16,7 @@ from worldgen.poses import PosedPicture, read_colmap, read_transforms
 ADDRESS = "https://kaldir.vc.in.tum.de/scannetpp/"
 ADVICE = (
     f"apply for it and download it by hand from {ADDRESS}, then run dslr.undistort of its toolkit "
-    "(https://github.com/scannetpp/scannetpp); wanted: <folder>/data/<scene>/dslr/resized_undistorted_images/*.JPG and "
+    "(https://github.com/scannetpp/scannetpp), wanted <folder>/data/<scene>/dslr/resized_undistorted_images/*.JPG and "
     "<folder>/data/<scene>/dslr/nerfstudio/transforms_undistorted.json"
 )
 IMAGES, TRANSFORMS = "dslr/resized_undistorted_images", "dslr/nerfstudio/transforms_undistorted.json"
