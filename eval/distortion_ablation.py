@@ -20,7 +20,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from eval.ablation import Strength, as_json, as_markdown, assess
@@ -35,10 +34,11 @@ from eval.scores import Score
 from eval.scoring import score
 from eval.statistics import common_images
 from eval.table_formats import metadata, render
-from worldgen.command import exit_status, quote
-from worldgen.config import compose_program
+from worldgen.command import exit_status
+from worldgen.config import compose_program, instantiate
 from worldgen.disk import write_text
 from worldgen.errors import UserError
+from worldgen.paths import quote
 from worldgen.progress import Reporter
 
 NAME = "distortion_ablation"

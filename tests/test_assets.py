@@ -248,3 +248,12 @@ def test_the_list_says_what_is_here_and_what_is_missing(cache, monkeypatch, caps
     assert "missing" in capsys.readouterr().out
     assert assets.main(["toy"]) == 0
     assert "here" in capsys.readouterr().out
+
+
+def test_without_any_home_no_folder_is_made_in_its_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("WORLDGEN_CACHE", raising=False)
+    monkeypatch.setattr("platformdirs.user_cache_path", lambda name: Path("~/.cache") / name)
+    with pytest.raises(UserError, match=r"^WORLDGEN_CACHE: not set and no home is known"):
+        assets.cache_dir()
+    assert not list(tmp_path.iterdir())

@@ -123,6 +123,8 @@ def test_mistakes_end_in_one_line_and_status_2(here, runs, capsys, arguments, me
     [
         (UserError("photo.jpg: is empty"), "error: photo.jpg: is empty"),
         (OSError(errno.ENOSPC, "No space left on device", "runs/photo/x"), "error: runs/photo/x: No space left"),
+        (PermissionError(errno.EACCES, "Permission denied", "runs"), "error: runs: Permission denied"),
+        (FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/tmp']"), "error: disk: No usable"),
         (MemoryError(), "error: not enough memory"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "error: not enough memory"),
     ],

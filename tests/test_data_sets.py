@@ -75,7 +75,7 @@ def test_a_photo_tells_its_field_of_view(tmp_path, fov_deg):
 @pytest.mark.parametrize("option", [["--count", "0"], ["--max-width", "7"]])
 def test_impossible_numbers_end_in_one_line(tmp_path, capsys, option):
     assert main(["panoramas", str(tmp_path / "new"), *option]) == 2
-    assert capsys.readouterr().err.startswith(f"error: {' '.join(option)}: wanted")
+    assert capsys.readouterr().err.startswith(f"error: {': '.join(option)}, wanted")
     assert not (tmp_path / "new").exists()
 
 
@@ -105,8 +105,8 @@ def test_every_missing_scene_of_tanks_and_temples_is_a_line(tmp_path, capsys):
     assert main(["tanks_and_temples", str(tmp_path)]) == 2
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 3
-    assert "found Palace.zip; wanted it unpacked" in lines[0]
-    assert "Temple: found no pictures; wanted 000001.jpg" in lines[1]
+    assert "found Palace.zip, wanted it unpacked" in lines[0]
+    assert "Temple: found no pictures, wanted 000001.jpg" in lines[1]
     assert lines[2].startswith(f"error: {tmp_path}: 2 things are not as wanted")
     assert "tanksandtemples.org" in lines[2]
 

@@ -48,7 +48,7 @@ def test_what_sbatch_refuses_is_one_line_and_status_2(cluster, capsys, script, s
     cluster(sbatch=script)
     assert cli.main(SWEEP) == 2
     err = capsys.readouterr().err
-    assert err.startswith(f"error: hydra/launcher=slurm: sbatch refuses ({said}), wanted a partition")
+    assert err.startswith(f"error: hydra/launcher=slurm: sbatch refuses ({said}), wanted a cluster")
     assert err.count("\n") == 1
 
 

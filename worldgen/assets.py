@@ -19,6 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from worldgen import program
 from worldgen.disk import land, locked, sha256_of
 from worldgen.errors import UserError
+from worldgen.paths import user_path
 from worldgen.progress import Reporter, Track, untracked
 from worldgen.sources import Hub, Npm, Pypi, Source, Unavailable
 
@@ -97,9 +98,14 @@ _verified: dict[Path, str] = {}
 
 
 def cache_dir() -> Path:
-    """Where the files live: `WORLDGEN_CACHE`, or the user's cache folder."""
+    """Where the files live: `WORLDGEN_CACHE`, or the user's cache folder. Raises UserError where no home is known."""
     by_hand = os.environ.get("WORLDGEN_CACHE")
-    return Path(by_hand).expanduser() if by_hand else platformdirs.user_cache_path("worldgen")
+    if by_hand:
+        return user_path(by_hand)
+    found = platformdirs.user_cache_path("worldgen")
+    if not found.is_absolute():  # "~/.cache", which would become a folder called ~ here
+        raise UserError("WORLDGEN_CACHE: not set and no home is known, wanted a folder to keep networks in")
+    return found
 
 
 def fetch(name: str, track: Track = untracked) -> Path:

@@ -27,9 +27,9 @@ def prepare() -> None:
         return
     import platformdirs  # here, because most machines need it not
 
-    with suppress(OSError, RuntimeError):  # no home at all
-        if _takes_files(platformdirs.user_cache_path("numba", appauthor=False)):
-            return
+    users = platformdirs.user_cache_path("numba", appauthor=False)
+    if users.is_absolute() and _takes_files(users):  # "~/.cache" where no home is known
+        return
     try:
         folder = _temporary()
     except OSError:  # numba will say so where a kernel is asked for

@@ -10,7 +10,7 @@ from contextlib import contextmanager, redirect_stderr
 from worldgen.errors import UserError
 
 _LAUNCHER = "hydra/launcher=slurm"
-_SETTINGS = "a partition, account and resources that this cluster has: hydra.launcher.partition=..., .account, .gres"
+_WANTED = "a cluster that takes the job: hydra.launcher.partition=..., .account and .gres are what it has"
 
 
 @contextmanager
@@ -40,5 +40,5 @@ def _reason(error: RuntimeError) -> str:
     text = str(error).replace("sbatch: error: ", "").replace("sbatch: ", "")
     line = "; ".join(line.strip() for line in text.splitlines() if line.strip())
     if isinstance(error.__cause__, subprocess.CalledProcessError):
-        return f"sbatch refuses ({line or 'without a word'}), wanted {_SETTINGS}"
+        return f"sbatch refuses ({line or 'without a word'}), wanted {_WANTED}"
     return line or type(error).__name__

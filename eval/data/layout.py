@@ -30,7 +30,7 @@ def lacks(path: Path, wanted: str) -> str:
     nearest = next(parent for parent in path.parents if parent.exists())
     held = sorted(child.name for child in nearest.iterdir() if not child.name.startswith("."))[:4]
     found = f"nothing; {nearest.name or nearest}/ holds {', '.join(held) or 'nothing'}"
-    return f"{path}: found {found}; wanted {wanted}"
+    return f"{path}: found {found}, wanted {wanted}"
 
 
 def link_all(files: Mapping[str, Path], folder: Path) -> None:

@@ -34,9 +34,9 @@ def write_panoramas(
     panoramas are reduced to it. Returns the names. Raises UserError where there is none.
     """
     if count is not None and count < 1:
-        raise UserError(f"--count {count}: wanted 1 or more")
+        raise UserError(f"--count: {count}, wanted 1 or more")
     if max_width < 256 or max_width % 2:
-        raise UserError(f"--max-width {max_width}: wanted an even number from 256")
+        raise UserError(f"--max-width: {max_width}, wanted an even number from 256")
     for part in ("photos", "truth"):
         (folder / part).mkdir(parents=True, exist_ok=True)
     licences = [f"{package.source}: {package.licence}\n" for package in PACKAGES]

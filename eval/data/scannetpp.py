@@ -19,7 +19,7 @@ from worldgen.transforms_json import read_transforms
 ADDRESS = "https://kaldir.vc.in.tum.de/scannetpp/"
 ADVICE = (
     f"apply for it and download it by hand from {ADDRESS}, then run dslr.undistort of its toolkit "
-    "(https://github.com/scannetpp/scannetpp); wanted: <folder>/data/<scene>/dslr/resized_undistorted_images/*.JPG and "
+    "(https://github.com/scannetpp/scannetpp), wanted <folder>/data/<scene>/dslr/resized_undistorted_images/*.JPG and "
     "<folder>/data/<scene>/dslr/nerfstudio/transforms_undistorted.json"
 )
 IMAGES, TRANSFORMS = "dslr/resized_undistorted_images", "dslr/nerfstudio/transforms_undistorted.json"

@@ -23,9 +23,9 @@ def missing(folder: Path) -> list[str]:
         if _images(folder, scene):
             continue
         if (folder / f"{scene}.zip").is_file():
-            lines.append(f"{folder / scene}: found {scene}.zip; wanted it unpacked")
+            lines.append(f"{folder / scene}: found {scene}.zip, wanted it unpacked")
         elif (folder / scene).is_dir():
-            lines.append(f"{folder / scene}: found no pictures; wanted 000001.jpg and so on")
+            lines.append(f"{folder / scene}: found no pictures, wanted 000001.jpg and so on")
         else:
             lines.append(lacks(folder / scene, f"the pictures of {scene}"))
     return lines
