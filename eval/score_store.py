@@ -96,7 +96,7 @@ def _regrouped(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
 
 
 def _same_path(one: Any, other: Any) -> bool:
-    return one == other or Path(str(one)).expanduser().absolute() == Path(str(other)).expanduser().absolute()
+    return Path(str(one)).absolute() == Path(str(other)).absolute()
 
 
 def _unlike(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:

@@ -169,7 +169,7 @@ def _of_sets(settings: "TableSettings", found: Found) -> Iterator[Line]:
     """How large the whole sets are, and whether they are the same."""
     for metric, methods in found.sets.items():
         label, counts = settings.columns[metric].label, {name: of.interval.count for name, of in methods.items()}
-        if not any(of.ranked for of in methods.values()) and all(of.complete for of in methods.values()):
+        if not all(of.alike for of in methods.values()):
             told = ", ".join(f"{found.labels[name]} {count}" for name, count in counts.items())
             yield Line(f"{label}: not over the same views of each method ({told}): not compared.", short=True)
         elif any(counts.values()):

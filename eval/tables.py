@@ -199,10 +199,12 @@ def _column(
 
 @dataclass(frozen=True)
 class SetScore:
-    """A metric of a whole set. complete: the method lost no view; ranked: and the others' sets have the same views."""
+    """A metric of a whole set. complete: the method lost no view; alike: all methods' sets have the same views; ranked:
+    it may be best."""
 
     interval: Interval
     complete: bool
+    alike: bool
     ranked: bool
 
 
@@ -221,6 +223,7 @@ def _sets(
             method: SetScore(
                 Interval(value, float("nan"), float("nan"), records[method].get("views", 0)),
                 records[method].get("complete", True),
+                alike,
                 alike and (allow_missing or records[method].get("complete", True)),
             )
             for method, value in values.items()

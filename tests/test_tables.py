@@ -278,6 +278,9 @@ def test_whole_sets_of_other_views_are_not_ranked():
     other = table({"images": 1, "views": 3, "digest": "2", "complete": True})
     assert "**" not in other.partition("\n")[2]
     assert "FID: not over the same views of each method (x 6, y 3): not compared." in other
+    both = table({"images": 1, "views": 3, "digest": "2", "complete": False})
+    assert "not compared" in both
+    assert [row[1] for row in cells(both)[1:]] == ["12.3", "56.8 (incomplete)"]
     broken = table({"images": 2, "views": 6, "digest": "1", "complete": False})
     assert [row[1] for row in cells(broken)[1:]] == ["12.3", "56.8 (incomplete)"]
     assert "Incomplete, not ranked by FID: y lost views." in broken
