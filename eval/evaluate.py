@@ -56,9 +56,9 @@ def evaluate(
 ) -> tuple[list[Score], dict[str, Any]]:
     """Scores the outputs, and adds them to scores.csv and evaluation.json in `out`; returns what then is in these.
 
-    allow_missing: methods need not have the same views; keep_views: write what is scored to `out`, too. Raises UserError,
-    before anything is scored, where `out` cannot take the scores or the methods have no names in common, and where
-    nothing has a score in the end.
+    allow_missing: methods need not have the same views; keep_views: write what is scored to `out`, too. Raises
+    UserError, before anything is scored, where `out` cannot take the scores or the methods have no names in common, and
+    where nothing has a score in the end.
     """
     collected = [protocol.collect(output) for output in found]
     evaluation = {
