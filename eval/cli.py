@@ -221,11 +221,15 @@ def _table_settings(config: DictConfig, evaluation: Mapping[str, Any]) -> dict[s
 
 
 def _expect_baseline(config: DictConfig, methods: Sequence[str]) -> None:
-    """Before scoring, as far as it is known then: stored methods may be meant, too."""
-    evaluation = _out(config) / EVALUATION_FILE
-    known = list(config.table.rows) if config.get("table") else []
-    if config.baseline is not None and config.baseline not in (*methods, *known) and not evaluation.exists():
-        raise UserError(f"baseline: {config.baseline}, wanted one of {', '.join(methods)}")
+    """Raises UserError for a baseline that neither is scored, nor stored, nor in the table; before scoring."""
+    if config.baseline is None:
+        return
+    out = _out(config)
+    stored = read_evaluation(out).get("methods", {}) if (out / EVALUATION_FILE).exists() else {}
+    rows = config.table.rows if config.get("table") else {}
+    known = dict.fromkeys([*methods, *stored, *rows])
+    if config.baseline not in known:
+        raise UserError(f"baseline: {config.baseline}, wanted one of {', '.join(known)}")
 
 
 def _choices() -> str:

@@ -39,7 +39,7 @@ def outputs(protocol: Protocol, methods: Mapping[str, str], runs: str | None, gr
     names = [output.method for output in found]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise UserError(f"methods.{twice[0]}: given twice (runs= tells it apart by {group_by}), wanted another name")
+        raise UserError(f"methods.{twice[0]}: given twice, wanted another name")
     return _singles_paired(found)
 
 
@@ -90,7 +90,7 @@ def evaluate(
 
 def _singles_paired(found: Sequence[Output]) -> list[Output]:
     """The outputs, where each is a single file or run: all by one image's name, a run's if there is one."""
-    singles = [output for output in found if len(output.items) == 1 and output.items[0].path == _place(output)]
+    singles = [output for output in found if [item.path.name for item in output.items] == [Path(output.path).name]]
     names = {output.items[0].image for output in singles}
     if len(singles) < len(found) or len(names) < 2:
         return list(found)
@@ -99,10 +99,6 @@ def _singles_paired(found: Sequence[Output]) -> list[Output]:
         output if (item := output.items[0]).image == name else _renamed(output, replace(item, image=name), item.image)
         for output in singles
     ]
-
-
-def _place(output: Output) -> Path:
-    return Path(output.path).expanduser()
 
 
 def _renamed(output: Output, item: Any, before: str) -> Output:

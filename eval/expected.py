@@ -7,7 +7,7 @@ from eval.completeness import ALL_VIEWS
 from eval.file_names import without_suffix
 from eval.methods import UNKNOWN, Output
 from eval.metrics.base import Metric, SetMetric
-from eval.pairs import NO_TRUTH, TRUE
+from eval.pairs import TRUE
 from eval.pictures import Picture
 from eval.protocols import Collected
 from eval.score_jobs import companion_of
@@ -16,6 +16,7 @@ from eval.scoring import Scored
 from eval.statistics import common_images
 from worldgen.errors import UserError
 
+NO_TRUTH = "no true "  # begins why a picture cannot be scored that has nothing to be compared with: no method's fault
 _NAMES_SHOWN, _METHODS_SHOWN = 3, 4
 
 
@@ -44,7 +45,7 @@ def lost_pictures(part: Collected, found: Output, metrics: Sequence[Metric | Set
     lost = {
         items.get(name) or _by_name(name, found)
         for name, why in part.output.failed.items()
-        if why != NO_TRUTH and not (part.output.kind != "runs" and name.startswith(f"{TRUE}/"))
+        if not why.startswith(NO_TRUTH) and not (part.output.kind != "runs" and name.startswith(f"{TRUE}/"))
     }
     return [
         Score(found.method, image, view, metric.name, math.nan)

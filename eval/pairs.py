@@ -7,7 +7,6 @@ from eval.methods import Item, Output, examine
 from worldgen.errors import UserError
 
 PREDICTED, TRUE = "pred", "true"
-NO_TRUTH = "no true view of that name"
 
 
 def examine_pairs(method: str, path: str | Path, truth: str | Path | None = None) -> Output:
@@ -50,7 +49,7 @@ def paired(predicted: Output, true: Output) -> Output:
 
 def _why_no_pair(item: Item, partner: Item | None) -> str:
     if partner is None:
-        return NO_TRUTH
+        return "no true view of that name"
     if item.size and partner.size and item.size != partner.size:
         return f"{_told(item.size)} pixels, but its true view has {_told(partner.size)}"
     return ""

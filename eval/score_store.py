@@ -34,9 +34,10 @@ def held(folder: Path) -> Iterator[None]:
 
 
 def expect_room(folder: Path, evaluation: Mapping[str, Any]) -> dict[str, list[str]]:
-    """Makes the folder; returns the methods in it that stay, and their images. evaluation: protocol, metrics and methods, before scoring.
+    """Makes the folder; returns the methods in it that stay, and their images.
 
-    Raises UserError where it cannot be written, or holds an evaluation that this one cannot be added to.
+    evaluation: protocol, metrics and methods, before scoring. Raises UserError where the folder cannot be written, or
+    holds an evaluation that this one cannot be added to.
     """
     with held(folder):
         old = _stored(folder)
@@ -95,7 +96,7 @@ def _regrouped(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
 
 
 def _same_path(one: Any, other: Any) -> bool:
-    return one == other or Path(str(one)).expanduser().absolute() == Path(str(other)).expanduser().absolute()
+    return Path(str(one)).absolute() == Path(str(other)).absolute()
 
 
 def _unlike(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:

@@ -24,6 +24,18 @@ _TEX = {
     "\N{MINUS SIGN}": "$-$",
     "\N{MULTIPLICATION SIGN}": r"$\times$",
     "°": r"$^\circ$",
+    "\N{ZERO WIDTH NON-JOINER}": "{}",
+    "\N{EN DASH}": "{--}",
+    "\N{EM DASH}": "{---}",
+    "ß": r"\ss{}",
+    "ø": r"\o{}",
+    "Ø": r"\O{}",
+    "ł": r"\l{}",
+    "Ł": r"\L{}",
+    "æ": r"\ae{}",
+    "Æ": r"\AE{}",
+    "œ": r"\oe{}",
+    "Œ": r"\OE{}",
 }
 _ACCENTS = {
     "\N{COMBINING GRAVE ACCENT}": "`",
@@ -93,8 +105,8 @@ def _has_signs(table: Table) -> bool:
 
 
 def _text(text: str) -> str:
-    text = "".join(map(_sign, unicodedata.normalize("NFC", text)))
-    return text.replace("--", "-{}-")  # two hyphens are two, and no dash
+    text = unicodedata.normalize("NFC", text).replace("--", "-\N{ZERO WIDTH NON-JOINER}-")  # two hyphens, and no dash
+    return "".join(map(_sign, text))
 
 
 def _sign(sign: str) -> str:

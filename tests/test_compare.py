@@ -141,6 +141,26 @@ def test_runs_of_one_photo_are_told_apart_by_their_folders(tmp_path, capsys):
     assert [row["niqe"] for row in rows] == [None, 3.0]
 
 
+def test_a_run_that_lost_a_view_has_no_score_that_compares(tmp_path, capsys):
+    """Its mean would be one over other views than the other run's."""
+    for heuristic in ("adhoc", "anchored"):
+        write_run(tmp_path / heuristic, "panorama", heuristic=heuristic)
+    rows = [Score("anchored", "room", view, metric, 5.0) for view in "xyz" for metric in ("niqe", "psnr")]
+    rows += [Score("adhoc", "room", view, "niqe", 1.0) for view in "xz"]
+    rows += [Score("adhoc", "room", view, "psnr", 1.0) for view in "xyz"]
+    methods = {
+        name: {"path": str(tmp_path / name), "kind": "runs", "images": ["room"], "failed": {}}
+        for name in ("adhoc", "anchored")
+    }
+    evaluation = {"protocol": {"name": "panorama"}, "metrics": {}, "methods": methods}
+    write_scores(tmp_path / "scores", rows, evaluation)
+    assert main([str(tmp_path / "adhoc"), str(tmp_path / "anchored"), "--format", "json"]) == 0
+    out, err = capsys.readouterr()
+    found = json.loads(out.rstrip().rpartition("\n")[0])
+    assert [(row["niqe"], row["psnr"]) for row in found] == [(None, 1.0), (5.0, 5.0)]
+    assert err == f"not scored: adhoc: no niqe, for it lost 1 view (y) in {tmp_path / 'scores'}\n"
+
+
 def test_broken_scores_beside_the_runs_are_said_and_left_out(tmp_path, capsys):
     write_run(tmp_path / "room")
     (tmp_path / "scores.csv").write_text("something else\n")

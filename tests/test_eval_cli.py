@@ -138,10 +138,13 @@ def test_against_the_truth_the_truth_is_perfect(here, capsys):
         (["methods.a=a", "protocol=truth"], "protocol.truth: missing"),
         (["quiet=true"], "methods: none, wanted methods.<name>=<path>, runs=<folders> or table=<name>"),
         (["methods.a=a", "methods.b=b", "baseline=c"], "baseline: c, wanted one of a, b"),
-        (["methods.a=a", "out=a/hut.png"], "out: a/hut.png is a file, wanted a folder"),
-        (["methods.a=a", "out=a/hut.png/scores"], "out: a/hut.png/scores cannot be written (Not a directory)"),
+        (["methods.a=a", "quiet=true", "out=a/hut.png"], "out: a/hut.png is a file, wanted a folder"),
         (
-            ["methods.a=a", "metrics=[clip_i]", "out=b"],
+            ["methods.a=a", "quiet=true", "out=a/hut.png/scores"],
+            "out: a/hut.png/scores cannot be written (Not a directory)",
+        ),
+        (
+            ["methods.a=a", "quiet=true", "metrics=[clip_i]", "out=b"],
             "metrics: nothing was scored, wanted one score at least; clip_i",
         ),
     ],
@@ -202,6 +205,17 @@ def test_ours_and_runs_have_one_baseline(here, capsys):
     save_image(here / "a" / "room.png", panorama(9))
     assert cli.main([*CHEAP, "methods.ours=a/room.png", "runs=runs/room", "out=scores", "baseline=ours"]) == 0
     assert list(last_line(capsys)["differences"]) == ["runs - ours"]
+
+
+def test_a_photo_without_truth_is_nobodys_loss(here, capsys):
+    (here / "truth").mkdir()
+    save_image(here / "truth" / "hut.png", panorama(7))
+    command = ["protocol=truth", "protocol.truth=truth", "metrics=[sky_colour]", "processes=1", "quiet=true"]
+    assert cli.main([*command, "methods.a=a", "methods.b=b", "out=scores"]) == 0
+    told = last_line(capsys)
+    assert told["lost_views"] == {}
+    assert {told["intervals"][method]["sky_colour"]["n"] for method in "ab"} == {1}
+    assert "**" in (here / "scores" / "table.md").read_text().partition("\n")[2]
 
 
 def write_frames(folder: Path, broken: str) -> None:

@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass
 
+import pytest
 import torch
 
 from eval.metrics.distribution import Fid, Kid
 from eval.pictures import Picture
-from eval.scores import WHOLE_SET
+from eval.scores import WHOLE_SET, Score
 from eval.whole_sets import score_sets
 from worldgen.progress import untracked
 
@@ -47,6 +48,48 @@ def test_farther_sets_have_larger_distances_and_features_are_found_once():
     assert values["far", "fid"] > 10 * values["near", "fid"]
     assert values["far", "kid"] > 10 * abs(values["near", "kid"])
     assert sum(SEEN) == 2 * 2 * 20  # two methods, ours and the truth
+
+
+@dataclass(frozen=True)
+class Black:
+    """A render of nothing."""
+
+    def load(self) -> torch.Tensor:
+        return torch.zeros(3, 8, 8)
+
+    def identity(self) -> str:
+        return "black"
+
+
+def test_every_methods_set_is_of_the_same_views():
+    """A method whose hardest view is black, or not there, is compared without that image, and said to be incomplete."""
+    views = [(image, view) for image in "1234567" for view in "ab"]
+
+    def of(method: str, bright: float) -> list[Picture]:
+        return [
+            Picture(method, image, view, Dice(ord(image) + 7 * ord(view), bright), truth=Dice(100 + number))
+            for number, (image, view) in enumerate(views)
+        ]
+
+    whole, black, short = of("whole", 0.1), of("black", 0.1), of("short", 0.1)
+    black[3] = Picture("black", "2", "b", Black(), truth=Dice(103))
+    del short[13]
+    found = score_sets(whole + black + short, [Fid(features=means)], untracked)
+    values = [row.value for row in found.scored.rows]
+    assert values == pytest.approx([values[0]] * 3, rel=1e-9)  # the same pictures are as far from the truth
+    records = {method: sets["fid"] for method, sets in found.sets.items()}
+    assert {(record["images"], record["views"]) for record in records.values()} == {(5, 10)}
+    assert len({record["digest"] for record in records.values()}) == 1
+    assert {method: record["complete"] for method, record in records.items()} == {
+        "whole": True,
+        "black": False,
+        "short": False,
+    }
+    assert found.scored.failed == {"black/2/b": "flat: every pixel is 0 0 0, wanted a picture"}
+    shared = score_sets(whole + black + short, [Fid(features=means)], untracked, allow_missing=True)
+    assert {sets["fid"]["views"] for sets in shared.sets.values()} == {12}
+    unread = [Score("short", "1", "c", "niqe", float("nan"))]
+    assert score_sets(whole + short, [Fid(features=means)], untracked, unread).sets["whole"]["fid"]["views"] == 10
 
 
 def test_pictures_without_truth_do_not_count_and_one_is_too_few():
