@@ -136,7 +136,7 @@ def _method_record(part: Collected, failed: Mapping[str, str], scored: Scored) -
     prefix = f"{part.output.method}/"
     own = {name.removeprefix(prefix): why for name, why in failed.items() if name.startswith(prefix)}
     covered = coverage_record(part.output.method, scored.coverage)
-    notes = (*part.output.notes, *coverage_notes(covered))
+    notes = (*part.output.notes, *coverage_notes(part.output.method, covered))
     record = replace(part.output, notes=notes).record()
     return record | {"failed": record["failed"] | own} | covered
 
