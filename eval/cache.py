@@ -59,7 +59,7 @@ class ScoreCache:
             Path(temporary).replace(path)  # unflushed: a power cut costs a score, not minutes of waiting for the disk
         except OSError as error:
             raise UserError(
-                f"{path.parent}: scores cannot be kept there ({error.strerror}); WORLDGEN_CACHE names another folder"
+                f"{path.parent}: cannot be written ({error.strerror}), wanted room for scores; WORLDGEN_CACHE names it"
             ) from error
 
     def path(self, entry: Entry) -> Path:

@@ -18,7 +18,7 @@ def coverage_record(method: str, coverage: Mapping[tuple[str, str, str], float])
     return {"coverage": found} if found else {}
 
 
-def coverage_notes(record: Mapping[str, Any]) -> list[str]:
+def coverage_notes(method: str, record: Mapping[str, Any]) -> list[str]:
     """One line on a method's record where some views show less of the world than LOW."""
     shares = {
         f"{image}/{view}": share for image, views in record.get("coverage", {}).items() for view, share in views.items()
@@ -29,5 +29,5 @@ def coverage_notes(record: Mapping[str, Any]) -> list[str]:
     worst = min(low, key=lambda view: low[view])
     return [
         f"{len(low)} of {len(shares)} views are background in more than {1 - LOW:.0%} of their pixels; the world fills "
-        f"{low[worst]:.0%} of {worst} (methods.<name>.axes, .scale and .origin tell where it is meant to be seen from)"
+        f"{low[worst]:.0%} of {worst} (methods.{method}.axes, .scale and .origin tell where it is to be seen from)"
     ]

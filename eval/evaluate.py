@@ -57,8 +57,8 @@ def evaluate(
     """Scores the outputs, and adds them to scores.csv and evaluation.json in `out`; returns what then is in these.
 
     allow_missing: methods need not have the same views; keep_views: write what is scored to `out`, too. Raises
-    UserError, before anything is scored, where `out` cannot take the scores or the methods have no names in common, and where
-    nothing has a score in the end.
+    UserError, before anything is scored, where `out` cannot take the scores or the methods have no names in common, and
+    where nothing has a score in the end.
     """
     collected = [protocol.collect(output) for output in found]
     evaluation = {
@@ -136,7 +136,7 @@ def _method_record(part: Collected, failed: Mapping[str, str], scored: Scored) -
     prefix = f"{part.output.method}/"
     own = {name.removeprefix(prefix): why for name, why in failed.items() if name.startswith(prefix)}
     covered = coverage_record(part.output.method, scored.coverage)
-    notes = (*part.output.notes, *coverage_notes(covered))
+    notes = (*part.output.notes, *coverage_notes(part.output.method, covered))
     record = replace(part.output, notes=notes).record()
     return record | {"failed": record["failed"] | own} | covered
 

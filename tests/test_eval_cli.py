@@ -127,7 +127,7 @@ def test_against_the_truth_the_truth_is_perfect(here, capsys):
     ("arguments", "message"),
     [
         (["runs=a", "group_by=panorama.heuristic"], "holds panoramas, wanted run folders"),
-        (["methods.a=nowhere"], "methods.a=nowhere: no such file or folder"),
+        (["methods.a=nowhere"], "methods.a: nowhere: no such file or folder"),
         (["methods.=a"], "methods.=a: no name, wanted methods.<name>=<path>"),
         (["methods.a=a", "methods.a=b"], "methods.a: given twice"),
         (["methods.a=a", "metrics=[nice]"], "metrics: 'nice', wanted some of brisque"),
