@@ -1,5 +1,8 @@
 """OpenCV's lenses written down again, by its documentation and in plain numpy, and a room as they show it."""
 
+from dataclasses import astuple
+from functools import lru_cache
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -32,7 +35,7 @@ def distorted(x: NDArray, y: NDArray, lens: Distortion) -> tuple[NDArray, NDArra
 def straight(x: NDArray, y: NDArray, lens: Distortion) -> tuple[NDArray, NDArray]:
     """The inverse, by Newton's method on a numeric derivative."""
     u, v, step = x.copy(), y.copy(), 1e-6
-    for _ in range(50):
+    for _ in range(12):
         a, b = distorted(u, v, lens)
         ax, bx = distorted(u + step, v, lens)
         ay, by = distorted(u, v + step, lens)
@@ -58,4 +61,9 @@ def room_by(camera: Camera, x: NDArray, y: NDArray) -> NDArray:
 
 def photo_by(camera: Camera, lens: Distortion) -> NDArray:
     """[H, W, 3] of the room through a lens."""
-    return room_by(camera, *straight(*rays_of(camera), lens))
+    return room_by(camera, *_rays_through(astuple(camera)[1:], lens))
+
+
+@lru_cache
+def _rays_through(intrinsics: tuple, lens: Distortion) -> tuple[NDArray, NDArray]:
+    return straight(*rays_of(Camera(torch.eye(4), *intrinsics)), lens)

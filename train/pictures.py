@@ -66,7 +66,7 @@ def with_size_of_file(picture: PosedPicture) -> PosedPicture:
     return picture if found == wanted else replace(picture, camera=picture.camera.resized(*found))
 
 
-def read_view(picture: PosedPicture, max_size: int, cache: "ViewCache | None" = None) -> SupervisionView:
+def read_view(picture: PosedPicture, max_size: int, cache: ViewCache | None = None) -> SupervisionView:
     """A posed picture, whose camera has its size, reduced to `max_size` pixels at most on its longer side. Its weight
     is 0 where its mask is black, and where a distorted lens saw nothing.
 

@@ -1,7 +1,6 @@
 """What the files of a COLMAP model hold, whether they are text or binary: `colmap_text.py` and `colmap_binary.py`."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,12 +59,3 @@ class PointRecords:
 
     xyz: NDArray[np.float64]
     rgb: NDArray[np.uint8]
-
-
-@dataclass(frozen=True)
-class ModelFiles:
-    """Of one model; points: None where there are none."""
-
-    cameras: Path
-    images: Path
-    points: Path | None
