@@ -9,8 +9,8 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from eval.file_frames import FileFrame, expect_methods, placed, take_frames
 from eval.scores import EVALUATION_FILE, SCORES_FILE, read_evaluation, read_scores
-from eval.world_frames import WorldFrame, expect_methods, placed, take_frames
 from worldgen.command import told_in_one_line
 from worldgen.config import CONF_DIR, compose_program, defaults, groups, instantiate
 from worldgen.errors import UserError
@@ -122,7 +122,7 @@ def _compose(overrides: Sequence[str]) -> DictConfig:
     return compose_program("eval", overrides)
 
 
-def _evaluate_what_is_named(config: DictConfig, methods: Mapping[str, str], frames: Mapping[str, WorldFrame]) -> None:
+def _evaluate_what_is_named(config: DictConfig, methods: Mapping[str, str], frames: Mapping[str, FileFrame]) -> None:
     """Scores the methods and runs that are named, or the table's own runs; nothing where only its stored scores are
     asked for."""
     table = config.get("table")
@@ -161,7 +161,7 @@ def _table(config: DictConfig, out: Path) -> Any:
 def _evaluate(
     config: DictConfig,
     methods: Mapping[str, str],
-    frames: Mapping[str, WorldFrame],
+    frames: Mapping[str, FileFrame],
     runs: str | None,
     group_by: str | None,
 ) -> None:

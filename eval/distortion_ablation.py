@@ -176,7 +176,7 @@ def _restricted(evaluation: Mapping[str, Any], images: set[str]) -> dict[str, An
 def _crops_px(asked: float | None, known: Sequence[float]) -> float:
     """The strength that crops are shown of: the one in the middle where none is asked for."""
     if asked is not None and asked not in known:
-        raise UserError(f"--crops-px={asked:g}: wanted one of {', '.join(f'{warp_px:g}' for warp_px in known)}")
+        raise UserError(f"--crops-px: {asked:g}, wanted one of {', '.join(f'{warp_px:g}' for warp_px in known)}")
     return known[len(known) // 2] if asked is None else asked
 
 

@@ -11,11 +11,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from eval.file_frames import OURS, FileFrame, frame_record
 from eval.file_names import is_picture, is_splats, left_out_note, shown
 from eval.runs import Run, is_run, read_run
 from eval.scores import WHOLE_SET
 from eval.sources import splats_note
-from eval.world_frames import OURS, WorldFrame, frame_record
 from worldgen.errors import UserError
 from worldgen.paths import user_path
 from worldgen.photo import examine as examine_photo
@@ -43,7 +43,7 @@ class Item:
     size: tuple[int, int] | None = None
     run: Run | None = None
     truth: Path | None = None
-    world: WorldFrame = OURS
+    world: FileFrame = OURS
     note: str = ""
 
     @property

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from eval.world_frames import OURS, WorldFrame
+from eval.file_frames import OURS, FileFrame
 from worldgen.disk import sha256_of
 from worldgen.errors import UserError
 from worldgen.geometry.cameras import look
@@ -108,7 +108,7 @@ class SplatView:
     c2w: Pose
     fov_deg: float
     size: tuple[int, int]
-    world: WorldFrame = OURS
+    world: FileFrame = OURS
 
     def load(self) -> Tensor:
         """[3, h, w] in [0, 1]. Raises UserError where the file holds no splats."""
@@ -141,7 +141,7 @@ def content_size(path: Path) -> tuple[int, int]:
     return width, height
 
 
-def load_splats(path: Path, world: WorldFrame = OURS) -> Gaussians:
+def load_splats(path: Path, world: FileFrame = OURS) -> Gaussians:
     """The Gaussians in a file, in our world, kept for the next view. Raises UserError where it holds none."""
     return _splats(path, _stamp(path), world)[0]
 
@@ -172,7 +172,7 @@ def _panorama(path: Path, stamp: tuple[int, int]) -> Tensor:
 
 
 @lru_cache(maxsize=1)
-def _splats(path: Path, stamp: tuple[int, int], world: WorldFrame) -> tuple[Gaussians, int]:
+def _splats(path: Path, stamp: tuple[int, int], world: FileFrame) -> tuple[Gaussians, int]:
     """And how many are left out for they are broken."""
     del stamp
     suffix, dropped = path.suffix.lower(), 0

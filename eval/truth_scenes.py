@@ -20,7 +20,7 @@ from eval.inconsistent import fine_warp, recoloured, smooth_warp
 from eval.rendering import Truth, render, render_panorama
 from eval.textured_room import TexturedRoom
 from eval.truth import truth_panoramas
-from worldgen.errors import UserError, expect_whole_numbers
+from worldgen.errors import UserError, expect, expect_whole_numbers
 from worldgen.geometry.cameras import look, world_rays
 from worldgen.geometry.equirect import directions
 from worldgen.geometry.points import view_points
@@ -244,7 +244,7 @@ def _panorama(name: str) -> tuple[Tensor, DistanceMap]:
             outdoors = Prompts("", "", "", indoor=False, source=__name__)
             return picture, GeometricDepth()(Panorama(small, nowhere), outdoors)
         names.append(found)
-    raise UserError(f"scene.panorama={name}: wanted one of {', '.join(names)}")
+    raise UserError(f"scene.panorama: {name}, wanted one of {', '.join(names)}")
 
 
 @lru_cache(maxsize=2)
@@ -255,5 +255,4 @@ def _draped(name: str, far_m: float, steepest: float, round_deg: float, rows: in
 
 
 def _expect(name: str, value: Any, valid: bool, wanted: str) -> None:
-    if not valid:
-        raise UserError(f"scene.{name}={value}: wanted {wanted}")
+    expect(f"scene.{name}", value, valid, wanted)

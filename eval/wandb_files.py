@@ -46,7 +46,9 @@ def online_runs(path: str, group: str | None) -> list[WandbRun]:
             for run in found
         ]
     except Exception as error:  # wandb raises its own, requests' and ValueErrors
-        raise UserError(f"wandb={path}: cannot be read ({one_line(error)})") from error
+        raise UserError(
+            f"wandb: {path} cannot be read ({one_line(error)}), wanted entity/project or a folder"
+        ) from error
 
 
 def offline_runs(folder: Path, group: str | None) -> list[WandbRun]:
@@ -65,7 +67,7 @@ def offline_runs(folder: Path, group: str | None) -> list[WandbRun]:
     found = [run for run in runs.values() if not group or run.group == group]
     if not found:
         which = f"none of the group {group!r}" if runs else "no offline-run-* folder"
-        raise UserError(f"wandb={folder}: {which} in it, wanted what WANDB_MODE=offline leaves, or entity/project")
+        raise UserError(f"wandb: {which} in {folder}, wanted what WANDB_MODE=offline leaves, or entity/project")
     return found
 
 

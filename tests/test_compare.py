@@ -200,7 +200,7 @@ def test_every_format_holds_the_same_table(tmp_path, capsys):
         (["."], "no run in it"),
         (["group=mine"], "group: mine, wanted only with wandb="),
         (["wandb="], "wandb: nothing, wanted a name"),
-        (["wandb=."], "wandb=.: no offline-run-* folder in it"),
+        (["wandb=."], "wandb: no offline-run-* folder in ."),
         (["scores=nowhere", "room"], "scores.csv: no such file"),
     ],
 )
@@ -282,7 +282,10 @@ def test_an_api_that_does_not_answer_is_one_line(capsys, monkeypatch):
 
     monkeypatch.setattr(wandb, "Api", api)
     assert main(["wandb=me/worldgen"]) == 2
-    assert capsys.readouterr().err == "error: wandb=me/worldgen: cannot be read (No API key configured)\n"
+    assert (
+        capsys.readouterr().err
+        == "error: wandb: me/worldgen cannot be read (No API key configured), wanted entity/project or a folder\n"
+    )
 
 
 def test_two_sweeps_may_hold_runs_of_one_name():

@@ -9,15 +9,15 @@ import torch
 from PIL import Image
 
 from eval import cli
+from eval.file_frames import FileFrame
 from eval.scores import read_evaluation, read_scores
-from eval.world_frames import WorldFrame
 from tests.scored_pictures import Level
 from tests.small_world import room_splats
 from worldgen.splat.files import write_ply
 from worldgen.splat.transform import transformed
 
 CHEAP = ["protocol=world", "protocol.size=64", "protocol.paths=1", "metrics=[niqe]", "processes=1", "quiet=true"]
-THEIRS = WorldFrame("opengl", 0.1, (50.0, 0.0, -20.0))
+THEIRS = FileFrame("opengl", 0.1, (50.0, 0.0, -20.0))
 
 
 @pytest.fixture

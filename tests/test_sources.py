@@ -10,9 +10,9 @@ import torch
 from PIL import Image
 
 from eval import sources
+from eval.file_frames import FileFrame
 from eval.protocols import FlatPanoramaProtocol, PanoramaProtocol, WorldProtocol
 from eval.sources import FlatPanorama, ImageFile, PanoramaView, SplatView, pose_of
-from eval.world_frames import WorldFrame
 from tests.small_world import room_splats
 from worldgen.geometry.cameras import look
 from worldgen.splat import rasterize
@@ -184,17 +184,17 @@ def test_splats_are_seen_where_their_frame_puts_them(tmp_path):
     view = SplatView(tmp_path / "ours.ply", pose_of(look(3.0, 2.0)), 60.0, (48, 36))
     expected = view.load()
     for axes in ("opencv", "opengl", "y_up", "z_up"):
-        frame = WorldFrame(axes, 0.25, (30.0, -20.0, 10.0))
+        frame = FileFrame(axes, 0.25, (30.0, -20.0, 10.0))
         theirs = sources.transformed(original, frame.rotation.T, 1 / frame.scale)
         for suffix, write, apart in ((".ply", write_ply, 0.02), (".spz", write_spz, 2.5)):
             path = tmp_path / f"{axes}{suffix}"
             write(path, replace(theirs, means=theirs.means + torch.tensor(frame.origin)))
             seen = replace(view, path=path, world=frame)
             assert (seen.load() - expected).abs().mean() < apart / 255
-            assert (replace(seen, world=WorldFrame(axes)).load() - expected).abs().mean() > 10 / 255
+            assert (replace(seen, world=FileFrame(axes)).load() - expected).abs().mean() > 10 / 255
     identities = {
         replace(view, world=world).identity()
-        for world in (WorldFrame(), WorldFrame("opengl"), WorldFrame(scale=2.0), WorldFrame(origin=(0.0, 0.0, 1e-9)))
+        for world in (FileFrame(), FileFrame("opengl"), FileFrame(scale=2.0), FileFrame(origin=(0.0, 0.0, 1e-9)))
     }
     assert len(identities) == 4
 
@@ -210,5 +210,5 @@ def test_an_origin_far_away_costs_no_precision(tmp_path):
         wide[name] += away
     PlyData([PlyElement.describe(wide, "vertex")]).write(tmp_path / "far.ply")
     near = SplatView(tmp_path / "near.ply", pose_of(look(3.0)), 60.0, (48, 36))
-    far = replace(near, path=Path(tmp_path / "far.ply"), world=WorldFrame(origin=origin))
+    far = replace(near, path=Path(tmp_path / "far.ply"), world=FileFrame(origin=origin))
     assert (far.load() - near.load()).abs().max() <= 1.01 / 255

@@ -209,7 +209,7 @@ def test_a_panorama_scene_is_exact_in_front_and_knows_its_sky(meadow_scene):
 
 
 def test_a_panorama_that_is_not_there_is_named(meadow_scene):
-    with pytest.raises(UserError, match=r"^scene.panorama=venus: wanted one of meadow$"):
+    with pytest.raises(UserError, match=r"^scene.panorama: venus, wanted one of meadow$"):
         replace(meadow_scene, panorama="venus")(seed=0)
 
 

@@ -27,7 +27,7 @@ _KEYS = ("axes", "scale", "origin")
 
 
 @dataclass(frozen=True)
-class WorldFrame:
+class FileFrame:
     """axes: a name in AXES; scale: metres in a unit of the file; origin: [3], where the photo was taken, in the file's
     own axes and unit."""
 
@@ -51,10 +51,10 @@ class WorldFrame:
         return torch.tensor(AXES[self.axes], dtype=torch.float64)
 
 
-OURS = WorldFrame()
+OURS = FileFrame()
 
 
-def take_frames(arguments: Sequence[str]) -> tuple[dict[str, WorldFrame], list[str]]:
+def take_frames(arguments: Sequence[str]) -> tuple[dict[str, FileFrame], list[str]]:
     """The frames that `methods.<name>.axes=` and the like tell, by method, and the other arguments.
 
     Raises UserError for values that are none.
@@ -70,10 +70,10 @@ def take_frames(arguments: Sequence[str]) -> tuple[dict[str, WorldFrame], list[s
         if setting in told.setdefault(method, {}):
             raise UserError(f"{key}: given twice, wanted it once")
         told[method][setting] = {"axes": _axes, "scale": _scale, "origin": _origin}[setting](key, value)
-    return {method: WorldFrame(**settings) for method, settings in told.items()}, others
+    return {method: FileFrame(**settings) for method, settings in told.items()}, others
 
 
-def expect_methods(frames: Mapping[str, WorldFrame], methods: Collection[str]) -> None:
+def expect_methods(frames: Mapping[str, FileFrame], methods: Collection[str]) -> None:
     """Raises UserError where a frame is told of a method that is not named."""
     for method in frames:
         if method not in methods:
@@ -82,7 +82,7 @@ def expect_methods(frames: Mapping[str, WorldFrame], methods: Collection[str]) -
             )
 
 
-def placed(outputs: Sequence["Output"], frames: Mapping[str, WorldFrame]) -> list["Output"]:
+def placed(outputs: Sequence["Output"], frames: Mapping[str, FileFrame]) -> list["Output"]:
     """The outputs, those of splats in the frames that were told. Raises UserError where one holds anything else."""
     for output in outputs:
         if output.method in frames and output.kind != "splats":
@@ -96,7 +96,7 @@ def placed(outputs: Sequence["Output"], frames: Mapping[str, WorldFrame]) -> lis
     ]
 
 
-def frame_record(frame: WorldFrame) -> dict[str, Any]:
+def frame_record(frame: FileFrame) -> dict[str, Any]:
     """For evaluation.json; nothing of our own."""
     return {} if frame == OURS else {"world": asdict(frame) | {"origin": list(frame.origin)}}
 

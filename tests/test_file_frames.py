@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from eval.file_frames import AXES, FileFrame, expect_methods, placed, take_frames
 from eval.methods import examine
-from eval.world_frames import AXES, WorldFrame, expect_methods, placed, take_frames
 from tests.small_world import room_splats
 from worldgen.artifacts import save_image
 from worldgen.errors import UserError
@@ -15,7 +15,7 @@ def test_frames_are_told_by_method():
     arguments = ["protocol=world", "methods.a=x.ply", "methods.a.axes=opengl", "methods.b.1.scale=0.5"]
     arguments += ["methods.a.origin=[1, -2,3e1]", "methods.b.1=y.spz", "out=methods.a.axes=b"]
     frames, others = take_frames(arguments)
-    assert frames == {"a": WorldFrame("opengl", origin=(1.0, -2.0, 30.0)), "b.1": WorldFrame(scale=0.5)}
+    assert frames == {"a": FileFrame("opengl", origin=(1.0, -2.0, 30.0)), "b.1": FileFrame(scale=0.5)}
     assert others == ["protocol=world", "methods.a=x.ply", "methods.b.1=y.spz", "out=methods.a.axes=b"]
 
 
@@ -44,24 +44,24 @@ def test_each_once_and_of_a_method_that_is_there(tmp_path):
     with pytest.raises(UserError, match=r"methods\.a\.axes: given twice"):
         take_frames(["methods.a.axes=opengl", "methods.a.axes=opencv"])
     with pytest.raises(UserError, match=r"methods\.b: none, wanted methods\.b=<path> beside its \.axes"):
-        expect_methods({"b": WorldFrame("opengl")}, ["a"])
+        expect_methods({"b": FileFrame("opengl")}, ["a"])
     save_image(tmp_path / "a.png", torch.rand(3, 64, 64))
     with pytest.raises(UserError, match=r"methods\.a\.axes.*a\.png holds images, wanted splats \(\.ply, \.spz\)"):
-        placed([examine("a", tmp_path / "a.png")], {"a": WorldFrame("opengl")})
+        placed([examine("a", tmp_path / "a.png")], {"a": FileFrame("opengl")})
 
 
 def test_items_and_records_keep_their_frame(tmp_path):
     write_ply(tmp_path / "a.ply", room_splats(16))
-    frame = WorldFrame("z_up", 0.5, (1.0, 2.0, 3.0))
+    frame = FileFrame("z_up", 0.5, (1.0, 2.0, 3.0))
     plain, moved = placed([examine("plain", tmp_path), examine("moved", tmp_path)], {"moved": frame})
-    assert [item.world for item in (*plain.items, *moved.items)] == [WorldFrame(), frame]
+    assert [item.world for item in (*plain.items, *moved.items)] == [FileFrame(), frame]
     assert "world" not in plain.record()
     assert moved.record()["world"] == {"axes": "z_up", "scale": 0.5, "origin": [1.0, 2.0, 3.0]}
 
 
 @pytest.mark.parametrize("axes", AXES)
 def test_axes_are_right_handed(axes):
-    rotation = WorldFrame(axes).rotation
+    rotation = FileFrame(axes).rotation
     torch.testing.assert_close(rotation @ rotation.T, torch.eye(3, dtype=torch.float64))
     assert float(torch.linalg.det(rotation)) == pytest.approx(1)
 
