@@ -175,7 +175,7 @@ def test_one_failed_run_does_not_keep_the_others_of_a_sweep_from_running(here, r
 
 def test_a_sweep_takes_every_photo_of_a_folder(here, runs):
     (here / "photos").mkdir()
-    for name in ("it's [1], 2.PNG", "b.jpg", "notes.txt"):
+    for name in ("it's [1], 2.PNG", "b.jpg", "notes.txt", "._b.jpg", "Thumbs.db"):
         (here / "photos" / name).touch()
     assert cli.main(["-m", "images=photos", "quiet=true"]) == 0
     assert [config["image"] for config in runs] == ["photos/b.jpg", "photos/it's [1], 2.PNG"]
@@ -223,7 +223,7 @@ def run_module(*arguments: str, cwd: Path) -> subprocess.CompletedProcess:
 def test_help_explains_itself(tmp_path):
     done = run_module("--help", cwd=tmp_path)
     assert done.returncode == 0
-    for telling in ("image=photo.jpg", "fov_deg", "adhoc, anchored*, sequential", "hydra/launcher=slurm"):
+    for telling in ("image=photo.jpg", "fov_deg", "adhoc, anchored, auto*, given, sequential", "hydra/launcher=slurm"):
         assert telling in done.stdout
     assert run_module(cwd=tmp_path).returncode == 2
 
@@ -236,7 +236,7 @@ def test_the_version_is_our_own(capsys):
 def test_every_key_and_its_value_can_be_listed(tmp_path):
     done = run_module("--cfg", "job", cwd=tmp_path)
     assert done.returncode == 0
-    assert "heuristic: anchored" in done.stdout
+    assert "heuristic: auto" in done.stdout
     assert not list(tmp_path.iterdir())
 
 

@@ -11,7 +11,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from worldgen import command
-from worldgen.config import compose, finish
+from worldgen.config import compose, finish, namesakes
 from worldgen.errors import UserError
 from worldgen.progress import Reporter
 
@@ -31,7 +31,7 @@ Run the same command again to go on with a run that was stopped, or after editin
 done stay as they are. To look at a finished world: python -m worldgen.view runs/photo
 
 keys
-  image      the photo (JPEG, PNG, WebP, TIFF and the like)
+  image      the photo (JPEG, PNG, WebP, HEIC, TIFF and the like), or a whole 360-degree panorama
   images     a folder of photos, with -m: a run for each
   out        the run folder; with -m the folder that holds one for each run (default: runs/<the photo's name>)
   fov_deg    the photo's horizontal field of view in degrees (default: from its EXIF data)
@@ -42,7 +42,7 @@ keys
 
 groups and their choices (* = default), as group=choice; conf/<group>/<choice>.yaml tells what each key means
 """
-NAMES_NO_RUN = ("image", "out", "quiet", "until", "experiment", "logger", "group")
+NAMES_NO_RUN = ("image", "namesakes", "out", "quiet", "until", "experiment", "logger", "group")
 _SMALLER = "panorama.width=1024"
 
 
@@ -60,6 +60,8 @@ def main(arguments: Sequence[str]) -> int:
 def _obey(arguments: Sequence[str]) -> None:
     if any(argument.startswith("-") for argument in arguments):
         arguments = [_each_photo(command.readable(argument, ("image", "out"))) for argument in arguments]
+        if shared := namesakes(arguments):
+            arguments += [f"namesakes=[{','.join(map(command.quote, shared))}]"]
         command.run_by_hydra(arguments, "config", job)
         return
     paths, overrides = command.take_paths(arguments, ("image", "out"))

@@ -19,6 +19,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from worldgen.errors import UserError
+from worldgen.naming import namesakes_among, run_folder
 
 CONF_DIR = Path(__file__).parent / "conf"
 RUNS_DIR = Path("runs")
@@ -96,13 +97,20 @@ def finish(config: DictConfig, sweep_suffix: str = "") -> DictConfig:
         config.fov_deg = check_fov(config.fov_deg)
     image = Path(str(config.image)).expanduser()
     out = None if config.out is None else Path(str(config.out)).expanduser()
-    if sweep_suffix:
-        out = (out or RUNS_DIR) / f"{image.stem}-{sweep_suffix}"
+    if sweep_suffix or out is None:
+        out = run_folder(out or RUNS_DIR, image, sweep_suffix, config.namesakes)
     config.image = str(image)
-    config.out = str(out or RUNS_DIR / image.stem)
+    config.out = str(out)
     with one_line_errors():
         OmegaConf.resolve(config)
     return config
+
+
+def namesakes(overrides: Sequence[str]) -> list[str]:
+    """The names that several photos of a sweep's overrides have, in small letters. Raises UserError where one of them
+    does not parse."""
+    parsed = [_parse(override) for override in overrides if override.startswith("image=")]
+    return namesakes_among(Path(str(single.value())) for override in parsed for single in _singles(override))
 
 
 def groups(root: str = "config") -> dict[str, list[str]]:

@@ -16,7 +16,7 @@ from PIL import Image, UnidentifiedImageError
 from worldgen.errors import UserError
 from worldgen.photo_colour import to_srgb
 from worldgen.photo_formats import expect_decoder
-from worldgen.photo_lens import Lens, read_shot, upright
+from worldgen.photo_lens import Lens, read_shot, upright, upright_size
 from worldgen.photo_sphere import Shape, read_sphere
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def load_photo(path: Path, max_side_px: int = MAX_SIDE_PX) -> Photo:
         if shot.broken:
             _log.warning("%s: %s", path, shot.broken)
         image.draft("RGB", (max_side_px, max_side_px))  # a JPEG decoder can reduce as it reads
-        picture = to_srgb(upright(image, shot.orientation), path)
+        picture = to_srgb(upright(image), path)
         picture.thumbnail((max_side_px, max_side_px), Image.Resampling.LANCZOS)
     import torch  # here, because it takes seconds, which a photo that cannot be read need not
 
@@ -65,8 +65,7 @@ def examine(path: Path) -> Shape:
     _expect_file(path)
     with picture_errors(path), Image.open(path) as image:
         _expect_size(image, path)
-        width, height = image.size[::-1] if read_shot(image).swaps_sides else image.size
-        return Shape(width, height, read_sphere(image, path))
+        return Shape(*upright_size(image), read_sphere(image, path))
 
 
 def _expect_size(image: Image.Image, path: Path) -> None:

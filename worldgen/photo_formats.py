@@ -14,13 +14,20 @@ HEIF_SUFFIXES = (".heic", ".heif", ".hif")
 _AVIF_SUFFIX = ".avif"
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1")
 _AVIF_BRANDS = (b"avif", b"avis")
+_RAW_SUFFIXES = (".arw", ".cr2", ".cr3", ".dng", ".nef", ".nrw", ".orf", ".pef", ".raf", ".rw2", ".srw")
+_NO_PHOTOS = ("BUFR", "EMF", "EPS", "GRIB", "HDF5", "MPEG", "PDF", "WMF")  # Pillow does not decode them by itself
 _SYSTEM_FILES = ("thumbs.db", "desktop.ini")
 _SIDECARS = (".xmp", ".aae")
 _NAMED = 5  # files of a kind that a line names
 
 
 def expect_decoder(path: Path) -> None:
-    """Sees to it that Pillow can open a HEIC or AVIF file; of other files it says nothing. Raises UserError."""
+    """Sees to it that Pillow can open a HEIC or AVIF file, and does not take a raw file's small preview for the photo.
+
+    Of other files it says nothing. Raises UserError.
+    """
+    if path.suffix.lower() in _RAW_SUFFIXES:
+        raise UserError(f"{path}: a camera's raw file, wanted it developed, as JPEG, PNG or TIFF")
     kind = _iso_kind(path)
     if kind == "HEIC" and not _register_heif():
         raise UserError(f"{path}: HEIC, wanted the package that reads it: pip install pillow-heif")
@@ -31,7 +38,8 @@ def expect_decoder(path: Path) -> None:
 def picture_suffixes() -> frozenset[str]:
     """The ends of the names of files that may be photos, in small letters."""
     Image.init()
-    return frozenset((*Image.EXTENSION, *HEIF_SUFFIXES, _AVIF_SUFFIX)) - {".pdf", ".mpg", ".mpeg"}
+    opened = (suffix for suffix, kind in Image.EXTENSION.items() if kind in Image.OPEN and kind not in _NO_PHOTOS)
+    return frozenset((*opened, *HEIF_SUFFIXES, _AVIF_SUFFIX))
 
 
 def photos_in(folder: Path) -> list[Path]:

@@ -39,17 +39,13 @@ class Shot:
     lens: Lens = Lens()
     broken: str = ""
 
-    @property
-    def swaps_sides(self) -> bool:
-        return self.orientation in _SWAPS_SIDES
-
 
 def read_shot(image: Image.Image) -> Shot:
     """A picture's EXIF data; where they are broken, what there is without them."""
     try:
-        exif = image.getexif()
-        orientation = exif.get(ExifTags.Base.Orientation, 1)
-        orientation = orientation if orientation in _UPRIGHT_BY else 1
+        exif, orientation = image.getexif(), _orientation(image)
+        if not len(exif) and (content := image.info.get("exif")):
+            Image.Exif().load(content)  # Pillow itself met what is broken in it, and kept silent
     except Exception as error:  # Pillow's readers raise nearly anything; of the pixels this says nothing
         return Shot(broken=f"its EXIF data are broken ({_reason(error)}) and left out")
     try:
@@ -58,10 +54,23 @@ def read_shot(image: Image.Image) -> Shot:
         return Shot(orientation, broken=f"its EXIF data about the lens are broken ({_reason(error)}) and left out")
 
 
-def upright(image: Image.Image, orientation: int) -> Image.Image:
-    """The picture with its upper side up. orientation: EXIF's."""
-    method = _UPRIGHT_BY.get(orientation)
-    return image if method is None else image.transpose(method)
+def upright(image: Image.Image) -> Image.Image:
+    """The picture, decoded, with its upper side up; as it stands where its EXIF data are broken."""
+    image.load()  # turns a TIFF, which then says that it is upright
+    orientation = read_shot(image).orientation
+    return image.transpose(_UPRIGHT_BY[orientation]) if orientation in _UPRIGHT_BY else image
+
+
+def _orientation(image: Image.Image) -> int:
+    """1 to 8; 1 for what is none."""
+    found = image.getexif().get(ExifTags.Base.Orientation, 1)
+    return found if found in _UPRIGHT_BY else 1
+
+
+def upright_size(image: Image.Image) -> tuple[int, int]:
+    """Width and height, pixels, of what `upright` gives, without decoding."""
+    swaps = image.format != "TIFF" and read_shot(image).orientation in _SWAPS_SIDES  # a TIFF's size is turned already
+    return image.size[::-1] if swaps else image.size
 
 
 def _lens(exif: Image.Exif, across: str) -> Lens:

@@ -21,7 +21,7 @@ def check_photos(folder: Path) -> tuple[dict[str, Path], dict[str, str]]:
             broken[path.name] = str(error).removeprefix(f"{path}: ")
             continue
         if path.stem in sound:
-            broken[path.name] = f"has the name of {sound[path.stem].name}, and their runs would share a folder"
+            broken[path.name] = f"has the name of {sound[path.stem].name}, by which photos are told apart"
         else:
             sound[path.stem] = path
     if not sound:
