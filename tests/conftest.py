@@ -25,6 +25,14 @@ def pytest_runtest_setup(item):
     torch.manual_seed(0)
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    """pytest-xdist sends reports as UTF-8, and stops over file names that are none, in what a test printed."""
+    report = yield
+    report.sections = [(name, text.encode("utf-8", "backslashreplace").decode()) for name, text in report.sections]
+    return report
+
+
 @pytest.fixture
 def set_threads() -> Iterator[Callable[[int], None]]:
     """Sets how many threads numba's kernels run on; afterwards they are as many as before."""
