@@ -142,7 +142,7 @@ def test_points3d_may_be_a_ply_or_missing_or_empty(tmp_path, caplog, binary):
     assert len(FolderScene(folder, random_points=70)().cloud) == 70
     own.write_bytes(bytes(8) if binary else b"# none\n")
     assert len(FolderScene(folder, random_points=70)().cloud) == 70
-    assert caplog.text.count("starts from 70 random ones") == 2
+    assert caplog.text.count("starts from 70 random points") == 2
 
 
 def test_bad_models_end_in_one_line(tmp_path):

@@ -115,7 +115,7 @@ def test_a_fit_that_cannot_be_compared_fails_whole(tmp_path):
 
 def test_only_run_folders_have_held_out_views(tmp_path):
     save_image(tmp_path / "a.png", view(0, 0))
-    with pytest.raises(UserError, match="holds images, protocol=held_out wants run folders"):
+    with pytest.raises(UserError, match="holds images, wanted run folders"):
         HeldOutProtocol(name="held_out", metrics=("psnr",)).pictures("a", tmp_path)
 
 

@@ -81,7 +81,7 @@ def _counted(function, calls):
         (["seed=1"], "error: views: missing, wanted views=<folder>"),
         (["views=/nowhere at all"], "error: /nowhere at all: no such folder"),
         (["scene=room", "seed=-1"], "error: seed: -1, wanted a whole number from 0"),
-        (["scene=room", "scene.warp_px=-1"], "error: scene.warp_px=-1"),
+        (["scene=room", "scene.warp_px=-1"], "error: scene.warp_px: -1, wanted"),
         (["splat.density.every=0", "scene=room"], "error: splat.density.every: 0, wanted 1 or more steps"),
         (["corection=both"], "error: corection: no such key, did you mean"),
         (

@@ -234,12 +234,12 @@ def test_a_panorama_that_is_not_there_is_named(meadow_scene):
     ],
 )
 def test_wrong_settings_name_their_key(kind, key, value):
-    with pytest.raises(UserError, match=rf"^scene\.{key}=.*: wanted "):
+    with pytest.raises(UserError, match=rf"^scene\.{key}: .*, wanted "):
         kind(**{key: value})
 
 
 def test_a_cube_that_does_not_fit_in_is_told():
-    with pytest.raises(UserError, match=r"^scene\.side_m=3\.1: wanted a cube"):
+    with pytest.raises(UserError, match=r"^scene\.side_m: 3\.1, wanted a cube"):
         replace(SMALL, side_m=3.1)(seed=0)
 
 

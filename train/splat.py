@@ -117,7 +117,7 @@ class SplatOptimizer:
         _expect("evaluate_every", self.evaluate_every, self.evaluate_every >= 1, "1 or more")
         _expect("logger", self.logger, self.logger in get_args(LoggerName), "one of none, csv, wandb")
         if self.logger == "wandb" and find_spec("wandb") is None:
-            raise UserError("splat.logger: wandb, but its package is not installed, wanted: pip install wandb")
+            raise UserError("splat.logger: wandb, but its package is not installed, wanted pip install wandb")
         for name in (name for name in self.__dataclass_fields__ if name.endswith("_rate")):
             _expect_rate(name, getattr(self, name))
 

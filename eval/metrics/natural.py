@@ -6,7 +6,7 @@ the two, `python -m eval.scoring_benchmark` times them. Score tensors or PNG: JP
 Grey levels: `(299 R + 587 G + 114 B + 500) // 1000` in whole numbers for pixels of 8-bit values, the same in float64
 for others. pyiqa multiplies matrices of float32, and how these round where R, G and B lie exactly between two levels
 depends on the BLAS and the processor: of 155 617 random pixels 57 come out one level lower on an EPYC with AVX2, and up
-to 17 differently with other instructions. That moves BRISQUE by up to 0.02 and NIQE by up to 0.007. With our levels, a
+to 17 differently with other instructions. That moves BRISQUE by up to 0.02 and NIQE by up to 0.016. With our levels, a
 score is the same on every processor but for the order of float32 sums: 1e-5 of BRISQUE, or 0.1 where a fitted shape
 lies on the edge between two of the table's steps.
 """
