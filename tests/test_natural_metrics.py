@@ -155,7 +155,7 @@ def test_scores_of_rendered_pictures_are_pyiqas():
 
 @pytest.mark.parametrize("name", PHOTOS)
 def test_real_photos_score_about_as_by_unmodified_pyiqa(name):
-    """Apart by its luma (0.02 of BRISQUE, 0.016 of NIQE at most), its float32 sum (0.01), and one step of a shape (0.1)."""
+    """Apart by its luma (0.02 of BRISQUE, 0.016 of NIQE at most), float32 sums (0.01), one step of a shape (0.1)."""
     from pyiqa.archs import brisque_arch, niqe_arch
 
     coefficients, vectors, mean, covariance = pyiqa_parameters()
