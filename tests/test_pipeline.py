@@ -227,13 +227,18 @@ def test_wrong_settings_are_found_before_the_first_step(photo, tmp_path):
     assert not (tmp_path / "never").exists()
 
 
-def test_killed_in_each_step_it_goes_on_to_the_same_world(photo, world, tmp_path):
+@pytest.mark.parametrize(
+    "victims",
+    [("fov", "complete", "export"), pytest.param([step.name for step in pipeline.STEPS], marks=pytest.mark.slow)],
+    ids=["some steps", "every step"],
+)
+def test_killed_within_steps_it_goes_on_to_the_same_world(photo, world, tmp_path, victims):
     out = tmp_path / "hills"
-    for step in pipeline.STEPS:
-        command = [sys.executable, "-m", "tests.killed_run", step.name, *overrides(photo, out)]
+    for victim in victims:
+        command = [sys.executable, "-m", "tests.killed_run", victim, *overrides(photo, out)]
         killed = subprocess.run(command, cwd=REPO, capture_output=True, text=True, check=False, timeout=300)
         assert killed.returncode == -signal.SIGKILL, killed.stderr
-        assert not (out / step.name).exists()
+        assert not (out / victim).exists()
     assert redone(run(photo, out)) == ["export"]
     for name in ("panorama.png", "world.ply", "points.ply"):
         assert (out / name).read_bytes() == (world / name).read_bytes()
