@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from worldgen.types import SupervisionView
 
 _CROP_MARGIN_PX = 16  # what a warp may read beyond the supervised part of a view
-_SMALLEST_PX = 32  # of a halved view's shorter side: SSIM looks at windows of 11
+_SMALLEST_PX = 64  # of a halved view's shorter side: smaller ones tell too little
 _LEAST_WEIGHT = 1e-6
 
 
