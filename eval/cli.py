@@ -9,13 +9,13 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from eval.file_frames import FileFrame, expect_methods, placed, take_frames
-from eval.scores import EVALUATION_FILE, SCORES_FILE, read_evaluation, read_scores
+from eval.protocols.file_frames import FileFrame, expect_methods, placed, take_frames
+from eval.scoring.scores import EVALUATION_FILE, SCORES_FILE, read_evaluation, read_scores
 from worldgen.command import told_in_one_line
 from worldgen.config import CONF_DIR, compose_program, defaults, groups, instantiate
 from worldgen.errors import UserError
 from worldgen.paths import user_path
-from worldgen.progress import Reporter
+from worldgen.present.console import Reporter
 
 USAGE = """\
 Scores panoramas, worlds and pictures by the field's metrics, and makes the paper's tables.
@@ -78,13 +78,13 @@ def _run(arguments: Sequence[str]) -> None:
     config = _compose(overrides)
     if config.format not in FORMATS:
         raise UserError(f"format: {config.format!r}, wanted one of {', '.join(FORMATS)}")
-    from eval.table_formats import as_json, render  # takes seconds to import, which mistakes above need not
+    from eval.tables.formats import as_json, render  # takes seconds to import, which mistakes above need not
 
     out = _out(config)
     _evaluate_what_is_named(config, methods, frames)
     table = _table(config, out)
     if config.wandb and (out / SCORES_FILE).exists():
-        from eval.tracking import log_evaluation
+        from eval.wandb_evaluation import log_evaluation
 
         log_evaluation(out, table.figures())
     print(render(table, config.format))
@@ -137,10 +137,10 @@ def _evaluate_what_is_named(config: DictConfig, methods: Mapping[str, str], fram
 
 def _table(config: DictConfig, out: Path) -> Any:
     """The table of what is stored in `out`, written there too where something is."""
-    from eval.score_store import held
-    from eval.table_formats import metadata, render
-    from eval.tables import build
-    from worldgen.disk import write_text
+    from eval.scoring.store import held
+    from eval.tables.build import build
+    from eval.tables.formats import metadata, render
+    from worldgen.runs.disk import write_text
 
     def built() -> Any:
         stored = (out / SCORES_FILE).exists()
@@ -165,8 +165,8 @@ def _evaluate(
     runs: str | None,
     group_by: str | None,
 ) -> None:
-    from eval.cache import ScoreCache
-    from eval.evaluate import evaluate, outputs
+    from eval.scoring.cache import ScoreCache
+    from eval.scoring.evaluate import evaluate, outputs
 
     protocol = instantiate(config.protocol)
     metrics = [_metric(config, name) for name in config.metrics or protocol.metrics]

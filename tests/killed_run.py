@@ -7,7 +7,7 @@ from pathlib import Path
 
 from worldgen import pipeline, steps
 from worldgen.config import compose
-from worldgen.progress import Reporter
+from worldgen.present.console import Reporter
 
 
 def half_done(job: steps.Job, out: Path) -> None:

@@ -5,9 +5,9 @@ import signal
 import sys
 from pathlib import Path
 
-from eval import score_processes
-from eval.cache import ScoreCache
-from eval.scoring import score
+from eval.scoring import workers
+from eval.scoring.cache import ScoreCache
+from eval.scoring.score import score
 from tests.scored_pictures import Level, greys
 from worldgen.progress import untracked
 
@@ -22,6 +22,6 @@ def killed_after(items, total, what):
 
 if __name__ == "__main__":
     cache, log = map(Path, sys.argv[1:])
-    score_processes._Pace.worth_processes = lambda pace, left, processes: True
+    workers._Pace.worth_processes = lambda pace, left, processes: True
     score(greys(8), [Level(log)], ScoreCache(cache), 2, killed_after)
     sys.exit("it was not killed")

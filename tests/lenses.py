@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from tests.scenes import BoxRoom
+from worldgen.io.undistort import Distortion
 from worldgen.types import Camera
-from worldgen.undistort import Distortion
 
 ROOM = BoxRoom(pillars=())
 

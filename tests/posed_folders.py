@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 
 from tests.scenes import BoxRoom, texture
-from worldgen import artifacts
 from worldgen.geometry.cameras import look, project
+from worldgen.runs import artifacts
 from worldgen.types import Camera, SupervisionView
 
 ROOM = BoxRoom(pillars=())  # convex: every camera sees every point in its picture

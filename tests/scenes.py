@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from eval.boxes import Corner, slabs
+from eval.synthetic.boxes import Corner, slabs
 from worldgen.geometry.cameras import world_rays
 from worldgen.geometry.equirect import directions
 from worldgen.types import Camera, DistanceMap, Panorama, View

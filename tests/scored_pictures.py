@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from eval.metrics.base import Companion
-from eval.pictures import Picture
+from eval.protocols.pictures import Picture
 from worldgen.errors import UserError
 
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import torch
 
 from tests.scenes import BoxRoom
-from train.splat import CorrectionSettings, DistortionSettings, SplatOptimizer, SplatResult
+from train.splat.settings import CorrectionSettings, DistortionSettings, SplatOptimizer, SplatResult
 from worldgen.geometry.cameras import look
 from worldgen.progress import Track, untracked
 from worldgen.recipe.lift import LiftSettings, lift
-from worldgen.recipe.supervise import SupervisionSettings, panorama_cameras
+from worldgen.recipe.training_views import SupervisionSettings, panorama_cameras
 from worldgen.splat.density import DensitySettings
 from worldgen.splat.distortion import warp
 from worldgen.types import Camera, PointCloud, Scene, SupervisionView

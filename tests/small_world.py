@@ -6,14 +6,13 @@ from pathlib import Path
 import torch
 
 from tests.scenes import BoxRoom
-from worldgen import artifacts
 from worldgen.geometry.cameras import look
 from worldgen.geometry.equirect import directions, from_perspective
-from worldgen.recipe.complete import CompletedView
+from worldgen.io.gaussians import save_cloud, save_gaussians
+from worldgen.present.flythrough import FlythroughSettings
 from worldgen.recipe.export import ExportSettings, export
-from worldgen.recipe.flythrough import FlythroughSettings
-from worldgen.splat.files import save_cloud, save_gaussians
-from worldgen.types import Camera, Gaussians, Panorama, PointCloud
+from worldgen.runs import artifacts
+from worldgen.types import Camera, CompletedView, Gaussians, Panorama, PointCloud
 
 HEIGHT = 64
 FOV_DEG = 80.0
@@ -42,7 +41,7 @@ def room_splats(height: int = HEIGHT) -> Gaussians:
 
 
 def write_run(run_dir: Path, photo: str = "room.jpg", facts: dict | None = None) -> Path:
-    """Every step's artifacts, and a manifest as `worldgen/run.py` writes it; `facts` go to the prompts step."""
+    """Every step's artifacts, and a manifest as `worldgen/runs/folder.py` writes it; `facts` go to the prompts step."""
     for step in _STEPS:
         (run_dir / step).mkdir(parents=True)
     panorama, distances = BoxRoom().panorama(HEIGHT)

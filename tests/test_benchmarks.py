@@ -5,16 +5,16 @@ import json
 import pytest
 import torch
 
-from eval import panorama_benchmark, panorama_scores, world_benchmark
-from eval.panorama_scores import against_truth, looks_of, photo_psnr_db, seams
-from eval.seams import border_seam, view_seam, wrap_seam
+from eval.benchmarks import panorama, panorama_scores, world
+from eval.benchmarks.panorama_scores import against_truth, looks_of, photo_psnr_db, seams
+from eval.metrics.seams import border_seam, view_seam, wrap_seam
 from tests.fakes import SmoothInpainter
 from tests.small_world import FOV_DEG, write_run
-from worldgen.artifacts import save_image
-from worldgen.disk import sha256_of
 from worldgen.errors import UserError
 from worldgen.geometry.cameras import look
 from worldgen.geometry.equirect import directions, from_perspective, to_perspective
+from worldgen.runs.artifacts import save_image
+from worldgen.runs.disk import sha256_of
 from worldgen.types import Camera, Panorama, View
 from worldgen.world import World
 
@@ -35,7 +35,7 @@ def plain_metrics(monkeypatch):
 
 @pytest.fixture
 def whole_photo(truth):
-    return panorama_benchmark.take_photo(truth)
+    return panorama.take_photo(truth)
 
 
 def test_a_picture_without_a_seam_has_ratio_one(truth):
@@ -95,32 +95,32 @@ def test_a_fine_photo_is_compared_at_the_panoramas_density(truth):
 
 @pytest.mark.parametrize("heuristic", ["anchored", "sequential", "adhoc", "walk"])
 def test_every_heuristic_is_painted_whole_and_scored(heuristic, truth, whole_photo, plain_metrics):
-    case = panorama_benchmark.Case("small", truth, whole_photo, fine=True)
-    panorama = panorama_benchmark.paint(whole_photo, heuristic, 128, SmoothInpainter(), view_size=64)
-    assert panorama.rgb.shape == truth.shape
-    assert torch.isfinite(panorama.rgb).all()
-    scores = panorama_benchmark.score(case, heuristic, panorama, seconds=1.0)
+    case = panorama.Case("small", truth, whole_photo, fine=True)
+    made = panorama.paint(whole_photo, heuristic, 128, SmoothInpainter(), view_size=64)
+    assert made.rgb.shape == truth.shape
+    assert torch.isfinite(made.rgb).all()
+    scores = panorama.score(case, heuristic, made, seconds=1.0)
     assert scores["photo_psnr_db"] > 30
-    assert panorama_benchmark.summarise([(case, scores)])["brisque_gain"] == scores["brisque_gain"]
+    assert panorama.summarise([(case, scores)])["brisque_gain"] == scores["brisque_gain"]
 
 
 def test_the_walk_sees_every_direction():
     covered = torch.zeros(64, 128, dtype=torch.bool)
-    for view in panorama_benchmark.WALK:
+    for view in panorama.WALK:
         camera = Camera.from_fov(16, 16, view.fov_deg, look(view.yaw_deg, view.pitch_deg))
         covered |= from_perspective(torch.zeros(1, 16, 16), camera, 64, 128)[1]
     assert covered.all()
 
 
 def test_the_summary_keeps_coarse_truths_out_of_brisque_and_niqe(truth, whole_photo):
-    names = ("brisque_gain", "niqe_gain", "sky_colour_error", "ground_colour_error", *panorama_benchmark.SUMMARY_MEANS)
+    names = ("brisque_gain", "niqe_gain", "sky_colour_error", "ground_colour_error", *panorama.SUMMARY_MEANS)
     scores = [
-        (panorama_benchmark.Case("a", truth, whole_photo, fine=fine), dict.fromkeys(names, value))
+        (panorama.Case("a", truth, whole_photo, fine=fine), dict.fromkeys(names, value))
         for fine, value in ((True, 1.0), (False, 9.0), (False, 5.0))
     ]
-    summary = panorama_benchmark.summarise(scores)
+    summary = panorama.summarise(scores)
     assert (summary["brisque_gain"], summary["wrap_seam"], summary["colour_error_median"]) == (1, 5, 5)
-    assert panorama_benchmark.summarise(scores[1:])["niqe_gain"] is None
+    assert panorama.summarise(scores[1:])["niqe_gain"] is None
 
 
 def test_seams_of_a_painted_panorama_name_the_worst_view(truth):
@@ -147,17 +147,17 @@ def run(tmp_path):
 
 
 def test_a_finished_run_is_measured_and_its_last_line_is_json(run, capsys):
-    figures = world_benchmark.measure(World.open(run), world_benchmark.photo_view(run, run.parent / "photo.png"))
+    figures = world.measure(World.open(run), world.photo_view(run, run.parent / "photo.png"))
     assert figures["panorama_psnr_db"] > 30
     assert figures["world_psnr_db"] > 15
     assert figures["seconds"] == 9 * 75
-    world_benchmark.report(run, figures)
+    world.report(run, figures)
     lines = capsys.readouterr().out.splitlines()
-    assert set(json.loads(lines[-1])) == {*world_benchmark.WANTED, "steps_s"}
+    assert set(json.loads(lines[-1])) == {*world.WANTED, "steps_s"}
     assert any("seconds" in line and "NO" in line for line in lines)
 
 
 def test_another_photo_than_the_runs_is_refused(run):
     save_image(run.parent / "other.png", torch.rand(3, 72, 96))
     with pytest.raises(UserError, match="another photo"):
-        world_benchmark.photo_view(run, run.parent / "other.png")
+        world.photo_view(run, run.parent / "other.png")

@@ -9,9 +9,10 @@ from huggingface_hub import constants
 from safetensors.torch import load_file, save_file
 from tiny_clip import save_tiny_clip
 
-from eval.metrics import clip, networks
+from eval.metrics import clip
 from eval.metrics.clip import ClipImage, ClipText
 from worldgen.errors import UserError
+from worldgen.models import hub
 
 
 @pytest.fixture(scope="module")
@@ -146,17 +147,17 @@ def test_missing_weights_are_told_at_once(empty_hub, monkeypatch):
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     assert "HF_HUB_OFFLINE is set" in ClipImage(download=True).unavailable()
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(networks, "answers", lambda url: False)
+    monkeypatch.setattr(hub, "answers", lambda url: False)
     assert "and huggingface.co does not answer; " + by_hand in ClipImage(download=True).unavailable()
     assert time.monotonic() - began < 20  # far below what a hub that is asked and silent costs
 
 
 def test_nobody_is_waited_for(monkeypatch):
     """A host name that is looked up for ever, as behind some firewalls."""
-    monkeypatch.setattr(networks, "urlopen", lambda *_, **__: time.sleep(30) or io.BytesIO())
-    monkeypatch.setattr(networks, "_ANSWER_WITHIN_S", 0.1)
+    monkeypatch.setattr(hub, "urlopen", lambda *_, **__: time.sleep(30) or io.BytesIO())
+    monkeypatch.setattr(hub, "_ANSWER_WITHIN_S", 0.1)
     began = time.monotonic()
-    assert not networks.answers("https://hub.invalid")
+    assert not hub.answers("https://hub.invalid")
     assert time.monotonic() - began < 20  # far below what a hub that is asked and silent costs
 
 

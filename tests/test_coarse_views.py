@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.scenes import BoxRoom
-from train.views import coarse_level, halved
+from train.splat.view_order import coarse_level, halved
 from worldgen.geometry.cameras import look
 from worldgen.types import Camera, SupervisionView
 

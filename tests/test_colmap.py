@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from tests.posed_folders import cameras, colour_error, wall_points, write_colmap, write_text_ply
-from train.posed import FolderScene
-from worldgen.colmap import is_colmap, read_colmap, read_colmap_points
-from worldgen.colmap_records import MODELS
+from train.data.posed import FolderScene
 from worldgen.errors import UserError
-from worldgen.poses import PosedPicture
-from worldgen.world_frame import points_into
+from worldgen.geometry.world_frame import points_into
+from worldgen.io.colmap import is_colmap, read_colmap, read_colmap_points
+from worldgen.io.colmap_records import MODELS
+from worldgen.io.poses import PosedPicture
 
 LENSES = {
     "SIMPLE_PINHOLE": (),

@@ -9,13 +9,13 @@ from types import SimpleNamespace
 import pytest
 import wandb
 
-from eval import compare
-from eval.compare import main
-from eval.compared import STEP_NAMES, from_wandb
-from eval.scores import Score, write_scores
-from eval.wandb_files import WandbRun
+from eval.compare import cli
+from eval.compare.cli import main
+from eval.compare.compared import STEP_NAMES, from_wandb
+from eval.compare.wandb_files import WandbRun
+from eval.scoring.scores import Score, write_scores
 from tests.wandb_folders import begun
-from worldgen.tracking import wandb_run
+from worldgen.runs.wandb_runs import wandb_run
 
 FACTS = {
     "lift": {"points": 1000},
@@ -296,4 +296,4 @@ def test_two_sweeps_may_hold_runs_of_one_name():
 
 
 def test_the_table_of_nothing_is_empty():
-    assert compare.table([]) == []
+    assert cli.table([]) == []

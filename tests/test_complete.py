@@ -6,13 +6,13 @@ import pytest
 import torch
 from scenes import BoxRoom
 
+from worldgen.embedded.layout import Seen, level_heights
 from worldgen.errors import UserError
 from worldgen.geometry.cameras import distance_to_zdepth, look, world_rays
 from worldgen.geometry.points import render_points
 from worldgen.recipe.complete import CompleteSettings, complete, prompt_for
 from worldgen.recipe.cube import cube_cameras, cube_positions
-from worldgen.recipe.holes import HoleScores, reachable, thinned
-from worldgen.recipe.layout import Seen, level_heights
+from worldgen.recipe.hole_scores import HoleScores, reachable, thinned
 from worldgen.recipe.lift import LiftSettings, lift
 from worldgen.types import Camera, PointCloud, Prompts, View
 

@@ -5,8 +5,8 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eval.completeness import compare_views, pairable
-from eval.scores import WHOLE_SET, Score
+from eval.scoring.completeness import compare_views, pairable
+from eval.scoring.scores import WHOLE_SET, Score
 
 
 def score(method: str, image: str, view: str, value: float, metric: str = "niqe") -> Score:

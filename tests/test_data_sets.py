@@ -8,16 +8,16 @@ import pytest
 import torch
 from PIL import Image
 
-from eval import panorama_benchmark
+from eval.benchmarks import panorama
 from eval.data import panoramas, poses, scannetpp
 from eval.data.__main__ import main
 from tests.scenes import BoxRoom
-from worldgen.artifacts import load_image
 from worldgen.errors import UserError
 from worldgen.geometry.cameras import look
 from worldgen.geometry.equirect import to_perspective
-from worldgen.photo import load_photo
+from worldgen.io.photo import load_photo
 from worldgen.recipe.fov import ExifFov
+from worldgen.runs.artifacts import load_image
 from worldgen.types import Camera, View
 
 SCENES = ("Auditorium", "Ballroom", "Courtroom", "Museum", "Palace", "Temple")
@@ -38,7 +38,7 @@ def told(capsys) -> dict:
 def truths(monkeypatch):
     """One fine and one coarse panorama of a room, in place of the real ones."""
     found = [(f"room_{height}", BoxRoom().panorama(height)[0].rgb) for height in (512, 256)]
-    monkeypatch.setattr(panorama_benchmark, "truth_panoramas", lambda: iter(found))
+    monkeypatch.setattr(panorama, "truth_panoramas", lambda: iter(found))
 
 
 def test_a_photo_lies_in_the_middle_of_its_panorama(truths, tmp_path, capsys):

@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from tests.scenes import BoxRoom
+from worldgen.embedded.fastdepth import FastDepth
 from worldgen.errors import UserError
 from worldgen.geometry.cameras import distance_to_zdepth
 from worldgen.geometry.colour import colourise
 from worldgen.geometry.equirect import directions
-from worldgen.models.fastdepth import FastDepth
 from worldgen.recipe.depth import AutoDepth, MergeSettings, ViewMergedDepth, ground_height, raise_to_ground
 from worldgen.types import Camera, Prompts
 

@@ -2,8 +2,8 @@
 
 import json
 
-from worldgen.disk import write_text
-from worldgen.progress import Reporter
+from worldgen.present.console import Reporter
+from worldgen.runs.disk import write_text
 
 
 def test_names_that_are_no_utf8_are_written_and_json_reads_them_back(tmp_path):

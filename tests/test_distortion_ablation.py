@@ -9,18 +9,19 @@ import pytest
 import torch
 from PIL import Image
 
-from eval import cli, distortion_ablation
-from eval.ablation import as_markdown, assess, verdict
-from eval.ablation_pictures import CROP_PX, DPI, PANEL_INCHES, Fits, draw_crops
-from eval.methods import examine
-from eval.protocols import HeldOutProtocol
-from eval.scores import Score, read_scores
-from eval.statistics import Interval
-from eval.tables import TableSettings
-from worldgen.artifacts import save_image
+from eval import cli
+from eval.experiments import distortion_ablation
+from eval.experiments.ablation import as_markdown, assess, verdict
+from eval.experiments.ablation_pictures import CROP_PX, DPI, PANEL_INCHES, Fits, draw_crops
+from eval.protocols.base import HeldOutProtocol
+from eval.protocols.methods import examine
+from eval.scoring.scores import Score, read_scores
+from eval.tables.build import TableSettings
+from eval.tables.statistics import Interval
 from worldgen.config import compose_program, groups
 from worldgen.errors import UserError
-from worldgen.run import RunFolder
+from worldgen.runs.artifacts import save_image
+from worldgen.runs.folder import RunFolder
 
 SIZE, VIEWS = 64, 2
 NOISE = {"none": 0.10, "distortion": 0.05, "bilateral": 0.08, "both": 0.04}
@@ -64,7 +65,7 @@ def write_sweep(folder: Path, corrections=tuple(NOISE), strengths=(0.0, 0.5), se
 @pytest.fixture
 def here(tmp_path, monkeypatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("eval.cache.cache_dir", lambda: tmp_path / "cache")
+    monkeypatch.setattr("eval.scoring.cache.cache_dir", lambda: tmp_path / "cache")
     monkeypatch.setattr("os.sched_getaffinity", lambda _: {0})  # one process: no start of others
     return tmp_path
 

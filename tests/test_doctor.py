@@ -4,7 +4,8 @@ from importlib import metadata
 
 import pytest
 
-from worldgen import assets, doctor
+from worldgen import doctor
+from worldgen.models import assets
 
 
 @pytest.fixture(autouse=True)
@@ -15,7 +16,9 @@ def empty_cache(tmp_path, monkeypatch):
 def test_networks_that_are_not_fetched_are_missing(capsys):
     assert doctor.main([]) == 1
     printed = capsys.readouterr().out
-    assert "network migan          MISSING  not fetched yet; python -m worldgen.assets migan fetches it" in printed
+    assert (
+        "network migan          MISSING  not fetched yet; python -m worldgen.models.assets migan fetches it" in printed
+    )
     assert "network fastdepth      MISSING" in printed
 
 

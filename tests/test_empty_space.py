@@ -9,8 +9,8 @@ import torch
 from PIL import Image
 
 from tests.small_training import Psnr
-from train.posed import FolderScene
-from train.splat import SplatOptimizer
+from train.data.posed import FolderScene
+from train.splat.settings import SplatOptimizer
 from worldgen.geometry.cameras import look, world_rays
 from worldgen.splat.density import DensitySettings
 from worldgen.splat.rasterize import rasterize

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from eval import cli
-from eval.scores import read_evaluation, read_scores
+from eval.scoring.scores import read_evaluation, read_scores
 from tests.small_world import write_run
-from worldgen.artifacts import save_image
+from worldgen.runs.artifacts import save_image
 
 
 def panorama(seed: int, height: int = 64) -> torch.Tensor:
@@ -25,7 +25,7 @@ def panorama(seed: int, height: int = 64) -> torch.Tensor:
 def here(tmp_path, monkeypatch):
     """A working folder with two methods' panoramas of two photos, and a cache of its own."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("eval.cache.cache_dir", lambda: tmp_path / "cache")
+    monkeypatch.setattr("eval.scoring.cache.cache_dir", lambda: tmp_path / "cache")
     for method, seeds in (("a", (1, 2)), ("b", (3, 4))):
         for name, seed in zip(("hut", "sea"), seeds, strict=True):
             (tmp_path / method).mkdir(exist_ok=True)
@@ -160,7 +160,7 @@ def test_mistakes_end_in_one_line_and_status_2(here, capsys, arguments, message)
 
 
 def test_an_out_that_cannot_be_is_said_before_anything_is_scored(here, monkeypatch):
-    monkeypatch.setattr("eval.evaluate.score", lambda *arguments: pytest.fail("scored"))
+    monkeypatch.setattr("eval.scoring.evaluate.score", lambda *arguments: pytest.fail("scored"))
     assert cli.main([*CHEAP, "methods.a=a", "out=a/hut.png"]) == 2
 
 

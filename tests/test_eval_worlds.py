@@ -9,11 +9,11 @@ import torch
 from PIL import Image
 
 from eval import cli
-from eval.file_frames import FileFrame
-from eval.scores import read_evaluation, read_scores
+from eval.protocols.file_frames import FileFrame
+from eval.scoring.scores import read_evaluation, read_scores
 from tests.scored_pictures import Level
 from tests.small_world import room_splats
-from worldgen.splat.files import write_ply
+from worldgen.io.gaussians import write_ply
 from worldgen.splat.transform import transformed
 
 CHEAP = ["protocol=world", "protocol.size=64", "protocol.paths=1", "metrics=[niqe]", "processes=1", "quiet=true"]
@@ -25,7 +25,7 @@ def here(tmp_path, monkeypatch):
     """Our world, and the same as another tool would have written it; scored by a metric that needs no asset."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(cli, "_metric", lambda config, name: Level(name=name))
-    monkeypatch.setattr("eval.cache.cache_dir", lambda: tmp_path / "cache")
+    monkeypatch.setattr("eval.scoring.cache.cache_dir", lambda: tmp_path / "cache")
     room = room_splats()
     theirs = transformed(room, THEIRS.rotation.T, 1 / THEIRS.scale)
     for name, gaussians in (

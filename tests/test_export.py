@@ -17,9 +17,9 @@ from PIL import Image
 
 from tests.small_world import SETTINGS, room_cloud, room_splats
 from worldgen.errors import UserError
+from worldgen.present.scene_html import colours, covariances, largest, scene_html
 from worldgen.recipe import export as export_module
 from worldgen.recipe.export import ExportSettings, export, write_world
-from worldgen.recipe.scene_html import colours, covariances, largest, scene_html
 from worldgen.splat.rasterize import rasterize
 from worldgen.types import Camera, Gaussians
 

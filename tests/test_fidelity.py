@@ -8,7 +8,7 @@ import ResultsCalibra
 import torch
 
 from eval.metrics.fidelity import Lpips, Psnr, Ssim
-from eval.truth import read_rgb
+from eval.synthetic.panoramas import read_rgb
 from worldgen.errors import UserError
 
 CALIBRATION = Path(ResultsCalibra.__path__[0])

@@ -3,12 +3,12 @@
 import pytest
 import torch
 
-from eval.file_frames import AXES, FileFrame, expect_methods, placed, take_frames
-from eval.methods import examine
+from eval.protocols.file_frames import AXES, FileFrame, expect_methods, placed, take_frames
+from eval.protocols.methods import examine
 from tests.small_world import room_splats
-from worldgen.artifacts import save_image
 from worldgen.errors import UserError
-from worldgen.splat.files import write_ply
+from worldgen.io.gaussians import write_ply
+from worldgen.runs.artifacts import save_image
 
 
 def test_frames_are_told_by_method():

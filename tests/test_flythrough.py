@@ -7,7 +7,7 @@ import torch
 
 from tests.small_world import room_splats
 from worldgen.errors import UserError
-from worldgen.recipe.flythrough import FlythroughSettings, flythrough_cameras, write_flythrough
+from worldgen.present.flythrough import FlythroughSettings, flythrough_cameras, write_flythrough
 from worldgen.splat.rasterize import rasterize
 
 

@@ -12,7 +12,7 @@ from PIL import ExifTags, Image
 from PIL.TiffImagePlugin import IFDRational
 
 from worldgen.errors import UserError
-from worldgen.photo import Lens, Photo, load_photo
+from worldgen.io.photo import Lens, Photo, load_photo
 from worldgen.recipe.fov import ExifFov, check_fov, check_height
 
 

@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from tests.outdoors import GROUND_M, SKY_M, meadow
+from worldgen.embedded.geometric_depth import GeometricDepth, GeometrySettings
+from worldgen.embedded.ground import contact_latitude, reach_of_contact
+from worldgen.embedded.outlines import follow_outlines
+from worldgen.embedded.sky import sky_mask
 from worldgen.errors import UserError
 from worldgen.geometry.equirect import directions
-from worldgen.geometry.ground import contact_latitude, reach_of_contact
-from worldgen.geometry.outlines import follow_outlines
-from worldgen.geometry.sky import sky_mask
-from worldgen.models.geometric_depth import GeometricDepth, GeometrySettings
 from worldgen.types import DistanceMap, Panorama, Prompts
 
 OUTDOORS = Prompts("", "", "", False, "")

@@ -9,19 +9,20 @@ import torch
 from omegaconf import OmegaConf
 from PIL import Image
 
-from eval.runs import read_run
-from eval.world_benchmark import photo_view
+from eval.benchmarks.world import photo_view
+from eval.protocols.runs import read_run
 from tests.scenes import BoxRoom
 from tests.test_photo_sphere import xmp
 from tests.test_pipeline import FAKES, redone
-from train.run_views import read_run as read_views
-from worldgen import artifacts, pipeline
+from train.data.run_views import read_run as read_views
+from worldgen import pipeline
 from worldgen.config import compose
 from worldgen.geometry.cameras import world_rays
 from worldgen.geometry.equirect import directions
-from worldgen.photo_sphere import Sphere
-from worldgen.progress import Reporter
+from worldgen.io.photo_sphere import Sphere
+from worldgen.present.console import Reporter
 from worldgen.recipe.given import all_round, front_view, given_panorama, looks_closed
+from worldgen.runs import artifacts
 from worldgen.world import World
 
 

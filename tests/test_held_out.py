@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tests.small_training import Psnr
-from train.held_out import renders, scores
+from train.splat.held_out import renders, scores
 from worldgen.types import Camera, Gaussians, View
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tests.scenes import BoxRoom
-from worldgen.geometry import merge
+from worldgen.geometry import alignment
 from worldgen.geometry.cameras import look
 from worldgen.recipe.depth import merge_views
 from worldgen.types import Camera
@@ -56,14 +56,14 @@ def test_outliers_do_not_bend_the_alignment():
     log = truth[None] + scales[:, None] + 0.01 * torch.randn(views, points, generator=generator)
     wrong = torch.rand(views, points, generator=generator) < 0.15
     log = torch.where(wrong, log + 2.0, log)
-    found = merge.align(log, torch.ones_like(log), torch.ones(views, points, 1))
+    found = alignment.align(log, torch.ones_like(log), torch.ones(views, points, 1))
     torch.testing.assert_close(found[:, 0], -(scales - scales.mean()), atol=0.01, rtol=0)
 
 
 def test_a_view_that_touches_no_other_keeps_its_scale():
     log = torch.tensor([[0.0, 0.0, 5.0], [1.0, 1.0, 5.0], [3.0, 3.0, 7.0]])
     weight = torch.tensor([[1.0, 1.0, 0.0], [1.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
-    found = merge.align(log, weight, torch.ones(3, 3, 1))[:, 0]
+    found = alignment.align(log, weight, torch.ones(3, 3, 1))[:, 0]
     torch.testing.assert_close(found, torch.tensor([0.5, -0.5, 0.0]), atol=2e-3, rtol=0)
 
 
@@ -81,39 +81,39 @@ def test_merging_leaves_no_seam_where_views_end_or_the_panorama_wraps():
 
 def test_feathers_vanish_at_the_edge_with_no_slope():
     edge = torch.linspace(-1.0, 1.0, 201, requires_grad=True)
-    weight = merge.feather(edge, torch.zeros(201))
+    weight = alignment.feather(edge, torch.zeros(201))
     weight.sum().backward()
     assert weight[100] == 1
     assert weight[0] == weight[-1] == 0
     assert edge.grad[[0, -1]].abs().max() < 1e-6
-    assert merge.feather(torch.tensor(1.5), torch.tensor(0.0)) == 0
+    assert alignment.feather(torch.tensor(1.5), torch.tensor(0.0)) == 0
 
 
 @pytest.mark.parametrize(("scale", "shift"), [(2.5, 0.0), (0.1, 3.0), (40.0, -1.0)])
 def test_quantile_scale_is_that_of_an_affine_map(scale, shift):
     shape = torch.rand(64, 64, generator=torch.Generator().manual_seed(0))
-    assert merge.quantile_scale(shape, scale * shape + shift) == pytest.approx(scale, rel=1e-4)
+    assert alignment.quantile_scale(shape, scale * shape + shift) == pytest.approx(scale, rel=1e-4)
 
 
 def test_quantile_scale_is_the_papers_ratio_and_ignores_the_extremes():
     shape, metric = torch.arange(11.0), torch.arange(11.0) * 3
-    assert merge.quantile_scale(shape, metric) == pytest.approx((24 - 6) / (8 - 2))
+    assert alignment.quantile_scale(shape, metric) == pytest.approx((24 - 6) / (8 - 2))
     metric[[0, -1]] = torch.tensor([-1e3, 1e6])
-    assert merge.quantile_scale(shape, metric) == pytest.approx(3)
+    assert alignment.quantile_scale(shape, metric) == pytest.approx(3)
 
 
 def test_quantile_scale_takes_many_pixels():
     many = torch.rand(18_000_000, generator=torch.Generator().manual_seed(0))
-    assert merge.quantile_scale(many, 2 * many) == pytest.approx(2, rel=1e-3)
+    assert alignment.quantile_scale(many, 2 * many) == pytest.approx(2, rel=1e-3)
 
 
 def test_a_flat_shape_has_no_scale():
     with pytest.raises(ValueError, match="spread"):
-        merge.quantile_scale(torch.ones(10), torch.rand(10))
+        alignment.quantile_scale(torch.ones(10), torch.rand(10))
 
 
 def test_blend_is_the_weighted_geometric_mean():
     log = torch.tensor([[1.0, 4.0]]).log().T
-    assert merge.blend(log, torch.tensor([[1.0], [1.0]])).item() == pytest.approx(2.0)
-    assert merge.blend(log, torch.tensor([[0.0], [1.0]])).item() == pytest.approx(4.0)
-    assert math.isclose(merge.blend(log, torch.tensor([[1.0], [0.0]])).item(), 1.0, rel_tol=1e-6)
+    assert alignment.blend(log, torch.tensor([[1.0], [1.0]])).item() == pytest.approx(2.0)
+    assert alignment.blend(log, torch.tensor([[0.0], [1.0]])).item() == pytest.approx(4.0)
+    assert math.isclose(alignment.blend(log, torch.tensor([[1.0], [0.0]])).item(), 1.0, rel_tol=1e-6)

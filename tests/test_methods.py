@@ -9,11 +9,11 @@ import torch
 from PIL import ExifTags, Image, features
 from plyfile import PlyData, PlyElement
 
-from eval.methods import by_config, examine
+from eval.protocols.methods import by_config, examine
 from tests.small_world import room_splats, write_run
-from worldgen.artifacts import save_image
 from worldgen.errors import UserError
-from worldgen.splat.files import write_ply, write_spz
+from worldgen.io.gaussians import write_ply, write_spz
+from worldgen.runs.artifacts import save_image
 from worldgen.types import Gaussians
 
 
@@ -268,7 +268,7 @@ def test_runs_that_stopped_say_why(tmp_path, make_run):
 
 
 def test_failed_runs_are_listed_by_protocols(tmp_path, make_run):
-    from eval.protocols import PanoramaProtocol, WorldProtocol
+    from eval.protocols.base import PanoramaProtocol, WorldProtocol
 
     make_run("good", photo="a.jpg")
     make_run("bad", photo="b.jpg", until="prompts")

@@ -8,9 +8,9 @@ import ResultsCalibra
 import torch
 
 from eval.metrics import brisque, niqe, psnr
-from eval.truth import read_rgb
-from worldgen.assets import fetch
+from eval.synthetic.panoramas import read_rgb
 from worldgen.errors import UserError
+from worldgen.models.assets import fetch
 
 CALIBRATION = Path(ResultsCalibra.__path__[0]) / "dist_dir"
 

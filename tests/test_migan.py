@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from worldgen.embedded.migan import MiganInpainter
 from worldgen.errors import UserError
-from worldgen.models.migan import MiganInpainter
 
 
 @pytest.fixture(scope="module")

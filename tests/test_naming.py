@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from worldgen import cli, pipeline
-from worldgen.disk import sha256_of
-from worldgen.naming import namesakes_among, run_folder
+from worldgen.runs.disk import sha256_of
+from worldgen.runs.naming import namesakes_among, run_folder
 
 
 @pytest.fixture

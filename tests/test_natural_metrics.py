@@ -12,12 +12,12 @@ from PIL import Image, ImageFilter
 from skimage import data
 from torch import Tensor
 
-from eval.metrics import natural
-from eval.metrics.natural import Brisque, Niqe, brisque, brisque_svm, niqe, niqe_pristine
-from eval.metrics.natural_fits import fit_asymmetric, fit_symmetric
-from eval.metrics.natural_kernels import contrast_normalised, gauss_window, halved, luma, moments
-from worldgen.assets import ASSETS, fetch
+from eval.metrics import brisque_niqe
+from eval.metrics.brisque_niqe import Brisque, Niqe, brisque, brisque_svm, niqe, niqe_pristine
+from eval.metrics.brisque_niqe_fits import fit_asymmetric, fit_symmetric
+from eval.metrics.brisque_niqe_kernels import contrast_normalised, gauss_window, halved, luma, moments
 from worldgen.errors import UserError
+from worldgen.models.assets import ASSETS, fetch
 
 PHOTOS = {"astronaut": data.astronaut, "chelsea": data.chelsea}
 ONE_STEP = 0.1  # what one step of one shape, 0.001, moves BRISQUE by: float32 sums in another order may take it
@@ -122,7 +122,7 @@ def test_scores_are_pyiqas(name, cut):
 def test_features_are_pyiqas(name):
     """Shapes may round to a neighbour in the table: sums in another order than this processor's do that."""
     grey = grey_of(photo(name))
-    ours = np.concatenate([natural._brisque_features(grey), natural._brisque_features(halved(grey))])
+    ours = np.concatenate([brisque_niqe._brisque_features(grey), brisque_niqe._brisque_features(halved(grey))])
     theirs = pyiqa_features(photo(name))
     shapes = [0, 2, 6, 10, 14, 18, 20, 24, 28, 32]
     leans = [3, 7, 11, 15, 21, 25, 29, 33]
@@ -169,10 +169,12 @@ def test_real_photos_score_about_as_by_unmodified_pyiqa(name):
 def test_regression_is_pyiqas():
     from pyiqa.archs.brisque_arch import rbf_kernel, scale_features
 
-    features = torch.from_numpy(natural._FEATURE_RANGES.mean(axis=1))[None]
+    features = torch.from_numpy(brisque_niqe._FEATURE_RANGES.mean(axis=1))[None]
     coefficients, vectors = (torch.from_numpy(part) for part in brisque_svm())
     wanted = rbf_kernel(scale_features(features), vectors.t(), gamma=0.05) @ coefficients + 153.591
-    assert natural._regressed(features[0].numpy()) == pytest.approx(float(wanted), abs=1e-4)  # its ranges are float32
+    assert brisque_niqe._regressed(features[0].numpy()) == pytest.approx(
+        float(wanted), abs=1e-4
+    )  # its ranges are float32
 
 
 def random_levels(height: int, width: int) -> np.ndarray:
@@ -259,7 +261,7 @@ def test_coefficients_are_pyiqas(dtype, padding, mode, apart):
 def test_coefficients_are_rounded_in_one_order_on_every_processor(name):
     """Where a picture is flat they are but rounding, and yet their signs decide to which side of the fit they count."""
     grey = grey_of(with_flat_parts(photo(name)))
-    ours = contrast_normalised(np.pad(grey, 3), gauss_window(), natural._TINY)
+    ours = contrast_normalised(np.pad(grey, 3), gauss_window(), brisque_niqe._TINY)
     assert np.array_equal(ours, contrast_in_order(torch.from_numpy(grey)[None, None], gauss_window())[0, 0].numpy())
 
 
@@ -362,13 +364,15 @@ def test_the_network_is_asked_once_for_a_missing_file(monkeypatch):
         asked.append(name)
         raise UserError(f"{name}: cannot be fetched")
 
-    natural._why_missing.cache_clear()
-    monkeypatch.setattr(natural, "fetch", missing)
+    brisque_niqe._why_missing.cache_clear()
+    monkeypatch.setattr(brisque_niqe, "fetch", missing)
     assert [Brisque().unavailable() for _ in range(3)] == ["brisque_svm: cannot be fetched"] * 3
     assert asked == ["brisque_svm"]
-    natural._why_missing.cache_clear()
+    brisque_niqe._why_missing.cache_clear()
 
 
 def test_scoring_needs_no_pyiqa():
-    code = "import sys; import eval.metrics.natural; sys.exit('pyiqa' in sys.modules or 'torchvision' in sys.modules)"
+    code = (
+        "import sys; import eval.metrics.brisque_niqe; sys.exit('pyiqa' in sys.modules or 'torchvision' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", code], timeout=600).returncode == 0

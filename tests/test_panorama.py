@@ -7,11 +7,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from worldgen.embedded.migan import MiganInpainter
 from worldgen.errors import UserError
 from worldgen.geometry.cameras import look
 from worldgen.geometry.equirect import to_perspective
 from worldgen.geometry.fill import push_pull
-from worldgen.models.migan import MiganInpainter
 from worldgen.recipe.panorama import PanoramaSettings, add_anchor, embed, remove_anchor, synthesize
 from worldgen.types import Camera, Prompts, View
 

@@ -14,8 +14,8 @@ import torch
 from PIL import ExifTags, Image
 
 from worldgen.errors import UserError
-from worldgen.photo import load_photo
-from worldgen.photo_lens import Lens
+from worldgen.io.photo import load_photo
+from worldgen.io.photo_lens import Lens
 
 TOP_LEFT, TOP_RIGHT, BOTTOM_LEFT, BOTTOM_RIGHT = (200, 40, 40), (40, 200, 40), (40, 40, 200), (180, 180, 180)
 
@@ -219,7 +219,7 @@ def test_a_photo_that_cannot_be_read_is_told_without_importing_torch(tmp_path):
 import sys
 from pathlib import Path
 from worldgen.errors import UserError
-from worldgen.photo import load_photo
+from worldgen.io.photo import load_photo
 try:
     load_photo(Path(sys.argv[1]))
 except UserError as error:

@@ -9,7 +9,7 @@ import torch
 from PIL import Image, ImageCms
 
 from tests.test_photo import assert_quarters, colour, quarters
-from worldgen.photo import load_photo
+from worldgen.io.photo import load_photo
 
 
 def swapped_profile() -> bytes:

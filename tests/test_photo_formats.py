@@ -9,10 +9,10 @@ import torch
 from PIL import ExifTags, Image
 
 from tests.test_photo import assert_quarters, quarters
-from worldgen import photo_formats
 from worldgen.errors import UserError
-from worldgen.photo import examine, load_photo
-from worldgen.photo_formats import photos_in, picture_suffixes
+from worldgen.io import photo_formats
+from worldgen.io.photo import examine, load_photo
+from worldgen.io.photo_formats import photos_in, picture_suffixes
 
 pillow_heif = pytest.importorskip("pillow_heif")
 FOCAL_35MM, QUARTER_TURN = 26, 6

@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from worldgen.errors import UserError
-from worldgen.photo import examine
-from worldgen.photo_sphere import Shape, Sphere, heuristic_for
+from worldgen.io.photo import examine
+from worldgen.io.photo_sphere import Shape, Sphere, heuristic_for
 
 WHOLE = Sphere("equirectangular")
 PART = Sphere("equirectangular", "XMP GPano: 512x100 of 512x256")

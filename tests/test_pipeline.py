@@ -13,10 +13,10 @@ from PIL import Image
 
 from worldgen import pipeline
 from worldgen.config import compose
-from worldgen.disk import locked
 from worldgen.errors import UserError
-from worldgen.progress import Reporter
-from worldgen.splat.files import load_cloud
+from worldgen.io.gaussians import load_cloud
+from worldgen.present.console import Reporter
+from worldgen.runs.disk import locked
 
 REPO = Path(__file__).parent.parent
 FAKES = [
@@ -93,7 +93,8 @@ def test_a_second_run_keeps_everything(photo, world):
 def test_a_finished_run_is_kept_without_importing_what_would_make_it(photo, world):
     code = (
         "import sys; from worldgen import pipeline; from worldgen.config import compose;"
-        "from worldgen.progress import Reporter; pipeline.run(compose(None, sys.argv[1:]), Reporter(quiet=True));"
+        "from worldgen.present.console import Reporter;"
+        "pipeline.run(compose(None, sys.argv[1:]), Reporter(quiet=True));"
         "print({'torch', 'numba', 'scipy', 'viser', 'pytorch_lightning'} & sys.modules.keys())"
     )
     before = (world / "report.html").stat().st_mtime_ns

@@ -27,24 +27,24 @@ from tests.posed_folders import (
 )
 from tests.scenes import texture
 from tests.small_world import FOV_DEG, write_run
-from train.clouds import cloud_of, random_points
-from train.pictures import read_view, with_size_of_file
-from train.points import Points, read_points
-from train.posed import FolderScene
-from train.run_views import photo_size
-from train.view_layers import area_mean
-from worldgen import artifacts
+from train.data.clouds import cloud_of, random_points
+from train.data.images import read_view, with_size_of_file
+from train.data.points import Points, read_points
+from train.data.posed import FolderScene
+from train.data.run_views import photo_size
+from train.data.view_layers import area_mean
 from worldgen.errors import UserError
 from worldgen.geometry.cameras import look, project
 from worldgen.geometry.equirect import from_perspective
-from worldgen.photo import Lens, Photo
-from worldgen.poses import PosedPicture
-from worldgen.progress import Reporter
-from worldgen.recipe.supervise import SupervisionSettings, supervision
-from worldgen.splat.files import write_points_ply
+from worldgen.geometry.world_frame import points_into
+from worldgen.io.gaussians import write_points_ply
+from worldgen.io.photo import Lens, Photo
+from worldgen.io.poses import PosedPicture
+from worldgen.present.console import Reporter
+from worldgen.recipe.training_views import SupervisionSettings, supervision
+from worldgen.runs import artifacts
 from worldgen.steps import Job
 from worldgen.types import Camera, PointCloud
-from worldgen.world_frame import points_into
 
 FORMATS = {
     "transforms": write_transforms,

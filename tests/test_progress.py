@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
-from worldgen.progress import Reporter
+from worldgen.present.console import Reporter
 
 
 @pytest.fixture

@@ -12,9 +12,8 @@ from omegaconf import OmegaConf
 from PIL import Image
 from py360convert import e2p
 
-from eval import sources
-from eval.methods import examine
-from eval.protocols import (
+from eval.protocols import sources
+from eval.protocols.base import (
     ConditioningProtocol,
     FlatPanoramaProtocol,
     ImagesProtocol,
@@ -22,15 +21,16 @@ from eval.protocols import (
     Protocol,
     WorldProtocol,
 )
-from eval.sources import FlatPanorama, ImageFile, PanoramaView, SplatView, content_hash, pose_of
-from eval.trajectories import corner_places, path_places
+from eval.protocols.methods import examine
+from eval.protocols.sources import FlatPanorama, ImageFile, PanoramaView, SplatView, content_hash, pose_of
+from eval.protocols.trajectories import corner_places, path_places
 from tests.small_world import FOV_DEG, room_splats, write_run
-from worldgen.artifacts import save_image
 from worldgen.config import CONF_DIR
 from worldgen.errors import UserError
 from worldgen.geometry.cameras import look
 from worldgen.geometry.equirect import directions
-from worldgen.splat.files import save_gaussians, write_ply, write_spz
+from worldgen.io.gaussians import save_gaussians, write_ply, write_spz
+from worldgen.runs.artifacts import save_image
 from worldgen.types import Camera, Gaussians
 from worldgen.world import World
 

@@ -15,9 +15,10 @@ import torch
 
 from worldgen.errors import UserError
 from worldgen.geometry.cameras import look
-from worldgen.splat import cuda, numba_bin, numba_blend, numba_raster, reference
-from worldgen.splat.drawn import Drawn
-from worldgen.splat.numba_options import FAST_PARALLEL
+from worldgen.splat import cuda, reference
+from worldgen.splat.kernels import binning, blend, raster
+from worldgen.splat.kernels.options import FAST_PARALLEL
+from worldgen.splat.raster_info import Drawn
 from worldgen.splat.rasterize import Render, rasterize, sh_degree
 from worldgen.types import Camera, Gaussians
 
@@ -187,7 +188,7 @@ def test_equal_depths_keep_the_order_of_the_gaussians():
 
 def test_depth_order_is_a_stable_sort():
     depths = torch.rand(5000, generator=torch.Generator().manual_seed(0)).mul(100).round().div(7).add(0.01).numpy()
-    order = numba_bin.depth_order(depths.view(np.uint32))
+    order = binning.depth_order(depths.view(np.uint32))
     np.testing.assert_array_equal(order, np.argsort(depths, kind="stable"))
 
 
@@ -229,14 +230,14 @@ def test_strided_and_float64_tensors_are_taken_and_get_gradients_of_their_own_ki
 
 def test_a_render_is_freed_with_its_graph(monkeypatch):
     made = []
-    draw = numba_raster.draw
+    draw = raster.draw
 
     def watched(*arguments):
         *images, drawing = draw(*arguments)
         made.append(weakref.ref(drawing))
         return *images, drawing
 
-    monkeypatch.setattr(numba_raster, "draw", watched)
+    monkeypatch.setattr(raster, "draw", watched)
     gc.disable()
     try:
         render = rasterize(leaves(scene(20, 0, seed=0)), camera())
@@ -266,8 +267,8 @@ def _all_but_sh(gaussians: Gaussians) -> list[torch.Tensor]:
 @pytest.mark.parametrize(("kernel", "products"), [("blend", 15), ("blend_backward", 30)])
 def test_blending_loops_became_vector_instructions(kernel, products):
     """Numba drops vectorisation without a word, and the kernel is then several times slower."""
-    numba_raster.compile_kernels()
-    cached = getattr(numba_blend, kernel)
+    raster.compile_kernels()
+    cached = getattr(blend, kernel)
     fresh = numba.njit(**FAST_PARALLEL | {"cache": False})(cached.py_func)  # a cached kernel cannot be looked into
     fresh.compile(cached.signatures[0])
     code = "\n".join(fresh.inspect_llvm().values())
@@ -278,9 +279,9 @@ def test_blending_loops_became_vector_instructions(kernel, products):
 @pytest.mark.slow
 def test_a_second_process_loads_the_kernels_from_the_cache(tmp_path):
     program = (
-        "from worldgen.splat import numba_bin, numba_blend, numba_harmonics, numba_project, numba_raster\n"
-        "numba_raster.compile_kernels()\n"
-        "modules = numba_bin, numba_blend, numba_harmonics, numba_project\n"
+        "from worldgen.splat.kernels import binning, blend, harmonics, projection, raster\n"
+        "raster.compile_kernels()\n"
+        "modules = binning, blend, harmonics, projection\n"
         "kernels = [k for m in modules for k in vars(m).values() if hasattr(k, 'stats') and k.signatures]\n"
         "kernels = [k for k in kernels if k.stats.cache_path]\n"
         "print(sum(sum(k.stats.cache_misses.values()) for k in kernels),"

@@ -16,8 +16,8 @@ from tests.scenes import BoxRoom
 from tests.small_world import FOV_DEG, HEIGHT, write_run
 from worldgen.errors import UserError
 from worldgen.geometry.equirect import to_perspective
-from worldgen.recipe import report, report_pictures
-from worldgen.recipe.report import write_report
+from worldgen.present import report, report_pictures
+from worldgen.present.report import write_report
 from worldgen.types import Camera
 
 EVIL = "</dd><script>alert('&')</script>"

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from tests.scenes import BoxRoom
+from worldgen.embedded.room import beyond, fit_lines, fit_room, follow_colours, without_specks
+from worldgen.embedded.room_depth import RoomDepth, RoomSettings
 from worldgen.errors import UserError
 from worldgen.geometry.equirect import directions
-from worldgen.geometry.room import beyond, fit_lines, fit_room, follow_colours, without_specks
-from worldgen.models.room_depth import RoomDepth, RoomSettings
 from worldgen.types import DistanceMap, Panorama, Prompts
 
 INDOORS = Prompts("", "", "", True, "")

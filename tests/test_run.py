@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 from worldgen.errors import UserError
-from worldgen.record import load_record, look
-from worldgen.run import RunFolder
+from worldgen.runs.folder import RunFolder
+from worldgen.runs.record import load_record, look
 
 PHOTO = "ab" * 32
 
@@ -226,7 +226,10 @@ def test_a_folder_that_is_somebody_elses_is_left_alone(tmp_path):
 
 
 def test_a_second_process_is_told_who_works_there(root):
-    code = f"from worldgen.run import RunFolder; RunFolder.open(__import__('pathlib').Path({str(root)!r}), {PHOTO!r})"
+    code = f"""
+from pathlib import Path
+from worldgen.runs.folder import RunFolder
+RunFolder.open(Path({str(root)!r}), {PHOTO!r})"""
     with opened(root):
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
         assert f"process {os.getpid()} on" in done.stderr

@@ -5,8 +5,8 @@ import threading
 
 import pytest
 
-from eval.score_store import add, expect_room, held
-from eval.scores import Score, read_evaluation, read_scores
+from eval.scoring.scores import Score, read_evaluation, read_scores
+from eval.scoring.store import add, expect_room, held
 from worldgen.errors import UserError
 
 

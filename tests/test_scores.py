@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eval.scores import Score, read_evaluation, read_scores, scores_text, whole_set, write_scores
+from eval.scoring.scores import Score, read_evaluation, read_scores, scores_text, whole_set, write_scores
 from worldgen.errors import UserError
 
 names = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=12)

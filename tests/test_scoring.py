@@ -17,12 +17,12 @@ import pytest
 import torch
 from PIL import Image
 
-from eval import score_processes
-from eval.cache import Entry, ScoreCache
-from eval.pictures import Picture
-from eval.score_jobs import Job
-from eval.scores import Score
-from eval.scoring import score
+from eval.protocols.pictures import Picture
+from eval.scoring import workers
+from eval.scoring.cache import Entry, ScoreCache
+from eval.scoring.jobs import Job
+from eval.scoring.score import score
+from eval.scoring.scores import Score
 from tests.scored_pictures import Covered, Grey, Level, greys
 from worldgen.errors import UserError
 
@@ -180,7 +180,7 @@ def test_a_cache_that_cannot_be_written(tmp_path):
 @pytest.fixture
 def at_once(monkeypatch):
     """Processes begin as soon as one picture is scored."""
-    monkeypatch.setattr(score_processes._Pace, "worth_processes", lambda pace, left, processes: processes > 1)
+    monkeypatch.setattr(workers._Pace, "worth_processes", lambda pace, left, processes: processes > 1)
 
 
 def test_two_processes_give_what_one_gives(at_once, log):
@@ -223,13 +223,13 @@ def test_a_killed_run_goes_on(cache, log):
 
 def test_views_of_one_result_stay_together():
     views = [Picture("ours", f"photo{i}", f"view{j}", Grey(0.5)) for i in range(2) for j in range(10)]
-    groups = score_processes._groups([Job(i, view, ("level",)) for i, view in enumerate(views)])
+    groups = workers._groups([Job(i, view, ("level",)) for i, view in enumerate(views)])
     assert [len(group) for group in groups] == [8, 2, 8, 2]
     assert [job.place for group in groups for job in group] == list(range(20))
 
 
-def paced(first_s: float, picture_s: float, pictures: int = 3) -> score_processes._Pace:
-    pace = score_processes._Pace()
+def paced(first_s: float, picture_s: float, pictures: int = 3) -> workers._Pace:
+    pace = workers._Pace()
     for number in range(pictures):
         pace.add(picture_s if number else first_s)
     return pace

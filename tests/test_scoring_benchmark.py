@@ -2,11 +2,11 @@
 
 import pytest
 
-from eval import scoring_benchmark
-from eval.metrics.natural import Brisque, Niqe
-from eval.scoring_benchmark import TOLERANCES, compare, write_pictures
+from eval.benchmarks import scoring
+from eval.benchmarks.scoring import TOLERANCES, compare, write_pictures
+from eval.metrics.brisque_niqe import Brisque, Niqe
 from worldgen.errors import UserError
-from worldgen.photo import load_photo
+from worldgen.io.photo import load_photo
 from worldgen.progress import untracked
 
 
@@ -19,7 +19,7 @@ def _clouds_alone(monkeypatch):
     def none():
         raise UserError("no ground-truth panorama can be had")
 
-    monkeypatch.setattr(scoring_benchmark, "truth_panoramas", none)
+    monkeypatch.setattr(scoring, "truth_panoramas", none)
 
 
 def test_pictures_differ_and_have_their_size(tmp_path):
@@ -50,7 +50,7 @@ def test_scores_that_differ_are_no_result(tmp_path, monkeypatch):
         def close(self):
             pass
 
-    monkeypatch.setattr(scoring_benchmark, "Reference", Untimed)
+    monkeypatch.setattr(scoring, "Reference", Untimed)
     paths = write_pictures(tmp_path, 2, 200, untracked)
     with pytest.raises(UserError, match="scores differ from pyiqa's"):
         compare(paths, 2, 1, tmp_path, untracked)

@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
+from worldgen.embedded.sharpen import sharpen
 from worldgen.geometry.fill import blur
-from worldgen.geometry.sharpen import sharpen
 
 EVERYWHERE = torch.ones(64, 128, dtype=torch.bool)
 

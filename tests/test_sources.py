@@ -9,14 +9,14 @@ import pytest
 import torch
 from PIL import Image
 
-from eval import sources
-from eval.file_frames import FileFrame
-from eval.protocols import FlatPanoramaProtocol, PanoramaProtocol, WorldProtocol
-from eval.sources import FlatPanorama, ImageFile, PanoramaView, SplatView, pose_of
+from eval.protocols import sources
+from eval.protocols.base import FlatPanoramaProtocol, PanoramaProtocol, WorldProtocol
+from eval.protocols.file_frames import FileFrame
+from eval.protocols.sources import FlatPanorama, ImageFile, PanoramaView, SplatView, pose_of
 from tests.small_world import room_splats
 from worldgen.geometry.cameras import look
+from worldgen.io.gaussians import save_gaussians, write_ply, write_spz
 from worldgen.splat import rasterize
-from worldgen.splat.files import save_gaussians, write_ply, write_spz
 from worldgen.types import Gaussians
 
 _STEP, _VALUES = 47, 110  # values from one that is compared to the next, and how many are

@@ -6,10 +6,10 @@ import types
 import pytest
 import torch
 
+from eval.benchmarks import splat as bench
+from eval.benchmarks.splat_cuda import benchmark_cuda
+from eval.benchmarks.splat_scene import grey_target, panorama_scene
 from worldgen.errors import UserError
-from worldgen.splat import benchmark as bench
-from worldgen.splat.benchmark_cuda import benchmark_cuda
-from worldgen.splat.benchmark_scene import grey_target, panorama_scene
 from worldgen.splat.losses import photometric_loss
 from worldgen.splat.rasterize import rasterize
 from worldgen.types import Camera, Gaussians

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from worldgen.geometry.cameras import look, project
 from worldgen.splat.density import DensitySettings, GradientRecord, refine, select
-from worldgen.splat.holes import cameras_around, removable
+from worldgen.splat.prune_guard import cameras_around, removable
 from worldgen.splat.rasterize import rasterize
 from worldgen.types import Camera, Gaussians
 

@@ -3,13 +3,13 @@
 import pytest
 import torch
 
-from worldgen.geometry.canopy import grow_upwards, shows_sky
+from worldgen.embedded.overhead import grow_upwards, shows_sky
+from worldgen.embedded.prefill import stand_in
+from worldgen.embedded.quilting import quilt_ring
+from worldgen.embedded.texture import colour_field, plane_texture, spread_texture
 from worldgen.geometry.equirect import directions
-from worldgen.geometry.quilt import quilt_ring
 from worldgen.geometry.seams import close_seams, degrees_to_seam
-from worldgen.geometry.texture import colour_field, plane_texture, spread_texture
 from worldgen.recipe.panorama import embed
-from worldgen.recipe.stand_in import stand_in
 from worldgen.types import Camera, View
 
 HEIGHT, WIDTH = 128, 256

@@ -6,14 +6,14 @@ import math
 import pytest
 import torch
 
-import train.triangulate
-from eval.rendering import render
-from eval.textured_room import TexturedRoom
+import train.data.triangulate
+from eval.synthetic.rendering import render
+from eval.synthetic.room import TexturedRoom
 from tests.posed_folders import write_blender
-from train.clouds import focus_distance, random_points
-from train.posed import FolderScene
-from train.start_points import found_points, guessed_points
-from train.triangulate import matched_pairs, triangulated_points
+from train.data.clouds import focus_distance, random_points
+from train.data.posed import FolderScene
+from train.data.start_points import found_points, guessed_points
+from train.data.triangulate import matched_pairs, triangulated_points
 from worldgen.geometry.cameras import look, project
 from worldgen.types import Camera, SupervisionView
 
@@ -56,13 +56,13 @@ def test_the_same_views_give_the_same_points(points, views):
 
 
 def test_points_are_kept_and_a_broken_file_is_made_anew(points, views, tmp_path, monkeypatch):
-    monkeypatch.setattr(train.triangulate, "_find", lambda _: {"xyz": points.xyz, "rgb": points.rgb})
+    monkeypatch.setattr(train.data.triangulate, "_find", lambda _: {"xyz": points.xyz, "rgb": points.rgb})
     assert torch.equal(triangulated_points("room", views, tmp_path).xyz, points.xyz)
     (kept,) = tmp_path.iterdir()
-    monkeypatch.setattr(train.triangulate, "_find", lambda _: pytest.fail("they are there"))
+    monkeypatch.setattr(train.data.triangulate, "_find", lambda _: pytest.fail("they are there"))
     assert torch.equal(triangulated_points("room", views, tmp_path).xyz, points.xyz)
     kept.write_bytes(b"no safetensors")
-    monkeypatch.setattr(train.triangulate, "_find", lambda _: {"xyz": points.xyz + 1, "rgb": points.rgb})
+    monkeypatch.setattr(train.data.triangulate, "_find", lambda _: {"xyz": points.xyz + 1, "rgb": points.rgb})
     assert torch.equal(triangulated_points("room", views, tmp_path).xyz, points.xyz + 1)
     fewer = triangulated_points("room", views[:-1], tmp_path / "not there yet")
     assert torch.equal(fewer.xyz, points.xyz + 1)
@@ -75,7 +75,7 @@ def test_nothing_is_found_under_masks_nor_in_plain_pictures(views, monkeypatch):
         weight[:, 112:] = 0
         masked.append(SupervisionView(view.camera, view.rgb, weight, False))
     with monkeypatch.context() as patched:
-        patched.setattr(train.triangulate, "FEWEST", 1)  # what is left may be little
+        patched.setattr(train.data.triangulate, "FEWEST", 1)  # what is left may be little
         found = triangulated_points("room", masked)
     counts = torch.stack([project(view.camera, found.xyz)[0][:, 0] < 112 + 4 for view in masked])
     assert (counts.sum(dim=0) >= 3).all()  # each is known from three pictures, where they count
@@ -141,7 +141,7 @@ def test_a_folder_without_points_says_what_it_starts_from(tmp_path, caplog, view
 
 
 def test_without_pycolmap_points_are_guessed(views, caplog, monkeypatch):
-    monkeypatch.setattr("train.start_points.can_triangulate", lambda: False)
+    monkeypatch.setattr("train.data.start_points.can_triangulate", lambda: False)
     with caplog.at_level(logging.WARNING, "worldgen"):
         assert found_points("here", views, None) is None
     assert "pip install pycolmap" in caplog.text

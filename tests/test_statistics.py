@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from eval.statistics import common_images, mean_interval, paired_difference
+from eval.tables.statistics import common_images, mean_interval, paired_difference
 
 numbers = st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=30)
 

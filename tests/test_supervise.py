@@ -6,9 +6,8 @@ import torch
 from worldgen.errors import UserError
 from worldgen.geometry.cameras import look
 from worldgen.geometry.equirect import directions
-from worldgen.recipe.complete import CompletedView
-from worldgen.recipe.supervise import SupervisionSettings, panorama_cameras, supervision
-from worldgen.types import Camera, Panorama, View
+from worldgen.recipe.training_views import SupervisionSettings, panorama_cameras, supervision
+from worldgen.types import Camera, CompletedView, Panorama, View
 
 SMALL = SupervisionSettings(size=32)
 

@@ -6,9 +6,9 @@ import subprocess
 
 import pytest
 
-from eval.scores import Score
-from eval.table_formats import render
-from eval.tables import Table, build
+from eval.scoring.scores import Score
+from eval.tables.build import Table, build
+from eval.tables.formats import render
 
 NAMES = (
     "plain_name 50% & more #1 {x} $y$ \\z ~^ <|>",

@@ -10,9 +10,9 @@ import pytest
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from eval.scores import Score, read_evaluation, read_scores, write_scores
-from eval.table_formats import FORMATS, as_json, metadata, render
-from eval.tables import TableSettings, build
+from eval.scoring.scores import Score, read_evaluation, read_scores, write_scores
+from eval.tables.build import TableSettings, build
+from eval.tables.formats import FORMATS, as_json, metadata, render
 from worldgen.config import CONF_DIR
 from worldgen.errors import UserError
 

@@ -11,24 +11,25 @@ import torch
 import wandb
 from PIL import Image
 
-from eval.scores import Score, write_scores
-from eval.statistics import Interval
-from eval.tracking import log_evaluation, pictures_of
-from eval.wandb_files import offline_runs, read_offline
+from eval.compare.wandb_files import offline_runs, read_offline
+from eval.scoring.scores import Score, write_scores
+from eval.tables.statistics import Interval
+from eval.wandb_evaluation import log_evaluation, pictures_of
 from tests.scenes import BoxRoom
 from tests.small_world import room_cloud, write_run
 from tests.test_pipeline import FAKES
 from tests.wandb_folders import begun
-from worldgen import pipeline, tracking
-from worldgen.artifacts import save_image
+from worldgen import pipeline
 from worldgen.cli import NAMES_NO_RUN
 from worldgen.command import run_suffix
 from worldgen.config import compose
 from worldgen.errors import UserError
-from worldgen.progress import Reporter
-from worldgen.run import RunFolder
-from worldgen.splat.files import save_cloud
-from worldgen.tracking import NoTracking, WandbTracking, points_of, run_id
+from worldgen.io.gaussians import save_cloud
+from worldgen.present.console import Reporter
+from worldgen.runs import wandb_runs
+from worldgen.runs.artifacts import save_image
+from worldgen.runs.folder import RunFolder
+from worldgen.runs.wandb_runs import NoTracking, WandbTracking, points_of, run_id
 
 
 @pytest.fixture(autouse=True)
@@ -184,7 +185,7 @@ def test_an_unreachable_wandb_is_said_once_and_made_up_for_later(tmp_path, notes
 
 
 def test_a_picture_that_wandb_cannot_take_ends_its_run_and_not_ours(tmp_path, notes, monkeypatch):
-    monkeypatch.setattr(tracking, "PICTURES", {"panorama": ".step.json"})
+    monkeypatch.setattr(wandb_runs, "PICTURES", {"panorama": ".step.json"})
     make(tmp_path / "run", watch(tmp_path / "run", notes))
     assert len(notes) == 1
     assert read_offline(begun(tmp_path / "run")[0]).state == "failed"
@@ -200,7 +201,7 @@ def test_nothing_is_kept_where_wandb_is_disabled(tmp_path, notes, monkeypatch):
 
 def test_without_the_package_a_run_does_not_begin(tmp_path, monkeypatch):
     Image.new("RGB", (96, 96)).save(tmp_path / "photo.png")
-    monkeypatch.setattr(tracking, "find_spec", lambda name: None)
+    monkeypatch.setattr(wandb_runs, "find_spec", lambda name: None)
     config = compose(tmp_path / "photo.png", ["logger=wandb"], out=tmp_path / "run")
     with pytest.raises(UserError, match=r"logger=wandb: .* wanted pip install 'worldgen\[wandb\]'"):
         pipeline.run(config, Reporter(quiet=True))

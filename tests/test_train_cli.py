@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from eval import truth_scenes
-from eval.wandb_files import read_offline
+from eval.compare.wandb_files import read_offline
+from eval.synthetic import scenes
 from tests.small_training import SETTINGS, fit
 from tests.wandb_folders import begun
-from train import cli
-from train.checkpoints import AtomicCheckpointIO, checkpoints, newest_sound
+from train.lightning.checkpoints import AtomicCheckpointIO, checkpoints, newest_sound
+from train.splat import cli
 from worldgen.errors import UserError
-from worldgen.splat.files import load_gaussians
+from worldgen.io.gaussians import load_gaussians
 
 SMALL = [
     *("scene=room", "scene.size=64", "scene.samples=1", "scene.generated=4", "scene.held_out=2", "scene.cloud_rows=48"),
@@ -55,7 +55,7 @@ def test_a_fit_is_left_as_a_run_folder_and_kept(tmp_path, capsys):
 
 def test_a_sweep_has_a_folder_for_each_fit_and_makes_a_scene_once(tmp_path, monkeypatch, capsys):
     made = []
-    monkeypatch.setattr(truth_scenes.RoomScene, "__call__", _counted(truth_scenes.RoomScene.__call__, made))
+    monkeypatch.setattr(scenes.RoomScene, "__call__", _counted(scenes.RoomScene.__call__, made))
     cli._made.cache_clear()
     arguments = ["-m", *SMALL[:-1], f"out={tmp_path}", "seed=0,1", "correction=none,distortion", "quiet=true"]
     assert cli.main(arguments) == 0

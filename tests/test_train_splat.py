@@ -16,11 +16,11 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from tests.small_training import ROOM, SETTINGS, fit, room_cloud, room_scene, room_views
-from train.checkpoints import AtomicCheckpointIO, checkpoints, is_sound, newest_sound
-from train.corrections import Corrections
-from train.fit import initial_gaussians
-from train.splat import BilateralSettings, CorrectionSettings, DistortionSettings, SplatOptimizer
-from train.views import crop, view_order
+from train.lightning.checkpoints import AtomicCheckpointIO, checkpoints, is_sound, newest_sound
+from train.splat.corrections import Corrections
+from train.splat.fit import initial_gaussians
+from train.splat.settings import BilateralSettings, CorrectionSettings, DistortionSettings, SplatOptimizer
+from train.splat.view_order import crop, view_order
 from worldgen.errors import UserError
 from worldgen.geometry.cameras import look
 from worldgen.splat.initialise import gaussians_from_cloud
@@ -223,8 +223,8 @@ def test_the_sky_stays_where_it_is_and_its_number_too(tmp_path):
 def test_what_ended_up_transparent_or_broken_is_removed(tmp_path, monkeypatch):
     start = gaussians_from_cloud(room_cloud(), 100)
     start.opacity_logits[:10], start.log_scales[10:20, 1] = -20.0, float("nan")
-    monkeypatch.setattr("train.fit.gaussians_from_cloud", lambda *_: start)
-    monkeypatch.setattr("train.fit.thin", lambda cloud, *_: cloud[: len(start)])
+    monkeypatch.setattr("train.splat.fit.gaussians_from_cloud", lambda *_: start)
+    monkeypatch.setattr("train.splat.fit.thin", lambda cloud, *_: cloud[: len(start)])
     result = fit(tmp_path, steps=0)
     assert len(result.gaussians) == len(start) - 20
     assert result.facts["gaussians"] == len(start) - 20

@@ -23,14 +23,14 @@ from tests.posed_folders import (
     write_text_ply,
 )
 from tests.scenes import texture
-from train.fit import scene_sha256
-from train.posed import FolderScene
-from worldgen import artifacts
+from train.data.posed import FolderScene
+from train.splat.fit import scene_sha256
 from worldgen.errors import UserError
-from worldgen.transforms_json import read_transforms
+from worldgen.geometry.world_frame import points_into
+from worldgen.io.transforms_json import read_transforms
+from worldgen.io.undistort import Distortion
+from worldgen.runs import artifacts
 from worldgen.types import Camera, Scene
-from worldgen.undistort import Distortion
-from worldgen.world_frame import points_into
 
 FOCAL = centred()["view_0.png"].fx
 LENS = {"w": SIZE[0], "h": SIZE[1], "fl_x": FOCAL, "fl_y": FOCAL}
@@ -212,7 +212,7 @@ def test_straightened_pictures_are_kept_and_found_again(tmp_path, monkeypatch):
     fresh = FolderScene(folder, max_size=100)()
     first = FolderScene(folder, max_size=100, cache=cache)()
     assert len(list(cache.iterdir())) == 6
-    monkeypatch.setattr("train.pictures.undistort", None)  # nothing is undistorted again
+    monkeypatch.setattr("train.data.images.undistort", None)  # nothing is undistorted again
     again = FolderScene(folder, max_size=100, cache=cache)()
     assert scene_sha256(fresh) == scene_sha256(first) == scene_sha256(again)
     monkeypatch.undo()

@@ -8,11 +8,10 @@ import torch
 import torch.nn.functional as F
 from omegaconf import OmegaConf
 
-from eval import truth_scenes
-from eval.draped import DrapedPanorama, drape
-from eval.rendering import render
-from eval.textured_room import ROOM, TexturedRoom
-from eval.truth_scenes import (
+from eval.synthetic import scenes
+from eval.synthetic.rendering import render
+from eval.synthetic.room import ROOM, TexturedRoom
+from eval.synthetic.scenes import (
     PanoramaScene,
     RoomScene,
     exact_cameras,
@@ -20,6 +19,7 @@ from eval.truth_scenes import (
     held_out_cameras,
     planted_offsets,
 )
+from eval.synthetic.shell import DrapedPanorama, drape
 from tests.outdoors import meadow
 from tests.scenes import BoxRoom
 from worldgen.config import CONF_DIR
@@ -45,7 +45,7 @@ def truth(request):
 
 @pytest.fixture
 def meadow_scene(monkeypatch) -> PanoramaScene:
-    monkeypatch.setattr(truth_scenes, "truth_panoramas", lambda: iter([("meadow", meadow(256)[0].rgb)]))
+    monkeypatch.setattr(scenes, "truth_panoramas", lambda: iter([("meadow", meadow(256)[0].rgb)]))
     return PanoramaScene(size=48, samples=1, generated=3, held_out=2, cloud_rows=64, panorama="meadow")
 
 

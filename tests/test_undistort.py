@@ -10,8 +10,8 @@ from scipy.optimize import brentq
 
 from tests.lenses import distorted, photo_by, rays_of, room_by, straight
 from worldgen.geometry.cameras import look
+from worldgen.io.undistort import Distortion, largest_radius, pinhole, undistort
 from worldgen.types import Camera
-from worldgen.undistort import Distortion, largest_radius, pinhole, undistort
 
 LENS = Camera(look(20.0, 10.0, torch.tensor([0.2, 0.1, -0.3])), 320, 240, 220.0, 210.0, 152.0, 126.0)
 LENSES = {

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from eval.metrics.distribution import Fid, Kid
-from eval.pictures import Picture
-from eval.scores import WHOLE_SET, Score
-from eval.whole_sets import score_sets
+from eval.protocols.pictures import Picture
+from eval.scoring.scores import WHOLE_SET, Score
+from eval.scoring.set_metrics import score_sets
 from worldgen.progress import untracked
 
 SEEN: list[int] = []

@@ -25,9 +25,9 @@ from tests.small_world import HEIGHT, room_cloud, room_splats, write_run
 from worldgen import view
 from worldgen import world as world_module
 from worldgen.errors import UserError
-from worldgen.recipe.flythrough import FlythroughSettings, write_flythrough
-from worldgen.recipe.report_pictures import splat_views
-from worldgen.splat.files import save_gaussians
+from worldgen.io.gaussians import save_gaussians
+from worldgen.present.flythrough import FlythroughSettings, write_flythrough
+from worldgen.present.report_pictures import splat_views
 from worldgen.splat.rasterize import rasterize
 from worldgen.world import World
 

@@ -11,12 +11,12 @@ from plyfile import PlyData, PlyElement
 
 from tests.posed_folders import SIZE, cameras, frame, lens, wall_points, write_pictures
 from tests.scenes import texture
-from train import cli
-from train.export import export_world, files_of
-from train.posed import FolderScene
-from worldgen.splat.files import read_ply
+from train.data.posed import FolderScene
+from train.splat import cli
+from train.splat.export import export_world, files_of
+from worldgen.geometry.world_frame import camera_into, frame_of, gaussians_out_of, points_into
+from worldgen.io.gaussians import read_ply
 from worldgen.types import Gaussians, Scene, WorldFrame
-from worldgen.world_frame import camera_into, frame_of, gaussians_out_of, points_into
 
 WORLDS = {
     "as it is": (1.0, (0.0, 0.0, 0.0)),

@@ -25,8 +25,8 @@ def save_tiny_qalign(folder: Path) -> nn.Module:
     which knows its tokenizer, for comparison with the one that is loaded."""
     from transformers import CLIPImageProcessor, LlamaTokenizer
 
-    from eval.metrics.networks import quiet_transformers
     from eval.metrics.pyiqas_llama import pyiqas_llama
+    from worldgen.models.hub import quiet_transformers
 
     folder.mkdir(parents=True, exist_ok=True)
     pieces = _save_sentencepiece(folder)

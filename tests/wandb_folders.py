@@ -3,7 +3,7 @@
 import time
 from pathlib import Path
 
-from eval.wandb_files import read_offline
+from eval.compare.wandb_files import read_offline
 from worldgen.errors import UserError
 
 _PATIENCE_S = 120

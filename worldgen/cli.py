@@ -14,7 +14,7 @@ from worldgen import command
 from worldgen.config import compose, finish, namesakes
 from worldgen.errors import UserError
 from worldgen.paths import as_overrides, quote, user_path
-from worldgen.progress import Reporter
+from worldgen.present.console import Reporter
 
 USAGE = """\
 One photo becomes an explorable metric 3D world.
@@ -117,6 +117,6 @@ def _each_photo(argument: str) -> str:
     key, _, folder = argument.partition("=")
     if key != "images":
         return argument
-    from worldgen.photo_formats import photos_in
+    from worldgen.io.photo_formats import photos_in
 
     return "image=" + ",".join(quote(str(path)) for path in photos_in(user_path(folder)))

@@ -23,8 +23,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from worldgen.caches import KERNELS
 from worldgen.errors import UserError
-from worldgen.naming import namesakes_among, run_folder
 from worldgen.paths import as_overrides, literal, resolve, resolved_twice, user_path
+from worldgen.runs.naming import namesakes_among, run_folder
 
 CONF_DIR = Path(__file__).parent / "conf"
 RUNS_DIR = Path("runs")

@@ -13,9 +13,10 @@ from pathlib import Path
 import psutil
 from packaging.requirements import Requirement
 
-from worldgen import assets, program
+from worldgen import program
 from worldgen.config import compose, groups
 from worldgen.errors import UserError
+from worldgen.models import assets
 
 _MEMORY_GB = 3.0
 _DISK_GB = 1.0
@@ -106,7 +107,7 @@ def _asset(name: str) -> Finding:
     if assets.is_intact(asset, path):
         return Finding(f"network {name}", True, str(path))
     state = "damaged" if path.exists() else "not fetched yet"
-    return Finding(f"network {name}", False, f"{state}; python -m worldgen.assets {name} fetches it")
+    return Finding(f"network {name}", False, f"{state}; python -m worldgen.models.assets {name} fetches it")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from worldgen import assets
 from worldgen.config import CONF_DIR, instantiate
 from worldgen.errors import UserError
-from worldgen.photo import MAX_SIDE_PX, examine, load_photo
-from worldgen.photo_sphere import GIVEN, Shape, heuristic_for
-from worldgen.progress import Reporter
-from worldgen.recipe import report_stamp
-from worldgen.record import Wanted, unchanged
-from worldgen.run import RunFolder, StepResult, disk_errors
+from worldgen.io.photo import MAX_SIDE_PX, examine, load_photo
+from worldgen.io.photo_sphere import GIVEN, Shape, heuristic_for
+from worldgen.models import assets
+from worldgen.present import report_stamp
+from worldgen.present.console import Reporter
+from worldgen.runs.folder import RunFolder, StepResult, disk_errors
+from worldgen.runs.record import Wanted, unchanged
 
 if TYPE_CHECKING:
     from worldgen.steps import Job
@@ -188,7 +188,7 @@ def make_adapters(config: DictConfig, steps: Sequence[Step] = STEPS) -> dict[str
 
 
 def _write_report(run_dir: Path) -> None:
-    from worldgen.recipe.report import write_report
+    from worldgen.present.report import write_report
 
     with disk_errors(run_dir):
         write_report(run_dir)

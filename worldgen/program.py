@@ -26,9 +26,9 @@ def run(module: str) -> NoReturn:
 
 
 worldgen = partial(run, "worldgen.cli")
-splat = partial(run, "train.cli")
+splat = partial(run, "train.splat.cli")
 evaluate = partial(run, "eval.cli")
-compare = partial(run, "eval.compare")
+compare = partial(run, "eval.compare.cli")
 doctor = partial(run, "worldgen.doctor")
 view = partial(run, "worldgen.view")
 

@@ -14,11 +14,11 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
-from worldgen import artifacts
 from worldgen.geometry.colour import colourise
-from worldgen.photo import Photo
-from worldgen.photo_sphere import GIVEN, Sphere
-from worldgen.progress import Reporter
+from worldgen.io.gaussians import load_cloud, load_gaussians, save_cloud, save_gaussians
+from worldgen.io.photo import Photo
+from worldgen.io.photo_sphere import GIVEN, Sphere
+from worldgen.present.console import Reporter
 from worldgen.recipe.complete import complete
 from worldgen.recipe.export import export
 from worldgen.recipe.fov import Fov, check_fov, check_height
@@ -26,8 +26,8 @@ from worldgen.recipe.given import FRONT_FOV_DEG, all_round, front_view, given_pa
 from worldgen.recipe.lift import lift
 from worldgen.recipe.panorama import synthesize
 from worldgen.recipe.prompts import load_prompts, save_prompts
-from worldgen.recipe.supervise import supervision
-from worldgen.splat.files import load_cloud, load_gaussians, save_cloud, save_gaussians
+from worldgen.recipe.training_views import supervision
+from worldgen.runs import artifacts
 from worldgen.types import Camera, Panorama, PointCloud, Prompts, Scene, View
 
 

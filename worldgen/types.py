@@ -98,6 +98,14 @@ class View:
 
 
 @dataclass(frozen=True, eq=False)
+class CompletedView:
+    """view: with distances; inpainted: bool [H, W], what the inpainter added, without closed pinholes."""
+
+    view: View
+    inpainted: Tensor
+
+
+@dataclass(frozen=True, eq=False)
 class Panorama:
     """An equirectangular picture, W = 2H. rgb: [3, H, W]; photo: bool [H, W], True where the photo's own pixels lie."""
 

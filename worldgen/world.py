@@ -9,12 +9,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from worldgen import artifacts, view
+from worldgen import view
 from worldgen.errors import UserError
 from worldgen.geometry.cameras import look
+from worldgen.io.gaussians import load_cloud, load_gaussians
 from worldgen.recipe.export import ExportSettings, write_world
 from worldgen.recipe.fov import check_fov
-from worldgen.splat.files import load_cloud, load_gaussians
+from worldgen.runs import artifacts
 from worldgen.splat.rasterize import rasterize
 from worldgen.types import Camera, DistanceMap, Gaussians, Panorama, PointCloud
 
@@ -134,7 +135,7 @@ def generate(
         raise UserError(f"overrides: {overrides!r}, wanted a list, for example ['panorama=sequential']")
     from worldgen.config import compose
     from worldgen.pipeline import run
-    from worldgen.progress import Reporter
+    from worldgen.present.console import Reporter
 
     config = compose(image, overrides, out)
     return World(run(config, Reporter(quiet=quiet)).root)

@@ -10,10 +10,10 @@ from pathlib import Path
 from PIL import ExifTags, Image
 from PIL.TiffImagePlugin import IFDRational
 
-from eval.panorama_benchmark import Case, cases
-from eval.truth import PACKAGES
-from worldgen.artifacts import save_image
+from eval.benchmarks.panorama import Case, cases
+from eval.synthetic.panoramas import PACKAGES
 from worldgen.errors import UserError
+from worldgen.runs.artifacts import save_image
 from worldgen.types import View
 
 MAX_WIDTH = 2048

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from worldgen.errors import UserError
-from worldgen.photo import load_photo
-from worldgen.photo_formats import photos_in
+from worldgen.io.photo import load_photo
+from worldgen.io.photo_formats import photos_in
 
 
 def check_photos(folder: Path) -> tuple[dict[str, Path], dict[str, str]]:

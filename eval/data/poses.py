@@ -1,10 +1,10 @@
-"""Pairs of posed pictures (`worldgen/poses.py`) that show much of the same from two places."""
+"""Pairs of posed pictures (`worldgen/io/poses.py`) that show much of the same from two places."""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from worldgen.poses import PosedPicture
+from worldgen.io.poses import PosedPicture
 
 
 def nearby_pairs(

@@ -11,10 +11,10 @@ from typing import Any
 
 from eval.data.layout import IncompleteError, lacks, link_all, pictures_in
 from eval.data.poses import a_to_b, nearby_pairs
-from worldgen.colmap import read_colmap
 from worldgen.errors import UserError
-from worldgen.poses import PosedPicture
-from worldgen.transforms_json import read_transforms
+from worldgen.io.colmap import read_colmap
+from worldgen.io.poses import PosedPicture
+from worldgen.io.transforms_json import read_transforms
 
 ADDRESS = "https://kaldir.vc.in.tum.de/scannetpp/"
 ADVICE = (

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from eval.metrics.base import Better, Companion, Needs
-from eval.metrics.networks import (
+from worldgen.errors import UserError
+from worldgen.models.hub import (
     HubWeights,
     device_named,
     eight_bits,
@@ -24,7 +25,6 @@ from eval.metrics.networks import (
     package_versions,
     quiet_transformers,
 )
-from worldgen.errors import UserError
 
 _DTYPES = ("float32", "float16", "bfloat16")
 _DOWNLOAD = {

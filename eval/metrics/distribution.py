@@ -13,10 +13,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from eval.metrics.networks import answers, device_named, eight_bits, missing_package, package_versions
-from worldgen.disk import sha256_of
 from worldgen.errors import UserError
+from worldgen.models.hub import answers, device_named, eight_bits, missing_package, package_versions
 from worldgen.paths import user_path
+from worldgen.runs.disk import sha256_of
 
 # torch-fidelity's name and pytorch-fid's; the digits are the start of the file's sha256, as torch.hub has it.
 _FILES = ("weights-inception-2015-12-05-6726825d.pth", "pt_inception-2015-12-05-6726825d.pth")

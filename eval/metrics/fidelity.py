@@ -17,9 +17,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from eval.metrics.base import Better, Companion, Needs
-from eval.metrics.networks import missing_package, package_versions
-from worldgen.assets import ASSETS, fetch
 from worldgen.errors import UserError
+from worldgen.models.assets import ASSETS, fetch
+from worldgen.models.hub import missing_package, package_versions
 
 _C1, _C2 = 0.01**2, 0.03**2
 _WINDOW = torch.exp(-(torch.arange(-5, 6, dtype=torch.float64) ** 2) / (2 * 1.5**2))

@@ -10,10 +10,10 @@ from statistics import fmean
 import numpy as np
 from torch import Tensor
 
+from eval.benchmarks.panorama_scores import colour_error
 from eval.metrics.base import Better, Companion, Needs
 from eval.metrics.fidelity import Lpips, psnr
-from eval.panorama_scores import colour_error
-from eval.seams import wrap_seam
+from eval.metrics.seams import wrap_seam
 from worldgen.errors import UserError
 from worldgen.geometry.cameras import look
 from worldgen.geometry.equirect import to_perspective

@@ -16,7 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from eval.metrics.base import Companion
-from eval.metrics.networks import (
+from eval.metrics.pyiqas_llama import pyiqas_llama
+from worldgen.errors import UserError
+from worldgen.models.hub import (
     HubWeights,
     device_named,
     eight_bits,
@@ -26,8 +28,6 @@ from eval.metrics.networks import (
     package_versions,
     quiet_transformers,
 )
-from eval.metrics.pyiqas_llama import pyiqas_llama
-from worldgen.errors import UserError
 
 _QALIGN = "q-future/one-align"
 _QREALIGN = {"mini": "q-future/Q-ReAlign-Mini-0.8B", "lite": "q-future/Q-ReAlign-Lite-4B"}

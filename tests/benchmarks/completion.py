@@ -10,12 +10,12 @@ import torch
 from tests.benchmarks.projection import best_ms
 from tests.fakes import FlatDepth, SmoothInpainter
 from tests.scenes import BoxRoom
+from worldgen.embedded.layout import Seen, level_heights
 from worldgen.geometry.cameras import look
 from worldgen.geometry.points import render_points
 from worldgen.recipe.complete import Completer, CompleteSettings
 from worldgen.recipe.cube import cube_cameras, cube_positions
-from worldgen.recipe.holes import HoleScores, reachable
-from worldgen.recipe.layout import Seen, level_heights
+from worldgen.recipe.hole_scores import HoleScores, reachable
 from worldgen.recipe.lift import LiftSettings, lift
 from worldgen.types import Camera, Prompts
 

@@ -10,10 +10,8 @@ from itertools import islice
 from operator import add
 
 import torch
-from torch import Tensor
 
-from worldgen.errors import UserError
-from worldgen.geometry.disocclusion import (
+from worldgen.embedded.disocclusion import (
     background_side,
     foreground_rim,
     guess_background,
@@ -22,13 +20,14 @@ from worldgen.geometry.disocclusion import (
     settle_background,
     split_holes,
 )
+from worldgen.embedded.layout import Seen, level_heights
+from worldgen.errors import UserError
 from worldgen.geometry.points import render_points, view_points
 from worldgen.models.protocols import DepthEstimator, Inpainter
 from worldgen.progress import Track, untracked
 from worldgen.recipe.cube import cube_cameras, cube_positions
-from worldgen.recipe.holes import HoleScores, reachable
-from worldgen.recipe.layout import Seen, level_heights
-from worldgen.types import Camera, PointCloud, Prompts, View
+from worldgen.recipe.hole_scores import HoleScores, reachable
+from worldgen.types import Camera, CompletedView, PointCloud, Prompts, View
 
 _RIM = 1 / 5  # of the view's width: how much foreground round a hole the inpainter is not shown
 _SURE = 0.25  # the scores are coarse and miss narrow holes: this part of `min_hole` is worth a look
@@ -76,14 +75,6 @@ class CompleteSettings:
             raise UserError(f"complete.pinhole_px: {self.pinhole_px}, wanted 0 to 16")
         if not 0 <= self.relief < 1:
             raise UserError(f"complete.relief: {self.relief:g}, wanted 0 or more and less than 1")
-
-
-@dataclass(frozen=True, eq=False)
-class CompletedView:
-    """view: with distances; inpainted: bool [H, W], what the inpainter added, without closed pinholes."""
-
-    view: View
-    inpainted: Tensor
 
 
 @dataclass(frozen=True, eq=False)

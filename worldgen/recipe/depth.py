@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from worldgen.errors import UserError
-from worldgen.geometry import merge
+from worldgen.geometry import alignment
 from worldgen.geometry.cameras import look, zdepth_to_distance
 from worldgen.geometry.equirect import directions, from_perspective, sample, to_perspective
 from worldgen.models.protocols import DepthEstimator, PanoramaDepth
@@ -73,7 +73,7 @@ class ViewMergedDepth:
             shapes.append(self.shape(rgb, camera))
             if self.metric is not None:
                 metrics.append(self.metric(rgb, camera))
-        scale = merge.quantile_scale(torch.stack(shapes), torch.stack(metrics)) if metrics else 1.0
+        scale = alignment.quantile_scale(torch.stack(shapes), torch.stack(metrics)) if metrics else 1.0
         distances = [scale * zdepth_to_distance(camera, z) for camera, z in zip(cameras, shapes, strict=True)]
         merged = merge_views(cameras, distances, self.settings.merge_height, self.settings.bend)
         merged = raise_to_ground(merged, self.settings.min_ground_m)
@@ -94,14 +94,14 @@ class AutoDepth:
 def merge_views(cameras: Sequence[Camera], distances: Sequence[Tensor], height: int, bend: float) -> Tensor:
     """Views' distances along the ray [h, w] to one panorama's [height, 2 height], without seams, scale kept.
 
-    The cameras stand at the origin. Each view may be scaled, and tilted at the price `bend`; see `merge.align`.
+    The cameras stand at the origin. Each view may be scaled, and tilted at the price `bend`; see `alignment.align`.
     """
     log, weight, basis = _spread(cameras, distances, _ALIGN_HEIGHT)
     rows = (torch.arange(_ALIGN_HEIGHT) + 0.5) / _ALIGN_HEIGHT - 0.5
     area = torch.cos(rows * math.pi)[:, None]
-    correction = merge.align(log.flatten(1), (weight * area).flatten(1), basis.flatten(1, 2), bend)
+    correction = alignment.align(log.flatten(1), (weight * area).flatten(1), basis.flatten(1, 2), bend)
     log, weight, basis = _spread(cameras, distances, height)
-    return merge.blend(log + torch.einsum("vhwk,vk->vhw", basis, correction), weight)
+    return alignment.blend(log + torch.einsum("vhwk,vk->vhw", basis, correction), weight)
 
 
 def _spread(cameras: Sequence[Camera], distances: Sequence[Tensor], height: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -111,7 +111,7 @@ def _spread(cameras: Sequence[Camera], distances: Sequence[Tensor], height: int)
         log, inside = from_perspective(distance.log()[None], camera, height, 2 * height)
         u, v = _image_coordinates(camera, height)
         logs.append(log[0])
-        weights.append(merge.feather(u, v) * inside)
+        weights.append(alignment.feather(u, v) * inside)
         bases.append(torch.stack([torch.ones_like(u), u * inside, v * inside], dim=-1))
     return torch.stack(logs), torch.stack(weights), torch.stack(bases)
 
@@ -129,7 +129,7 @@ def _image_coordinates(camera: Camera, height: int) -> tuple[Tensor, Tensor]:
 
 
 def _covers_sphere(cameras: Sequence[Camera]) -> bool:
-    seen = [merge.feather(*_image_coordinates(camera, _ALIGN_HEIGHT)) for camera in cameras]
+    seen = [alignment.feather(*_image_coordinates(camera, _ALIGN_HEIGHT)) for camera in cameras]
     return bool(seen) and bool((torch.stack(seen).sum(0) > 1e-4).all())
 
 

@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from worldgen import disk
 from worldgen.errors import UserError, expect
+from worldgen.io.gaussians import write_ply, write_points_ply, write_spz
+from worldgen.present.flythrough import FlythroughSettings, write_flythrough
+from worldgen.present.scene_html import scene_html
 from worldgen.progress import Track, untracked
-from worldgen.recipe.flythrough import FlythroughSettings, write_flythrough
-from worldgen.recipe.scene_html import scene_html
-from worldgen.splat.files import write_ply, write_points_ply, write_spz
+from worldgen.runs import disk
 from worldgen.types import Gaussians, PointCloud
 
 WORLD_FILES = ("world.ply", "world.spz", "world.html", "flythrough.mp4")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from worldgen.errors import UserError
 
 if TYPE_CHECKING:
-    from worldgen.photo import Lens, Photo  # which takes seconds to import, and the range of angles need not wait
+    from worldgen.io.photo import Lens, Photo  # which takes seconds to import, and the range of angles need not wait
 
 MIN_DEG, MAX_DEG = 10.0, 150.0
 MIN_HEIGHT_DEG = 3.0  # less of the scene says nothing about what is above and below

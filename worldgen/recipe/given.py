@@ -11,7 +11,7 @@ from torch import Tensor
 
 from worldgen.geometry.cameras import look
 from worldgen.geometry.equirect import directions, sample, to_perspective
-from worldgen.photo_sphere import Sphere
+from worldgen.io.photo_sphere import Sphere
 from worldgen.types import Camera, View
 
 FRONT_FOV_DEG = 90.0

@@ -10,18 +10,18 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from worldgen.embedded.prefill import stand_in
+from worldgen.embedded.sharpen import sharpen
 from worldgen.errors import UserError
 from worldgen.geometry.blending import edge_feather, reflect_outwards, smoothstep
 from worldgen.geometry.cameras import look
 from worldgen.geometry.equirect import from_perspective, mask_to_perspective, to_perspective
 from worldgen.geometry.fill import dilate, push_pull
 from worldgen.geometry.seams import degrees_to_seam
-from worldgen.geometry.sharpen import sharpen
+from worldgen.io.photo_sphere import GIVEN
 from worldgen.models.protocols import Inpainter
-from worldgen.photo_sphere import GIVEN
 from worldgen.progress import Track, untracked
 from worldgen.recipe.schedules import ANCHORED, SEQUENTIAL, Look, Schedule
-from worldgen.recipe.stand_in import stand_in
 from worldgen.types import Camera, Panorama, Prompts, View
 
 SCHEDULES = {"anchored": ANCHORED, "sequential": SEQUENTIAL}
@@ -35,7 +35,7 @@ class PanoramaSettings:
     width: of the panorama, pixels, height is half of it.
     view_size: of the square views that are inpainted, pixels. feather: part of a view over which it fades out.
     stand_in: let the photo's own continuation stand in for the unknown, for inpainters that close gaps only (see
-    recipe/stand_in.py; the paper has none). gap_deg: how wide the gaps are that the inpainter closes then.
+    embedded/prefill.py; the paper has none). gap_deg: how wide the gaps are that the inpainter closes then.
     sharpen: amount of unsharp masking of what was painted, which is softer than a photo (the paper has none).
     """
 

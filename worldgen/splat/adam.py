@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from worldgen.splat.numba_adam import move, tick
+from worldgen.splat.kernels.adam import move, tick
 
 BETAS = 0.5, 0.99
 _LARGEST_RARITY = 1000**0.5  # what plain Adam comes to with its usual second beta

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from worldgen.splat.numba_bilateral import LUMA, correct_forward, correct_gradients
+from worldgen.splat.kernels.bilateral import LUMA, correct_forward, correct_gradients
 
 
 class BilateralGrids(nn.Module):

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from worldgen.errors import UserError
-from worldgen.splat.drawn import Drawn
+from worldgen.splat.raster_info import Drawn
 from worldgen.types import Camera, Gaussians
 
 

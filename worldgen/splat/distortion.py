@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from worldgen.splat.numba_warp import image_gradient, offset_gradient, warp_forward
+from worldgen.splat.kernels.warp import image_gradient, offset_gradient, warp_forward
 
 _CACHED_ROWS = 2048
 """Nodes, of all images together, whose 128 units stay in a CPU core's cache from layer to layer."""

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from worldgen.splat.numba_ssim import C1, C2, RADIUS, WINDOW, l1_ssim
+from worldgen.splat.kernels.ssim import C1, C2, RADIUS, WINDOW, l1_ssim
 
 
 def photometric_loss(render: Tensor, target: Tensor, weight: Tensor, ssim_share: float = 0.2) -> Tensor:

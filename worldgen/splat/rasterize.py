@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from worldgen.splat import cuda, numba_raster
-from worldgen.splat.drawn import Drawn
+from worldgen.splat import cuda
+from worldgen.splat.kernels import raster
+from worldgen.splat.raster_info import Drawn
 from worldgen.types import Camera, Gaussians
 
 MAX_SH_DEGREE = 3
@@ -42,8 +43,8 @@ def sh_degree(gaussians: Gaussians) -> int:
 class _CpuRasterizer(torch.autograd.Function):
     @staticmethod
     def forward(ctx, camera, antialiased, background, drawn, *tensors):
-        *images, drawing = numba_raster.draw(Gaussians(*tensors), camera, background, antialiased)
-        rows, ctx.shows = numba_raster.drawn(drawing)
+        *images, drawing = raster.draw(Gaussians(*tensors), camera, background, antialiased)
+        rows, ctx.shows = raster.drawn(drawing)
         drawn.rows = torch.from_numpy(rows)
         ctx.save_for_backward(*images, *tensors)
         ctx.drawing, ctx.drawn = drawing, drawn
@@ -53,7 +54,7 @@ class _CpuRasterizer(torch.autograd.Function):
     @once_differentiable
     def backward(ctx, *v_images):
         images, tensors = ctx.saved_tensors[:3], ctx.saved_tensors[3:]
-        gradients, v_centres = numba_raster.draw_backward(
+        gradients, v_centres = raster.draw_backward(
             Gaussians(*tensors), ctx.drawing, images, v_images, ctx.drawn.absolute
         )
         ctx.drawn.fetch = partial(torch.from_numpy, v_centres[ctx.shows])
@@ -86,6 +87,6 @@ def rasterize(
     background = background.detach().to(torch.float32).contiguous()
     if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
         return Render(*_CpuRasterizer.apply(camera, antialiased, background, drawn, *tensors), drawn)
-    *images, drawing = numba_raster.draw(Gaussians(*tensors), camera, background, antialiased)
-    drawn.rows = torch.from_numpy(numba_raster.drawn(drawing)[0])
+    *images, drawing = raster.draw(Gaussians(*tensors), camera, background, antialiased)
+    drawn.rows = torch.from_numpy(raster.drawn(drawing)[0])
     return Render(*images, drawn)

@@ -1,0 +1,94 @@
+"""Does a finished run reach the project's figures? `python -m eval.benchmarks.world runs/example`
+
+The input view rendered again from the panorama and from the finished splats, seams, and what each step cost. Steps that
+a run found done count with what they took when they were made. The last line is one JSON object.
+"""
+
+import argparse
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+
+from eval.benchmarks.panorama_scores import at_density_of, looks_of, photo_psnr_db, seams
+from eval.command import run
+from eval.metrics import psnr
+from worldgen.errors import UserError
+from worldgen.io.photo import examine, load_photo
+from worldgen.io.photo_sphere import GIVEN
+from worldgen.pipeline import STEPS
+from worldgen.recipe.given import front_view, given_panorama
+from worldgen.runs.artifacts import load_json
+from worldgen.types import Camera, View
+from worldgen.world import World
+
+WANTED = {
+    "panorama_psnr_db": (35.0, "or more"),
+    "world_psnr_db": (24.0, "or more"),
+    "wrap_seam": (1.2, "or less"),
+    "worst_view_seam": (1.2, "or less"),
+    "photo_seam": (1.2, "or less"),
+    "seconds": (120.0, "or less"),
+    "peak_memory_mb": (3000.0, "or less"),
+}
+
+
+def measure(world: World, photo: View) -> dict[str, float]:
+    """The figures in WANTED, by name."""
+    steps = load_json(world.run_dir / "manifest.json")["steps"]
+    heuristic = steps["panorama"]["config"]["panorama"].get("heuristic", "anchored")
+    reduced = at_density_of(world.panorama.rgb, photo)
+    return {
+        "panorama_psnr_db": photo_psnr_db(world.panorama.rgb, photo),
+        "world_psnr_db": psnr(world.render(reduced.camera), reduced.rgb),
+        **asdict(seams(world.panorama, looks_of(heuristic))),
+        "seconds": sum(step["seconds"] for step in steps.values()),
+        "peak_memory_mb": max(step["peak_memory_mb"] for step in steps.values()),
+    }
+
+
+def photo_view(run_dir: Path, image: Path | None) -> View:
+    """The run's photo as its camera took it, of a 360-degree panorama its front view.
+
+    Raises UserError unless `image` is the file that the run began with.
+    """
+    known = load_json(run_dir / "manifest.json")["photo"]
+    path = image or Path("examples", known["name"])
+    given = load_json(run_dir / "manifest.json")["steps"]["panorama"]["config"]["panorama"].get("heuristic") == GIVEN
+    photo = load_photo(path)
+    if photo.sha256 != known["sha256"]:
+        raise UserError(f"{path}: another photo than the run's {known['name']}; --image=<file> names the right one")
+    height, width = photo.rgb.shape[1:]
+    fov_deg = load_json(run_dir / "fov" / "fov.json")["deg"]
+    if given:
+        return front_view(given_panorama(photo.rgb, examine(path).sphere, width), fov_deg)
+    return View(Camera.from_fov(width, height, fov_deg), photo.rgb, torch.ones(height, width, dtype=torch.bool))
+
+
+def report(run_dir: Path, figures: dict[str, float]) -> None:
+    """Prints what each step took, each figure beside what is wanted, and all of it as JSON."""
+    steps = load_json(run_dir / "manifest.json")["steps"]
+    for name in (step.name for step in STEPS):
+        step = steps[name]
+        print(f"{name:20} {step['seconds']:10.1f} s {step['peak_memory_mb']:8.0f} MB")
+    for name, value in figures.items():
+        bound, side = WANTED[name]
+        reached = value >= bound if side == "or more" else value <= bound
+        print(f"{name:20} {value:10.2f}   wanted {bound:g} {side}: {'yes' if reached else 'NO'}")
+    seconds = {name: step["seconds"] for name, step in steps.items()}
+    print(json.dumps({**{name: round(value, 3) for name, value in figures.items()}, "steps_s": seconds}))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path, help="a finished run folder")
+    parser.add_argument("--image", type=Path, help="the run's photo (default: the one of its name in examples/)")
+    arguments = parser.parse_args()
+    world = World.open(arguments.run)
+    report(arguments.run, measure(world, photo_view(arguments.run, arguments.image)))
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))

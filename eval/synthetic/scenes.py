@@ -1,0 +1,258 @@
+"""Scenes with known ground truth, for the ablation of the distortion field: pictures that disagree, of one true world.
+
+What the panorama's place sees is exact; pictures from the cube round it are warped and recoloured, each in its own way,
+as generated views are (paper, "Trainable distortion"). What is held out is exact again, from elsewhere.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from eval.synthetic.panoramas import truth_panoramas
+from eval.synthetic.perturb import fine_warp, recoloured, smooth_warp
+from eval.synthetic.rendering import Truth, render, render_panorama
+from eval.synthetic.room import TexturedRoom
+from eval.synthetic.shell import DrapedPanorama, drape
+from worldgen.embedded.geometric_depth import GeometricDepth
+from worldgen.errors import UserError, expect, expect_whole_numbers
+from worldgen.geometry.cameras import look, world_rays
+from worldgen.geometry.equirect import directions
+from worldgen.geometry.points import view_points
+from worldgen.recipe.cube import cube_positions
+from worldgen.recipe.lift import LiftSettings, lift
+from worldgen.recipe.training_views import SupervisionSettings, panorama_cameras
+from worldgen.types import Camera, DistanceMap, Panorama, PointCloud, Prompts, Scene, SupervisionView, View
+
+_FOV_DEG = 90.0
+_CLEARANCE_M = 0.1  # cameras keep this far from surfaces
+_HIDDEN = 0.02  # relative distance behind what the origin sees, from which on a point is hidden from it
+_HIDDEN_STRIDE = 4  # of generated views' pixels that add hidden points
+_HELD_OUT_PITCH_DEG = 30.0
+_GOLDEN_TURN = (math.sqrt(5) - 1) / 2
+_DEPTH_ROWS = 512  # of the panorama on which distances are estimated
+
+
+@dataclass(frozen=True)
+class TruthScene(ABC):
+    """What both kinds of scene have in common.
+
+    size: pixels of a square view, 90 degrees wide, held-out ones too; samples: rays per pixel and axis; generated: how
+    many inconsistent views; side_m: of the cube that they and the held-out views stand in; warp_px: root mean square
+    of their warps' lengths; nodes: of a warp per axis; recolour: see `inconsistent.recoloured`; exact_deg: exact views
+    count within half this angle of +z, 360 = everywhere; held_out: how many; cloud_rows: of the panorama that the
+    cloud is lifted from.
+    """
+
+    kind: ClassVar[str]
+
+    size: int = 288
+    samples: int = 2
+    generated: int = 32
+    side_m: float = 2.0
+    warp_px: float = 2.0
+    nodes: int = 5
+    recolour: float = 0.02
+    exact_deg: float = 360.0
+    held_out: int = 12
+    cloud_rows: int = 256
+
+    def __post_init__(self) -> None:
+        expect_whole_numbers("scene", self)
+        _expect("size", self.size, 32 <= self.size <= 2048, "32 to 2048 pixels")
+        _expect("samples", self.samples, 1 <= self.samples <= 8, "1 to 8")
+        _expect("generated", self.generated, self.generated >= 0, "0 or more")
+        _expect("side_m", self.side_m, 0 < self.side_m <= 4, "more than 0, at most 4 metres")
+        _expect("warp_px", self.warp_px, 0 <= self.warp_px <= self.size / 8, "0 to an eighth of scene.size")
+        _expect("nodes", self.nodes, 2 <= self.nodes <= 32, "2 to 32")
+        _expect("recolour", self.recolour, 0 <= self.recolour <= 0.5, "0 to 0.5")
+        _expect("exact_deg", self.exact_deg, 0 < self.exact_deg <= 360, "more than 0, at most 360 degrees")
+        _expect("held_out", self.held_out, self.held_out >= 0, "0 or more")
+        _expect("cloud_rows", self.cloud_rows, 16 <= self.cloud_rows <= 1024, "16 to 1024")
+
+    @abstractmethod
+    def truth(self) -> Truth: ...
+
+    @abstractmethod
+    def sky(self, height: int) -> Tensor:
+        """Where the origin sees sky: bool [height, 2 height]."""
+
+    def __call__(self, seed: int) -> Scene:
+        """The seed decides warps, colours, and where views look and the held-out ones stand; the world stays the same.
+
+        Views: the exact ones first. Raises UserError where the cube does not fit in.
+        """
+        truth = self.truth()
+        cameras, tests = generated_cameras(self, seed), held_out_cameras(self, seed)
+        self._expect_room(truth, [*cameras, *tests])
+        exact = self._exact_views(truth)
+        generated = [self._generated_view(truth, camera, seed, len(exact) + i) for i, camera in enumerate(cameras)]
+        cloud = sum((_hidden_points(truth, view) for view in generated), start=self._cloud(truth))
+        held_out = tuple(_view(camera, render(truth, camera, self.samples)) for camera in tests)
+        return Scene(f"{self.kind}-{self.warp_px:g}px", cloud, (*exact, *generated), held_out)
+
+    def _exact_views(self, truth: Truth) -> list[SupervisionView]:
+        found = []
+        for camera, weight in exact_cameras(self):
+            found.append(SupervisionView(camera, render(truth, camera, self.samples), weight, generated=False))
+        return found
+
+    def _generated_view(self, truth: Truth, camera: Camera, seed: int, number: int) -> SupervisionView:
+        offsets = planted_offsets(self, seed, number, self.samples * self.size) if self.warp_px else None
+        rgb = recoloured(render(truth, camera, self.samples, offsets), seed, number, self.recolour)
+        return SupervisionView(camera, rgb, torch.ones(self.size, self.size), generated=True)
+
+    def _cloud(self, truth: Truth) -> PointCloud:
+        rows = self.cloud_rows
+        distance = truth.distance(torch.zeros(3), directions(rows, 2 * rows))
+        rgb = render_panorama(truth, rows, self.samples)
+        return lift(rgb, DistanceMap(distance, self.sky(rows)), LiftSettings())
+
+    def _expect_room(self, truth: Truth, cameras: Sequence[Camera]) -> None:
+        places = torch.stack([torch.zeros(3), *(camera.position for camera in cameras)])
+        tightest = float(truth.clearance(places).amin())
+        wanted = f"a cube that stays {_CLEARANCE_M} m from every surface, here it comes to {tightest:.2f} m"
+        _expect("side_m", self.side_m, tightest >= _CLEARANCE_M, wanted)
+
+
+@dataclass(frozen=True)
+class RoomScene(TruthScene):
+    """A furnished room, ray-traced: sharp edges, letters, and things that hide others from the origin."""
+
+    kind: ClassVar[str] = "room"
+
+    def truth(self) -> Truth:
+        return TexturedRoom()
+
+    def sky(self, height: int) -> Tensor:
+        return torch.zeros(height, 2 * height, dtype=torch.bool)
+
+
+@dataclass(frozen=True)
+class PanoramaScene(TruthScene):
+    """A real panorama, draped over the smoothed distances that the recipe's geometric estimator gives it.
+
+    Nothing in it is hidden from the origin, so the exact views look only to the front: what lies behind is known from
+    inconsistent views alone. panorama: a name that `python -m eval.synthetic.panoramas` lists; far_m: radius of the
+    sky's shell and of all that is farther; steepest: slope of depth edges, log distance per radian; round_deg: by which
+    they are rounded; surface_rows: of the grid of distances.
+    """
+
+    kind: ClassVar[str] = "panorama"
+
+    exact_deg: float = 180.0
+    panorama: str = "san_giuseppe_bridge"
+    far_m: float = 30.0
+    steepest: float = 3.0
+    round_deg: float = 1.5
+    surface_rows: int = 128
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _expect("far_m", self.far_m, self.far_m > self.side_m, "more than scene.side_m")
+        _expect("steepest", self.steepest, 0.5 <= self.steepest <= 20, "0.5 to 20")
+        _expect("round_deg", self.round_deg, 0 < self.round_deg <= 10, "more than 0, at most 10 degrees")
+        _expect("surface_rows", self.surface_rows, 32 <= self.surface_rows <= 512, "32 to 512")
+
+    def truth(self) -> DrapedPanorama:
+        return _draped(self.panorama, self.far_m, self.steepest, self.round_deg, self.surface_rows)
+
+    def sky(self, height: int) -> Tensor:
+        """The panorama's own sky, as far as it lies on the shell."""
+        _, distances = _panorama(self.panorama)
+        sky = F.interpolate(distances.sky[None, None].float(), (height, 2 * height), mode="area")[0, 0] > 0.5
+        reach = self.truth().distance(torch.zeros(3), directions(height, 2 * height))
+        return sky & (reach > 0.8 * self.far_m)
+
+
+def exact_cameras(scene: TruthScene) -> list[tuple[Camera, Tensor]]:
+    """Cameras at the origin and their pixels' weights [H, W]: those that count somewhere."""
+    cosine = math.cos(math.radians(scene.exact_deg) / 2)
+    cameras = panorama_cameras(SupervisionSettings(size=scene.size, fov_deg=_FOV_DEG))
+    weighed = [(camera, (world_rays(camera)[..., 2] >= cosine).float()) for camera in cameras]
+    return [(camera, weight) for camera, weight in weighed if weight.any()]
+
+
+def generated_cameras(scene: TruthScene, seed: int) -> list[Camera]:
+    """At the cube's face centres and corners in turn, looking everywhere evenly: along a spiral, turned at random."""
+    draw = torch.Generator().manual_seed(seed * 1_000_003 + 1)
+    turn, shift = torch.rand(2, generator=draw).tolist()
+    order = torch.randperm(scene.generated, generator=draw).tolist()
+    places = cube_positions(scene.side_m)
+    cameras = []
+    for number, step in enumerate(order):
+        pitch_deg = math.degrees(math.asin(2 * (step + shift) / scene.generated - 1))
+        pose = look(360 * (turn + step * _GOLDEN_TURN), pitch_deg, places[number % len(places)])
+        cameras.append(Camera.from_fov(scene.size, scene.size, _FOV_DEG, pose))
+    return cameras
+
+
+def held_out_cameras(scene: TruthScene, seed: int) -> list[Camera]:
+    """Anywhere in the cube, all round, 30 degrees up or down at most: as people look."""
+    draw = torch.Generator().manual_seed(seed * 1_000_003 + 2)
+    turn = float(torch.rand((), generator=draw))
+    cameras = []
+    for number in range(scene.held_out):
+        place = (torch.rand(3, generator=draw) - 0.5) * scene.side_m
+        pitch_deg = _HELD_OUT_PITCH_DEG * (2 * float(torch.rand((), generator=draw)) - 1)
+        pose = look(360 * (number + turn) / scene.held_out, pitch_deg, place)
+        cameras.append(Camera.from_fov(scene.size, scene.size, _FOV_DEG, pose))
+    return cameras
+
+
+def planted_offsets(scene: TruthScene, seed: int, view_number: int, grid: int) -> Tensor:
+    """Where view `view_number` of the scene was warped to, [2, grid, grid]: what a perfect field would find.
+
+    In the convention of `worldgen.splat.distortion.warp`: picture(p) = truth(p + offset(p)), x and y in normalised
+    units, at the centres of grid x grid cells. Zero for exact views.
+    """
+    if view_number < len(exact_cameras(scene)):
+        return torch.zeros(2, grid, grid)
+    return fine_warp(smooth_warp(seed, view_number, scene.nodes, scene.warp_px * 2 / scene.size), grid, grid)
+
+
+def _view(camera: Camera, rgb: Tensor) -> View:
+    return View(camera, rgb, torch.ones(rgb.shape[1:], dtype=torch.bool))
+
+
+def _hidden_points(truth: Truth, view: SupervisionView) -> PointCloud:
+    """What a generated view shows that the origin does not see, in the view's own colours."""
+    small = max(1, view.camera.width // _HIDDEN_STRIDE)
+    camera = view.camera.resized(small, small)
+    distance = truth.distance(camera.position, world_rays(camera))
+    xyz = camera.position + world_rays(camera) * distance[..., None]
+    reach = xyz.norm(dim=-1)
+    hidden = truth.distance(torch.zeros(3), xyz / reach[..., None]) < (1 - _HIDDEN) * reach
+    rgb = F.interpolate(view.rgb[None], (small, small), mode="area")[0]
+    return view_points(View(camera, rgb, hidden, distance), hidden)
+
+
+@lru_cache(maxsize=2)
+def _panorama(name: str) -> tuple[Tensor, DistanceMap]:
+    """The picture [3, H, W] and its distances on a coarser grid."""
+    names = []
+    for found, picture in truth_panoramas():
+        if found == name:
+            small = F.interpolate(picture[None], (_DEPTH_ROWS, 2 * _DEPTH_ROWS), mode="area")[0]
+            nowhere = torch.zeros(small.shape[1:], dtype=torch.bool)
+            outdoors = Prompts("", "", "", indoor=False, source=__name__)
+            return picture, GeometricDepth()(Panorama(small, nowhere), outdoors)
+        names.append(found)
+    raise UserError(f"scene.panorama: {name}, wanted one of {', '.join(names)}")
+
+
+@lru_cache(maxsize=2)
+def _draped(name: str, far_m: float, steepest: float, round_deg: float, rows: int) -> DrapedPanorama:
+    picture, distances = _panorama(name)
+    reach = F.interpolate(distances.distance[None, None], (rows, 2 * rows), mode="area")[0, 0].clamp(max=far_m)
+    return drape(picture, reach, steepest, round_deg)
+
+
+def _expect(name: str, value: Any, valid: bool, wanted: str) -> None:
+    expect(f"scene.{name}", value, valid, wanted)

@@ -1,0 +1,182 @@
+"""Posed views from a folder as a scene to fit: one of our own runs, nerfstudio's transforms.json, or a COLMAP model."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import torch
+
+from train.data.clouds import cloud_of, expect_seen
+from train.data.empty_space import with_alpha
+from train.data.images import read_views
+from train.data.points import Points, read_points, without_broken
+from train.data.points_frame import in_the_poses_world
+from train.data.start_points import found_points, guessed_points
+from worldgen.errors import UserError, expect_whole_numbers
+from worldgen.geometry.world_frame import camera_into, frame_of, points_into
+from worldgen.io.colmap import is_colmap, read_colmap, read_colmap_points
+from worldgen.io.poses import PosedPicture
+from worldgen.io.transforms_json import read_transforms
+from worldgen.paths import user_path
+from worldgen.types import PointCloud, Scene, SupervisionView, View, WorldFrame
+
+_MANIFEST, _TRANSFORMS = "manifest.json", "transforms.json"
+_BLENDER = {"transforms_train.json": False, "transforms_test.json": True}  # whether it is held out
+_MODELS = ("sparse/0", "sparse", "colmap/sparse/0", "colmap", ".")  # where a COLMAP model may lie
+
+_SMALLEST_PX = 32  # LPIPS needs as many
+_AS_IT_IS = WorldFrame()
+
+_log = logging.getLogger("worldgen")
+
+
+@dataclass(frozen=True)
+class FolderScene:
+    """A folder of posed views.
+
+    views: the folder. What it is, is seen by what lies in it, in this order: a run folder (manifest.json), nerfstudio's
+    or Blender's poses (transforms.json, or transforms_train.json and transforms_test.json), a COLMAP model (sparse/0,
+    sparse, or beside the pictures). points: a .ply to start from, in the same world; None = the folder's own, or else
+    those that are triangulated from the pictures, if `triangulate`, or else `random_points` grey ones where the cameras
+    look.
+    held_out_every: one of so many pictures, by name, is held out; 0 = none. A split of the folder's own goes before
+    that. Of a run, only views of the panorama are, never the photo's own: they overlap so much that with the defaults
+    every direction is still supervised, but they stand at one place, so that they tell of detail, not of parallax.
+    max_size: pixels of the longer side (half of 1080p by default); larger pictures are reduced. A run's views stay as
+    its splat step saw them.
+    cache: where undistorted pictures and triangulated points are kept, to start sooner next time; None = nowhere.
+    """
+
+    views: str | Path
+    points: str | Path | None = None
+    held_out_every: int = 8
+    max_size: int = 960
+    random_points: int = 50_000
+    triangulate: bool = True
+    cache: Path | None = field(default=None, compare=False)
+
+    def __post_init__(self) -> None:
+        expect_whole_numbers("scene", self)
+        for name in ("views", "points"):
+            if not isinstance(path := getattr(self, name), str | Path | None):
+                raise UserError(f"scene.{name}: {path}, wanted a path")
+        if self.held_out_every < 0 or self.held_out_every == 1:
+            raise UserError(f"scene.held_out_every: {self.held_out_every}, wanted 0 (none) or 2 and more")
+        if self.max_size < _SMALLEST_PX:
+            raise UserError(f"scene.max_size: {self.max_size}, wanted {_SMALLEST_PX} pixels or more")
+        if self.random_points < 1:
+            raise UserError(f"scene.random_points: {self.random_points}, wanted 1 or more")
+
+    @property
+    def name(self) -> str:
+        """Of the scene."""
+        return user_path(self.views).resolve().name
+
+    def __call__(self, seed: int = 0) -> Scene:
+        """The scene, moved and scaled to where float32 and the fit are at ease, with the axes that it has; a run of
+        ours stays where it is. seed: of random points.
+
+        Raises UserError, one line, for whatever in the folder cannot be used.
+        """
+        folder = user_path(self.views)
+        if not folder.is_dir():
+            raise UserError(f"{folder}: no such folder, wanted one with posed views")
+        if (folder / _MANIFEST).is_file():
+            return self._of_run(folder)
+        pictures, points = _read_folder(folder)
+        if not any(picture.held_out for picture in pictures):
+            pictures = _hold_out(pictures, self.held_out_every)
+        if all(picture.held_out for picture in pictures):
+            raise UserError(f"{folder}: all of its {len(pictures)} pictures are held out, wanted some to fit")
+        if self.points is not None:
+            points = read_points(user_path(self.points))
+        positions = torch.stack([picture.camera.position for picture in pictures])
+        frame = frame_of(positions, None if points is None else points.xyz)
+        placed = [replace(picture, camera=camera_into(frame, picture.camera)) for picture in pictures]
+        views = with_alpha(read_views(str(folder), placed, self.max_size, self.cache))
+        fitted = [view for view, picture in zip(views, placed, strict=True) if not picture.held_out]
+        held_out = [view for view, picture in zip(views, placed, strict=True) if picture.held_out]
+        found = self._known_points(folder, points, frame, fitted)
+        start = guessed_points(str(folder), fitted, self.random_points, seed) if found is None else found
+        cloud = cloud_of(start, [view.camera for view in fitted])
+        return replace(_scene(self.name, cloud, fitted, held_out, frame), guessed=found is None)
+
+    def _known_points(
+        self, folder: Path, points: Points | None, frame: WorldFrame, views: Sequence[SupervisionView]
+    ) -> Points | None:
+        """The folder's own points in the scene's frame, or those that its pictures tell; None where there are none."""
+        if points is not None:
+            return replace(points, xyz=points_into(frame, points.xyz))
+        return found_points(str(folder), views, self.cache) if self.triangulate else None
+
+    def _of_run(self, folder: Path) -> Scene:
+        from train.data.run_views import read_run  # here, because all steps' code comes with it
+
+        views, cloud = read_run(folder)
+        # The photo's view comes first. By default, every direction is seen by two of the others at least.
+        exact = [number for number, view in enumerate(views) if not view.generated][1:]
+        held_out = set(exact[self.held_out_every - 1 :: self.held_out_every] if self.held_out_every else ())
+        fitted = [view for number, view in enumerate(views) if number not in held_out]
+        cameras = [view.camera for view in fitted]
+        if self.points is not None:
+            points = read_points(user_path(self.points))
+            cloud = cloud_of(replace(points, xyz=points.xyz.float()), cameras)
+        expect_seen(str(folder), cloud.xyz, cameras)
+        return _scene(self.name, cloud, fitted, [views[number] for number in sorted(held_out)])
+
+
+def _read_folder(folder: Path) -> tuple[list[PosedPicture], Points | None]:
+    """Pictures, and the points that belong to them, of what is no run folder."""
+    if (folder / _TRANSFORMS).is_file():
+        found = read_transforms(folder / _TRANSFORMS, folder)
+        if found.points is None:
+            return found.pictures, None
+        return found.pictures, in_the_poses_world(read_points(found.points), found)
+    if (folder / "transforms_train.json").is_file():
+        there = [(folder / name, held_out) for name, held_out in _BLENDER.items() if (folder / name).is_file()]
+        return [
+            replace(one, held_out=held_out)
+            for path, held_out in there
+            for one in read_transforms(path, folder).pictures
+        ], None
+    model = next((folder / place for place in _MODELS if is_colmap(folder / place)), None)
+    if model is None:
+        raise UserError(
+            f"{folder}: no manifest.json, transforms.json or COLMAP model (sparse/0) in it, wanted a run folder, "
+            "nerfstudio's or COLMAP's"
+        )
+    images = folder / "images" if (folder / "images").is_dir() else folder
+    return read_colmap(model, images), _colmap_points(model)
+
+
+def _colmap_points(model: Path) -> Points | None:
+    """COLMAP's own, or else the points3D.ply that 3DGS trainers keep beside them."""
+    found = read_colmap_points(model)
+    if found is not None and len(found[0]):
+        return without_broken(Points(str(model), *found))
+    ply = model / "points3D.ply"
+    return read_points(ply) if ply.is_file() else None
+
+
+def _hold_out(pictures: Sequence[PosedPicture], every: int) -> list[PosedPicture]:
+    """The first of each `every` (as Mip-NeRF 360 and 3DGS do), but no generated ones, and not the only one there is."""
+    candidates = [number for number, picture in enumerate(pictures) if not picture.generated]
+    held_out = set(candidates[::every]) if every and len(pictures) > 1 else set()
+    return [replace(picture, held_out=number in held_out) for number, picture in enumerate(pictures)]
+
+
+def _scene(
+    name: str,
+    cloud: PointCloud,
+    fitted: Sequence[SupervisionView],
+    held_out: Sequence[SupervisionView],
+    frame: WorldFrame = _AS_IT_IS,
+) -> Scene:
+    """Held-out views that are empty somewhere are compared over white, as is the custom."""
+    white = torch.ones(3)
+    apart = tuple(
+        View(view.camera, view.over(white), view.weight > 0.5, background=None if view.alpha is None else white)
+        for view in held_out
+    )
+    return Scene(name, cloud, tuple(fitted), apart, frame)

@@ -1,0 +1,74 @@
+"""Where training curves go, and what keeps Lightning quiet meanwhile."""
+
+import logging
+import os
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning.loggers import CSVLogger, Logger, WandbLogger
+
+from train.splat.settings import LoggerName
+
+
+@contextmanager
+def logging_to(name: LoggerName, folder: Path, run_id: str, settings: Mapping[str, Any]) -> Iterator[Logger | bool]:
+    """A logger while the block runs.
+
+    csv: `metrics.csv` in the folder. wandb: the run of this id, resumed if there is one; WANDB_MODE is obeyed. It has
+    the run folder's name, and what it has in common with its neighbours, the runs of a sweep, is a group.
+    """
+    if name == "csv":
+        logger = CSVLogger(folder, name="", version="")
+        yield logger
+        logger.save()  # what was told after Lightning's last step
+    elif name == "wandb":
+        import wandb
+
+        run_dir = folder.resolve().parent
+        logger = WandbLogger(
+            project=os.environ.get("WANDB_PROJECT", "worldgen"),
+            save_dir=folder,
+            id=run_id,
+            name=run_dir.name,
+            group=run_dir.parent.name,
+            job_type="fit",
+            resume="allow",
+            settings=wandb.Settings(silent=True),
+        )
+        try:
+            logger.log_hyperparams(dict(settings))
+            yield logger
+        finally:
+            logger.experiment.finish()
+    else:
+        yield False
+
+
+class LossCurve(Callback):
+    """Tells a module's log the mean of every so many of its `losses`, [steps]."""
+
+    def __init__(self, every_steps: int) -> None:
+        self.every_steps = every_steps
+
+    def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *_: Any) -> None:
+        step = trainer.global_step
+        if step % self.every_steps == 0:
+            module.tell(step, {"loss": module.losses[step - self.every_steps : step].mean().item()})
+
+
+@contextmanager
+def quiet_lightning() -> Iterator[None]:
+    """Without Lightning's notices about the machine, data loading and log folders; errors still show."""
+    logger = logging.getLogger("pytorch_lightning")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"(pytorch_lightning|lightning_fabric)\.")
+            yield
+    finally:
+        logger.setLevel(level)

@@ -1,0 +1,183 @@
+"""The fit of Gaussians to pictures as a Lightning module (paper, "3DGS" and "Trainable distortion").
+
+The rates suit a thousand steps. A scene here reaches from arm's length to the horizon, so a Gaussian moves
+in proportion to its distance from the middle of the cameras. The sky's do not move at all: they are a shell behind
+everything, which can neither float nor block. There is no opacity reset.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.core.optimizer import LightningOptimizer
+from torch import Tensor, nn
+
+from train.splat.corrections import Corrections
+from train.splat.settings import SplatOptimizer
+from train.splat.view_order import coarse_level, crop, halved, view_order
+from worldgen.splat.adam import SelectiveAdam
+from worldgen.splat.density import GradientRecord, MayGo, refine
+from worldgen.splat.losses import photometric_loss
+from worldgen.splat.raster_info import Drawn
+from worldgen.splat.rasterize import rasterize
+from worldgen.types import Gaussians, SupervisionView
+
+_NEAREST_M = 0.1  # what is nearer to the middle of the cameras moves as if it were that far
+
+
+def middle_of(views: Sequence[SupervisionView]) -> Tensor:
+    """[3], the mean of the cameras' places."""
+    return torch.stack([view.camera.position for view in views]).mean(dim=0)
+
+
+class SplatModule(pl.LightningModule):
+    """The Gaussians and the corrections as parameters, and one step of their optimisation.
+
+    What a step draws (its view, its background, its density control) follows from the seed and the step's number
+    alone, so that a resumed run sees what an uninterrupted one does. sky: bool [N]; may_go: see `density.refine`.
+    """
+
+    automatic_optimization = False  # two or three optimisers, of which one is told which rows to move
+
+    def __init__(
+        self,
+        start: Gaussians,
+        sky: Tensor,
+        views: Sequence[SupervisionView],
+        settings: SplatOptimizer,
+        seed: int,
+        may_go: MayGo | None = None,
+    ) -> None:
+        super().__init__()
+        self.settings, self.seed, self.may_go = settings, seed, may_go
+        self.sizes = [(view.camera.width, view.camera.height) for view in views]
+        self.levels = [[crop(view) for view in views]]  # whole, halved once, halved twice, ...
+        for _ in range(settings.coarse_levels):
+            self.levels.append([halved(view) for view in self.levels[-1]])
+        generated = [view.generated for view in views]
+        self.order = view_order(generated, settings.steps, seed)
+        self.corrections = Corrections(settings.correction, generated, seed)
+        self.history: list[tuple[int, dict[str, float]]] = []
+        draw = torch.Generator().manual_seed(seed)
+        self.register_buffer("backgrounds", torch.rand(settings.steps, 3, generator=draw), persistent=False)
+        self.register_buffer("losses", torch.zeros(settings.steps))
+        self.register_buffer("middle", middle_of(views), persistent=False)
+        self.splats = nn.ParameterDict(start.tensors())
+        self.register_buffer("sky", sky)
+        self.register_buffer("reach_m", self._reach_m())
+        self.register_buffer("pull_total", torch.zeros(len(start)))
+        self.register_buffer("pull_seen", torch.zeros(len(start)))
+
+    def gaussians(self) -> Gaussians:
+        """As they are now, on this module's device."""
+        return Gaussians(**self.splats, antialiased=self.settings.antialiased)
+
+    def on_fit_start(self) -> None:
+        """Takes the views to a GPU once, instead of one every step."""
+        if self.device.type != "cpu":
+            self.levels = [[view.to(self.device) for view in views] for views in self.levels]
+
+    def tell(self, step: int, values: dict[str, float]) -> None:
+        """Tells the logger, if there is one, and keeps it for a resumed run to tell its own."""
+        self.history.append((step, values))
+        if self.logger is not None:
+            self.logger.log_metrics(values, step=step)
+
+    def on_train_start(self) -> None:
+        for step, values in self.history:
+            if self.logger is not None:
+                self.logger.log_metrics(values, step=step)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["history"] = self.history
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Makes room for as many Gaussians as there were."""
+        self.history = list(checkpoint["history"])
+        saved = checkpoint["state_dict"]
+        for name, parameter in list(self.splats.items()):
+            self.splats[name] = nn.Parameter(torch.empty_like(saved[f"splats.{name}"], device=parameter.device))
+        for name in ("sky", "reach_m", "pull_total", "pull_seen"):
+            setattr(self, name, torch.empty_like(saved[name], device=self.losses.device))
+
+    def configure_optimizers(self) -> list[torch.optim.Optimizer]:
+        s = self.settings
+        rates = {
+            "means": s.means_rate,
+            "quats": s.quats_rate,
+            "log_scales": s.log_scales_rate,
+            "opacity_logits": s.opacity_rate,
+            "sh": s.colour_rate,
+        }
+        groups = [{"params": [self.splats[name]], "lr": rate, "name": name} for name, rate in rates.items()]
+        higher = torch.full(self.splats["sh"].shape[1:], s.sh_rate / s.colour_rate, device=self.device)
+        higher[0] = 1
+        groups[-1]["column_rates"] = higher
+        optimisers = [SelectiveAdam(groups), *self.corrections.optimisers()]
+        for group in (group for optimiser in optimisers for group in optimiser.param_groups):
+            group["first_rate"] = group["lr"]
+        return optimisers
+
+    def training_step(self, batch: int, batch_idx: int) -> None:
+        step, settings = self.global_step, self.settings
+        number, density = self.order[step], settings.density
+        watched = density is not None and density.watches(step, settings.steps)
+        level = coarse_level(step, settings.steps, settings.coarse_levels, settings.coarse_until)
+        view = self.levels[level][number]
+        absgrad = watched and density.absgrad
+        render = rasterize(self.gaussians(), view.camera, self.backgrounds[step], absgrad=absgrad)
+        rgb = self.corrections(render.rgb, number)
+        loss = photometric_loss(rgb, view.over(self.backgrounds[step]), view.weight, settings.ssim_share)
+        (loss + self.corrections.penalty(number)).backward()
+        self.losses[step] = loss.detach()
+        if watched:
+            self._record().add(render.drawn.rows, render.drawn.centre_grad, *self._size(number, level))
+        self._move(step, render.drawn)
+        if density is not None and density.refines(step, settings.steps):
+            self._refine(step)
+
+    def _size(self, number: int, level: int) -> tuple[float, float]:
+        """Width and height of a view before it was cropped, in pixels of its size on that level."""
+        width, height = self.sizes[number]
+        whole, coarse = self.levels[0][number].camera, self.levels[level][number].camera
+        return width * coarse.width / whole.width, height * coarse.height / whole.height
+
+    def _move(self, step: int, drawn: Drawn) -> None:
+        """Steps every optimiser, at the rate that this step has. Only the first counts as a step of Lightning's."""
+        optimisers = self._optimisers()
+        decay = self.settings.last_rate ** (step / self.settings.steps)
+        for group in (group for optimiser in optimisers for group in optimiser.param_groups):
+            group["lr"] = group["first_rate"] * decay
+        optimisers[0].step(rows=drawn.rows, row_rates={"means": self.reach_m})
+        for other in optimisers[1:]:
+            other.optimizer.step()
+        for optimiser in optimisers:
+            optimiser.zero_grad(set_to_none=True)
+
+    def _optimisers(self) -> list[LightningOptimizer]:
+        """The Gaussians' first."""
+        found = self.optimizers()
+        return found if isinstance(found, list) else [found]
+
+    def _reach_m(self) -> Tensor:
+        """[N], by what the rate of each Gaussian's mean is multiplied, metres: 0 for the sky."""
+        distance_m = (self.splats["means"].detach() - self.middle).norm(dim=1).clamp(min=_NEAREST_M)
+        return distance_m.masked_fill(self.sky, 0)
+
+    def _record(self) -> GradientRecord:
+        return GradientRecord(self.pull_total, self.pull_seen)
+
+    def _refine(self, step: int) -> None:
+        """Density control; the record of gradients begins anew."""
+        draw = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
+        density = self.settings.density
+        distance_m = self.reach_m.clamp(min=_NEAREST_M)
+        refined = refine(self.gaussians(), self._record(), distance_m, self.sky, density, draw, self.may_go)
+        parameters = {name: nn.Parameter(tensor) for name, tensor in refined.gaussians.tensors().items()}
+        self.splats.update(parameters)
+        adam = self._optimisers()[0].optimizer
+        adam.regroup(refined.origin, refined.fresh, [parameters[group["name"]] for group in adam.param_groups])
+        self.sky = self.sky[refined.origin]
+        self.reach_m = self._reach_m()
+        self.pull_total, self.pull_seen = (torch.zeros_like(refined.origin, dtype=torch.float32) for _ in range(2))

@@ -1,0 +1,92 @@
+"""Distances of the open air without a network: level ground, a far sky, upright things where they meet the ground."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from scipy import ndimage
+from torch import Tensor
+
+from worldgen.embedded.ground import ContactCosts, contact_latitude, reach_of_contact
+from worldgen.embedded.outlines import follow_outlines
+from worldgen.embedded.sky import sky_mask
+from worldgen.errors import UserError
+from worldgen.geometry.equirect import directions, sample
+from worldgen.models.protocols import PanoramaDepth
+from worldgen.progress import Track, untracked
+from worldgen.types import DistanceMap, Panorama, Prompts
+
+_RELIEF_ROWS = 256  # a small network's detail is coarser than this
+_TREND = 40  # the panorama's height by the width of what counts as a trend: 4.5 degrees
+
+
+@dataclass(frozen=True)
+class GeometrySettings:
+    """The open air's few measures, metres."""
+
+    camera_height_m: float = 1.6  # of the camera above level ground
+    farthest_m: float = 60.0  # upright things and the ground end here
+    sky_m: float = 100.0  # radius of the sky's shell
+    tallest_m: float = 20.0  # nothing upright reaches higher above the camera: tree crowns close overhead
+    relief: float = 0.15  # how far, relatively, a network may push upright things towards or away from the camera
+
+    def __post_init__(self) -> None:
+        for name in ("camera_height_m", "farthest_m", "sky_m", "tallest_m"):
+            if not getattr(self, name) > 0:
+                raise UserError(f"depth.settings.{name}: {getattr(self, name):g}, wanted more than 0")
+        if not self.sky_m >= self.farthest_m > 2 * self.camera_height_m:
+            raise UserError(
+                f"depth.settings.farthest_m: {self.farthest_m:g}, wanted at most sky_m ({self.sky_m:g}) and more than"
+                f" twice camera_height_m ({self.camera_height_m:g})"
+            )
+        if not 0 <= self.relief < 1:
+            raise UserError(f"depth.settings.relief: {self.relief:g}, wanted 0 or more and less than 1")
+
+
+class GeometricDepth:
+    """Fulfils PanoramaDepth outdoors. `relief`: a network's estimate that adds local shape to upright things."""
+
+    def __init__(self, settings: GeometrySettings | None = None, relief: PanoramaDepth | None = None) -> None:
+        self.settings = settings or GeometrySettings()
+        self.relief = relief
+
+    def __call__(self, panorama: Panorama, prompts: Prompts, track: Track = untracked) -> DistanceMap:
+        """The panorama's horizon has to be level."""
+        settings = self.settings
+        sky = sky_mask(panorama.rgb)
+        costs = ContactCosts(camera_height_m=settings.camera_height_m)
+        contact = contact_latitude(panorama.rgb, sky, costs)
+        reach = reach_of_contact(contact, settings.camera_height_m, settings.farthest_m)
+        level = follow_outlines(reach, panorama.rgb.numpy())
+        distance, upright = stand_up(torch.from_numpy(level).float(), sky, settings)
+        if self.relief is not None and settings.relief > 0:
+            network = self.relief(panorama, prompts, track).distance
+            distance = torch.where(upright, distance * relief_factor(network, upright, settings.relief), distance)
+        return DistanceMap(distance, sky)
+
+
+def stand_up(level: Tensor, sky: Tensor, settings: GeometrySettings) -> tuple[Tensor, Tensor]:
+    """Level distances [H, W] of upright things to those along the ray [H, W], and where they stand (bool [H, W])."""
+    down = directions(*sky.shape)[..., 1]
+    wall = level / (1 - down.square()).clamp(min=1e-6).sqrt()
+    wall = torch.minimum(wall, settings.tallest_m / (-down).clamp(min=1e-6)).clamp(max=settings.farthest_m)
+    ground = settings.camera_height_m / down.clamp(min=1e-6)
+    upright = ~sky & (ground > wall)
+    distance = torch.where(sky, torch.tensor(float(settings.sky_m)), torch.minimum(ground, wall))
+    return distance, upright
+
+
+def relief_factor(network: Tensor, upright: Tensor, limit: float) -> Tensor:
+    """A network's distances [H, W] to bounded factors [H, W]: what they add to their own large-scale trend."""
+    rows = min(_RELIEF_ROWS, len(network))
+    small = F.interpolate(network[None, None], (rows, 2 * rows), mode="area")[0, 0].log().numpy()
+    weight = F.interpolate(upright[None, None].float(), (rows, 2 * rows), mode="area")[0, 0].numpy()
+
+    def mean(image: np.ndarray) -> np.ndarray:
+        return ndimage.gaussian_filter(image, rows / _TREND, mode=("nearest", "wrap"))
+
+    excess = (small - mean(small * weight) / np.maximum(mean(weight), 1e-3)) * (weight > 0)
+    bounded = torch.from_numpy(np.tanh(excess / math.log1p(limit)) * math.log1p(limit))
+    return sample(bounded[None].float(), directions(*network.shape))[0].exp()

@@ -1,0 +1,247 @@
+"""What the metrics with a large network share: weights of the model hub, the device, pictures of eight bits.
+
+Weights are looked for on this machine only; the network is asked when a config says `download: true`, and never for
+longer than two seconds before it has answered.
+"""
+
+import hashlib
+import json
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from queue import Empty, Queue
+from threading import Thread
+from typing import Any
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+
+import torch
+from torch import Tensor
+
+from worldgen.errors import UserError
+from worldgen.paths import user_path
+from worldgen.runs.disk import sha256_of
+
+_ANSWER_WITHIN_S = 2.0
+_WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
+_LOADED = (".safetensors", ".bin", ".json", ".txt", ".model", ".jinja")  # and no other framework's copies
+_SMALL_FILES = ("*.json", "*.txt", "*.model", "*.jinja")
+
+
+@dataclass(frozen=True)
+class HubWeights:
+    """One repository of the model hub.
+
+    repo: owner/name. size: of a download, for people ("0.6 GB"), or "". key: the metric's config, for messages.
+    path: a folder on this machine in the hub's layout, instead of the local hub cache. download: whether what is
+    missing may be fetched.
+    """
+
+    repo: str
+    size: str
+    key: str
+    path: str | None = None
+    download: bool = False
+
+    def unavailable(self) -> str | None:
+        """Why it cannot be loaded, in one line; None where it is here, or may be fetched and the hub answers."""
+        if self.path is not None:
+            lack = _lack(self._local())
+            return f"{self.key}.path: {self.path}: {lack}, wanted {self.repo} in the hub's layout" if lack else None
+        if self._cached() is not None:
+            return None
+        by_hand = f"put its folder on this machine and set {self.key}.path=<folder>"
+        if not self.download:
+            size = f" ({self.size})" if self.size else ""
+            fetched = f"{self.key}.download=true fetches it{size}"
+            return f"{self.repo} is not in the local hub cache; {fetched}, or {by_hand}"
+        from huggingface_hub import constants
+
+        if constants.HF_HUB_OFFLINE:
+            return f"{self.repo} is not in the local hub cache and HF_HUB_OFFLINE is set; {by_hand}"
+        if not answers(constants.ENDPOINT):
+            host = constants.ENDPOINT.removeprefix("https://")
+            return f"{self.repo} is not in the local hub cache and {host} does not answer; {by_hand}"
+        return None
+
+    def folder(self) -> Path:
+        """Where the files are, fetched first where that is allowed. Raises UserError."""
+        reason = self.unavailable()
+        if reason is not None:
+            raise UserError(reason)
+        return self._local() if self.path is not None else self._cached() or self._fetched()
+
+    def versions(self) -> dict[str, str]:
+        """The hub's repository and commit, or a folder's name and the sha256 over its files."""
+        if self.path is None:
+            cached = self._cached()
+            return {"model": self.repo} | ({"commit": cached.name} if cached else {})
+        if self.unavailable() is not None:
+            return {"model": self._local().name}
+        return {"model": self._local().name, "sha256": _sha256_of_folder(self._local())}
+
+    def _local(self) -> Path:
+        return user_path(str(self.path))
+
+    def _cached(self) -> Path | None:
+        """The snapshot in the local hub cache, named by its commit, if it is whole."""
+        from huggingface_hub import try_to_load_from_cache
+
+        config = try_to_load_from_cache(self.repo, "config.json")
+        folder = Path(config).parent if isinstance(config, str) else None
+        return folder if folder is not None and _lack(folder) is None else None
+
+    def _fetched(self) -> Path:
+        from huggingface_hub import list_repo_files, snapshot_download
+
+        try:
+            files = list_repo_files(self.repo)
+            # The same weights lie there for several frameworks; one copy is enough.
+            weights = "*.safetensors" if any(file.endswith(".safetensors") for file in files) else "pytorch_model*"
+            return Path(snapshot_download(self.repo, allow_patterns=[weights, *_SMALL_FILES]))
+        except Exception as error:  # the hub's client has no exception of its own for all that can happen
+            reason = str(error).strip().partition("\n")[0] or type(error).__name__
+            raise UserError(f"{self.repo} cannot be fetched from the model hub: {reason}") from error
+
+
+@contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """The evaluation shows its own progress; of its warnings none is for the person who scores pictures."""
+    from transformers.utils import logging
+
+    bars, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
+
+
+def load_whole(kind: Any, folder: Path, **options: Any) -> Any:
+    """A model of transformers from a folder. Raises UserError where weights are missing: transformers itself would put
+    random numbers in their place, and say so in a warning."""
+    model, found = kind.from_pretrained(folder, local_files_only=True, output_loading_info=True, **options)
+    missing = sorted(found["missing_keys"])
+    if missing:
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise UserError(f"{folder}: {missing[0]}{more} missing among the weights")
+    return model
+
+
+def answers(url: str) -> bool:
+    """Whether anybody answers there, whatever the answer; known after two seconds at most, and asked once."""
+    return _answers(url)
+
+
+@lru_cache
+def _answers(url: str) -> bool:
+    told: Queue[bool] = Queue()
+
+    def ask() -> None:
+        try:
+            urlopen(Request(url, method="HEAD"), timeout=_ANSWER_WITHIN_S).close()
+            told.put(True)
+        except HTTPError:
+            told.put(True)
+        except (OSError, ValueError):
+            told.put(False)
+
+    Thread(target=ask, daemon=True).start()  # a name look-up cannot be interrupted, only left behind
+    try:
+        return told.get(timeout=_ANSWER_WITHIN_S)
+    except Empty:
+        return False
+
+
+def package_versions(*names: str) -> dict[str, str]:
+    """Of installed packages, by name."""
+    return {name: _package_version(name) for name in names}
+
+
+def missing_package(*names: str) -> str | None:
+    """A line that names the first package that is not installed; None where all are."""
+    for name in names:
+        if _package_version(name) == "missing":
+            return f"{name} is not installed; pip install 'worldgen[eval]' brings it"
+    return None
+
+
+def _package_version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "missing"
+
+
+def device_named(name: str, key: str) -> torch.device:
+    """auto = a GPU where there is one. Raises UserError for a device that is not here."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UserError(f"{key}.device: {name!r}, wanted auto, cpu or cuda") from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise UserError(f"{key}.device: {name!r}, but no GPU is here; wanted auto or cpu")
+    return device
+
+
+def one_of(value: str, choices: Sequence[str], key: str) -> str:
+    """The value, if it is a choice. Raises UserError."""
+    if value not in choices:
+        raise UserError(f"{key}: {value!r}, wanted one of {', '.join(choices)}")
+    return value
+
+
+def eight_bits(picture: Tensor) -> Tensor:
+    """[3, H, W] in [0, 1] -> uint8, rounded as a PNG would be: these networks were trained on such files."""
+    return (picture.clamp(0, 1) * 255).round().to(torch.uint8)
+
+
+def _lack(folder: Path) -> str | None:
+    """What a folder in the hub's layout lacks to be loaded."""
+    if not folder.is_dir():
+        return "no such folder"
+    if not (folder / "config.json").is_file():
+        return "no config.json in it"
+    found = next((folder / name for name in _WEIGHTS if (folder / name).is_file()), None)
+    if found is None:
+        return f"no {_WEIGHTS[0]} or {_WEIGHTS[2]} in it"
+    if found.suffix == ".json":
+        return _missing_shard(found)
+    return None
+
+
+def _missing_shard(index: Path) -> str | None:
+    try:
+        shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+    except (ValueError, KeyError, AttributeError):
+        return f"{index.name} cannot be read"
+    missing = sorted(shard for shard in shards if not (index.parent / shard).is_file())
+    return f"no {missing[0]} in it" if missing else None
+
+
+def _sha256_of_folder(folder: Path) -> str:
+    """Over the names and contents of the files that can be loaded, in order of name."""
+    files = sorted(path for path in folder.iterdir() if path.is_file() and path.suffix in _LOADED)
+    stamps = tuple((str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files)
+    return _sha256_of_files(stamps)
+
+
+@lru_cache
+def _sha256_of_files(stamps: tuple[tuple[str, int, int], ...]) -> str:
+    """Hashing gigabytes takes a while: once per process and state of the files."""
+    digest = hashlib.sha256()
+    for name, _, _ in stamps:
+        path = Path(name)
+        digest.update(f"{path.name} {sha256_of(path)}\n".encode())
+    return digest.hexdigest()

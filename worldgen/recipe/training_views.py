@@ -1,0 +1,69 @@
+"""What the splats are fitted to (paper, "3DGS"): panorama views in full, completed views only where inpainted.
+
+The anchor's area never is: `panorama.py` takes the anchor away, and all that touched it, before the back is painted.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from worldgen.errors import expect
+from worldgen.geometry.cameras import look
+from worldgen.geometry.equirect import to_perspective
+from worldgen.types import Camera, CompletedView, Panorama, SupervisionView, View
+
+
+@dataclass(frozen=True)
+class SupervisionSettings:
+    """How the panorama is cut into pictures.
+
+    size: pixels of a square view; fov_deg: its field of view; horizontal: views round the horizon; tilted: views each
+    at +tilt_deg and -tilt_deg; the two poles are always among them.
+    """
+
+    size: int = 512
+    fov_deg: float = 90.0
+    horizontal: int = 8
+    tilted: int = 4
+    tilt_deg: float = 50.0
+
+    def __post_init__(self) -> None:
+        expect("views.size", self.size, 16 <= self.size <= 4096, "16 to 4096 pixels")
+        expect("views.fov_deg", self.fov_deg, 10 < self.fov_deg < 150, "between 10 and 150 degrees")
+        expect("views.horizontal", self.horizontal, self.horizontal >= 1, "1 or more")
+        expect("views.tilted", self.tilted, self.tilted >= 0, "0 or more")
+
+
+def panorama_cameras(settings: SupervisionSettings) -> list[Camera]:
+    """Cameras at the origin that together see every direction."""
+    directions = [(360 * i / settings.horizontal, 0.0) for i in range(settings.horizontal)]
+    for pitch_deg in (settings.tilt_deg, -settings.tilt_deg):
+        directions += [(360 * i / settings.tilted, pitch_deg) for i in range(settings.tilted)]
+    directions += [(0.0, 90.0), (0.0, -90.0)]
+    size, fov_deg = settings.size, settings.fov_deg
+    return [Camera.from_fov(size, size, fov_deg, look(yaw_deg, pitch_deg)) for yaw_deg, pitch_deg in directions]
+
+
+def supervision(
+    photo: View, panorama: Panorama, completed: Sequence[CompletedView], settings: SupervisionSettings
+) -> list[SupervisionView]:
+    """The photo's own view first, then the panorama's, then the completed ones under their inpainting masks."""
+    cameras = [photo_camera(photo.camera, settings.size), *panorama_cameras(settings)]
+    views = [_panorama_view(panorama, camera) for camera in cameras]
+    return views + [
+        SupervisionView(one.view.camera, one.view.rgb, one.inpainted.float(), generated=True)
+        for one in completed
+        if one.inpainted.any()
+    ]
+
+
+def photo_camera(camera: Camera, longest: int) -> Camera:
+    """The photo's camera at the views' resolution."""
+    scale = longest / max(camera.width, camera.height)
+    return camera.resized(max(1, round(camera.width * scale)), max(1, round(camera.height * scale)))
+
+
+def _panorama_view(panorama: Panorama, camera: Camera) -> SupervisionView:
+    rgb = to_perspective(panorama.rgb, camera, "bicubic").clamp(0, 1)
+    return SupervisionView(camera, rgb, torch.ones(rgb.shape[1:]), generated=False)

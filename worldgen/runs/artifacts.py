@@ -1,0 +1,132 @@
+"""The files that the steps leave behind, written and read: pictures, masks, distances, completed views, JSON.
+
+Pictures are 8-bit PNG (lossless, and any editor opens them); what must stay exact is .npy or safetensors.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from worldgen.errors import UserError
+from worldgen.types import Camera, CompletedView, DistanceMap, Panorama, View
+
+
+def save_image(path: Path, rgb: Tensor) -> None:
+    """rgb [3, H, W] in [0, 1] to an 8-bit PNG."""
+    save_pixels(path, (rgb.clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0))
+
+
+def save_pixels(path: Path, pixels: Tensor) -> None:
+    """uint8 [H, W, 3] to a PNG."""
+    Image.fromarray(pixels.contiguous().numpy()).save(path, compress_level=3)
+
+
+def load_image(path: Path) -> Tensor:
+    """A PNG to [3, H, W] in [0, 1]. Raises UserError where the file is no picture (a person may have edited it)."""
+    return torch.from_numpy(_load_pixels(path, "RGB")).permute(2, 0, 1).float() / 255
+
+
+def _load_pixels(path: Path, mode: str) -> np.ndarray:
+    try:
+        with Image.open(path) as image:
+            return np.array(image.convert(mode))
+    except (OSError, ValueError, SyntaxError) as error:  # Pillow's decoders raise all of them
+        raise UserError(f"{path}: not a readable picture ({error}); delete it to have it made again") from error
+
+
+def save_mask(path: Path, mask: Tensor) -> None:
+    """bool [H, W] to a 1-bit PNG, white = True."""
+    Image.fromarray(mask.numpy()).save(path)
+
+
+def load_mask(path: Path) -> Tensor:
+    """A PNG to bool [H, W], True from mid-grey on. Raises UserError where the file is no picture."""
+    return torch.from_numpy(_load_pixels(path, "L") >= 128)
+
+
+def save_json(path: Path, content: Mapping) -> None:
+    path.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def load_json(path: Path) -> dict:
+    """Raises UserError where the file is no JSON object (a person may have edited it)."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not valid JSON ({error})") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: holds a {type(content).__name__}, wanted a JSON object")
+    return content
+
+
+def save_panorama(folder: Path, panorama: Panorama) -> None:
+    save_image(folder / "panorama.png", panorama.rgb)
+    save_mask(folder / "photo_mask.png", panorama.photo)
+
+
+def load_panorama(picture: Path, photo_mask: Path) -> Panorama:
+    """Raises UserError where an edited picture has another size than its mask."""
+    rgb, photo = load_image(picture), load_mask(photo_mask)
+    _expect_same_size(picture, rgb.shape[1:], photo.shape)
+    return Panorama(rgb, photo)
+
+
+def save_distances(folder: Path, distances: DistanceMap) -> None:
+    np.save(folder / "distance.npy", distances.distance.numpy())
+    save_mask(folder / "sky.png", distances.sky)
+
+
+def load_distances(folder: Path) -> DistanceMap:
+    """Raises UserError where a file, which a person may have edited, holds something else."""
+    path = folder / "distance.npy"
+    try:
+        distance = np.load(path)
+    except (OSError, ValueError, EOFError) as error:
+        raise UserError(f"{path}: not a readable array ({error}); delete it to have it made again") from error
+    if distance.ndim != 2 or distance.dtype != np.float32 or not (np.isfinite(distance) & (distance > 0)).all():
+        raise UserError(f"{path}: {distance.dtype} {list(distance.shape)}, wanted float32 metres above 0, [H, W]")
+    sky = load_mask(folder / "sky.png")
+    _expect_same_size(folder / "sky.png", sky.shape, distance.shape)
+    return DistanceMap(torch.from_numpy(distance), sky)
+
+
+def _expect_same_size(path: Path, found: Sequence[int], wanted: Sequence[int]) -> None:
+    """Sizes: [H, W]."""
+    if tuple(found) != tuple(wanted):
+        raise UserError(
+            f"{path}: {found[1]}x{found[0]} pixels, wanted {wanted[1]}x{wanted[0]} (what is edited keeps its size)"
+        )
+
+
+def save_completed(folder: Path, views: list[CompletedView]) -> None:
+    """Each view's picture and mask, numbered in the order of their making, and `cameras.json`."""
+    for number, completed in enumerate(views):
+        save_image(folder / f"{number:03}.png", completed.view.rgb)
+        save_mask(folder / f"{number:03}_inpainted.png", completed.inpainted)
+    save_json(folder / "cameras.json", {"cameras": [camera_to_dict(completed.view.camera) for completed in views]})
+
+
+def load_completed(folder: Path) -> list[CompletedView]:
+    """As saved, without distances: those live in the cloud."""
+    cameras = [camera_from_dict(entry) for entry in load_json(folder / "cameras.json")["cameras"]]
+    return [_load_completed_view(folder, number, camera) for number, camera in enumerate(cameras)]
+
+
+def _load_completed_view(folder: Path, number: int, camera: Camera) -> CompletedView:
+    rgb = load_image(folder / f"{number:03}.png")
+    inpainted = load_mask(folder / f"{number:03}_inpainted.png")
+    return CompletedView(View(camera, rgb, torch.ones_like(inpainted)), inpainted)
+
+
+def camera_to_dict(camera: Camera) -> dict:
+    fields = {name: getattr(camera, name) for name in ("width", "height", "fx", "fy", "cx", "cy")}
+    return {"c2w": camera.c2w.tolist(), **fields}
+
+
+def camera_from_dict(entry: Mapping) -> Camera:
+    return Camera(**{**entry, "c2w": torch.tensor(entry["c2w"])})

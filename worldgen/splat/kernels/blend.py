@@ -1,0 +1,296 @@
+"""Numba kernels that blend splats into the image, front to back, and the gradient of that.
+
+An image is cut into tiles of 32 x 32 pixels, a tile into blocks of 4 x 4, which the compiler works off in vector
+registers. A splat visits only the blocks that its box touches. The rules are gsplat's: alpha = min(0.999, opacity
+falloff), nothing below 1/255, stop before the splat that would take the transmittance to 1e-4.
+
+The loops over a block's sixteen lanes must become vector instructions. Numba loses that silently: when a loop holds a
+reduction, or indexes with `base + lane` instead of a slice. tests/test_rasterize.py looks for the vector instructions.
+One compilation unit, see options.py.
+"""
+
+import numpy as np
+from numba import njit, prange
+
+from worldgen.splat.kernels.options import ADDING, FAST, FAST_PARALLEL
+
+TILE = 32
+_SIDE = 4  # pixels of a block's edge
+_PER_ROW = TILE // _SIDE
+_BLOCKS = _PER_ROW * _PER_ROW
+_LANES = _SIDE * _SIDE
+_FORWARD_STATE = 5 * _LANES  # transmittance, red, green, blue, z-depth
+_BACKWARD_STATE = 6 * _LANES  # transmittance, what is still to come, gradients of red, green, blue, z-depth
+_SUMS = 12  # of which two are only wanted for density control
+_SWEEP = 16  # after how many splats a tile looks for blocks that need no more
+
+_ZERO, _HALF, _ONE = np.float32(0), np.float32(0.5), np.float32(1)
+_MAX_ALPHA = np.float32(0.999)
+_MIN_TRANSMITTANCE = np.float32(1e-4)
+_MIN_EXPONENT = np.float32(np.log(1 / 255) / np.log(256))
+
+
+def _fit_power() -> list[np.float32]:
+    """Coefficients of a polynomial for 2^x on [-1, 0]: Chebyshev nodes, relative error below 2e-7."""
+    nodes = np.cos(np.pi * (np.arange(64) + 0.5) / 64) / 2 - 0.5
+    fit = np.polynomial.Polynomial.fit(nodes, 2.0**nodes, 6, domain=[-1, 0], window=[-1, 0])
+    return [np.float32(c) for c in fit.coef]
+
+
+_LANE_X = np.array([lane % _SIDE for lane in range(_LANES)], np.float32)
+_LANE_Y = np.array([lane // _SIDE for lane in range(_LANES)], np.float32)
+_P0, _P1, _P2, _P3, _P4, _P5, _P6 = _fit_power()
+
+
+@njit(**FAST)
+def _power256(x):
+    """256^x for x in [-1, 0]; meaningless, but never trapping, outside."""
+    root = (((((_P6 * x + _P5) * x + _P4) * x + _P3) * x + _P2) * x + _P1) * x + _P0
+    square = root * root
+    fourth = square * square
+    return fourth * fourth
+
+
+@njit(**FAST)
+def _corner(splat, x, y):
+    """(u, v) of the pixel (x, y)."""
+    dx = np.float32(x) + _HALF - splat[0]
+    dy = np.float32(y) + _HALF - splat[1]
+    return splat[2] * (dx - splat[3] * dy), splat[4] * dy
+
+
+@njit(**FAST)
+def _touched_blocks(box, tile_x, tile_y):
+    """First and last block column, first and last block row that a box touches in the tile at (x, y) pixels."""
+    return (
+        max(0, box[0] - tile_x) // _SIDE,
+        min(TILE - 1, box[1] - tile_x) // _SIDE,
+        max(0, box[2] - tile_y) // _SIDE,
+        min(TILE - 1, box[3] - tile_y) // _SIDE,
+    )
+
+
+@njit(**FAST)
+def _blend_block(block, splat, x, y):
+    """Blends one splat into the block at pixel (x, y). A finished pixel keeps its transmittance with a minus sign."""
+    u, v = _corner(splat, x, y)
+    across, skew, down, opacity = splat[2], -splat[2] * splat[3], splat[4], splat[5]
+    red, green, blue, zdepth = splat[6], splat[7], splat[8], splat[9]
+    for lane in range(_LANES):
+        lu = u + across * _LANE_X[lane] + skew * _LANE_Y[lane]
+        lv = v + down * _LANE_Y[lane]
+        exponent = opacity - lu * lu - lv * lv
+        alpha = min(_power256(exponent), _MAX_ALPHA)
+        alpha = alpha if exponent >= _MIN_EXPONENT else _ZERO
+        light = block[lane]
+        left = light - light * alpha
+        stop = left <= _MIN_TRANSMITTANCE
+        weight = _ZERO if stop else light * alpha
+        block[lane] = -abs(light) if stop else left
+        block[_LANES + lane] += weight * red
+        block[2 * _LANES + lane] += weight * green
+        block[3 * _LANES + lane] += weight * blue
+        block[4 * _LANES + lane] += weight * zdepth
+
+
+@njit(**FAST)
+def _take_turn(turn, tiles_x, tiles_y):
+    """Tile and its corner pixel. Columns come one after the other: numba gives every thread a run of turns, and the
+    left and the right of a picture are more alike than its sky and its ground."""
+    x, y = turn // tiles_y, turn % tiles_y
+    return y * tiles_x + x, x * TILE, y * TILE
+
+
+@njit(**FAST)
+def _start_light(state, size, tile_x, tile_y, width, height):
+    """Transmittance 1 in the image, finished (-1) beyond its edge."""
+    for b in range(_BLOCKS):
+        x, y = tile_x + b % _PER_ROW * _SIDE, tile_y + b // _PER_ROW * _SIDE
+        for lane in range(_LANES):
+            seen = x + lane % _SIDE < width and y + lane // _SIDE < height
+            state[b * size + lane] = _ONE if seen else -_ONE
+
+
+@njit(**FAST)
+def _mark_finished(state, size, finished):
+    """Marks the blocks through which no light comes any more; returns how many there are."""
+    count = 0
+    for b in range(_BLOCKS):
+        if not finished[b]:
+            brightest = _ZERO
+            for lane in range(_LANES):
+                brightest = max(brightest, state[b * size + lane])
+            finished[b] = brightest == _ZERO
+        count += finished[b]
+    return count
+
+
+@njit(**FAST)
+def _blend_tile(first, last, pair_splats, splats, boxes, state, tile_x, tile_y):
+    """Blends the pairs first:last into `state`; returns the pair after the last one that was looked at."""
+    finished = np.zeros(_BLOCKS, np.uint8)
+    for pair in range(first, last):
+        if (pair - first) % _SWEEP == _SWEEP - 1 and _mark_finished(state, _FORWARD_STATE, finished) == _BLOCKS:
+            return pair
+        k = pair_splats[pair]
+        splat = splats[k]
+        column_first, column_last, row_first, row_last = _touched_blocks(boxes[k], tile_x, tile_y)
+        for row in range(row_first, row_last + 1):
+            for column in range(column_first, column_last + 1):
+                b = row * _PER_ROW + column
+                if not finished[b]:
+                    block = state[b * _FORWARD_STATE : (b + 1) * _FORWARD_STATE]
+                    _blend_block(block, splat, tile_x + column * _SIDE, tile_y + row * _SIDE)
+    return last
+
+
+@njit(**FAST)
+def _write_tile(state, tile_x, tile_y, background, rgb, alpha, zdepth):
+    height, width = alpha.shape
+    for b in range(_BLOCKS):
+        x, y = tile_x + b % _PER_ROW * _SIDE, tile_y + b // _PER_ROW * _SIDE
+        for row in range(min(_SIDE, height - y)):
+            for column in range(min(_SIDE, width - x)):
+                lane = b * _FORWARD_STATE + row * _SIDE + column
+                light = abs(state[lane])
+                for channel in range(3):
+                    colour = state[lane + (1 + channel) * _LANES]
+                    rgb[channel, y + row, x + column] = colour + light * background[channel]
+                zdepth[y + row, x + column] = state[lane + 4 * _LANES]
+                alpha[y + row, x + column] = _ONE - light
+
+
+@njit(**FAST_PARALLEL)
+def blend(tile_starts, pair_splats, splats, boxes, tiles_x, background, rgb, alpha, zdepth, tile_ends):
+    """Draws all tiles into rgb [3, H, W], alpha [H, W], zdepth [H, W]; tile_ends [T]: where each tile was full."""
+    height, width = alpha.shape
+    for turn in prange(len(tile_ends)):
+        tile, tile_x, tile_y = _take_turn(turn, tiles_x, len(tile_ends) // tiles_x)
+        state = np.zeros(_BLOCKS * _FORWARD_STATE, np.float32)
+        _start_light(state, _FORWARD_STATE, tile_x, tile_y, width, height)
+        tile_ends[tile] = _blend_tile(
+            tile_starts[tile], tile_starts[tile + 1], pair_splats, splats, boxes, state, tile_x, tile_y
+        )
+        _write_tile(state, tile_x, tile_y, background, rgb, alpha, zdepth)
+
+
+@njit(**FAST)
+def _blend_block_backward(block, sums, splat, x, y, absolute):
+    """Adds one block's share to the splat's sums [12 x 16]; to the last two of them only if `absolute`.
+
+    With q = gradient . colour of a splat, the loss changes with ln(alpha) by g = weight q - alpha / (1 - alpha) times
+    the sum of weight q over all that comes behind, background included. That sum starts as the whole and shrinks as
+    we walk front to back.
+    """
+    u, v = _corner(splat, x, y)
+    across, skew, down, opacity = splat[2], -splat[2] * splat[3], splat[4], splat[5]
+    red, green, blue, zdepth = splat[6], splat[7], splat[8], splat[9]
+    for lane in range(_LANES):
+        lu = u + across * _LANE_X[lane] + skew * _LANE_Y[lane]
+        lv = v + down * _LANE_Y[lane]
+        exponent = opacity - lu * lu - lv * lv
+        free_alpha = _power256(exponent)
+        alpha = min(free_alpha, _MAX_ALPHA)
+        alpha = alpha if exponent >= _MIN_EXPONENT else _ZERO
+        light = block[lane]
+        left = light - light * alpha
+        stop = left <= _MIN_TRANSMITTANCE
+        alpha = _ZERO if stop else alpha
+        weight = light * alpha
+        block[lane] = -abs(light) if stop else left
+        v_red, v_green = block[2 * _LANES + lane], block[3 * _LANES + lane]
+        v_blue, v_zdepth = block[4 * _LANES + lane], block[5 * _LANES + lane]
+        own = weight * (v_red * red + v_green * green + v_blue * blue + v_zdepth * zdepth)
+        behind = block[_LANES + lane] - own
+        block[_LANES + lane] = behind
+        g = own - alpha * behind / (_ONE - alpha)
+        g = _ZERO if free_alpha > _MAX_ALPHA else g
+        gu, gv = g * lu, g * lv
+        sums[lane] += gu
+        sums[_LANES + lane] += gv
+        sums[2 * _LANES + lane] += gu * lu
+        sums[3 * _LANES + lane] += gu * lv
+        sums[4 * _LANES + lane] += gv * lv
+        sums[5 * _LANES + lane] += g
+        sums[6 * _LANES + lane] += weight * v_red
+        sums[7 * _LANES + lane] += weight * v_green
+        sums[8 * _LANES + lane] += weight * v_blue
+        sums[9 * _LANES + lane] += weight * v_zdepth
+        if absolute:
+            sums[10 * _LANES + lane] += abs(across * gu)
+            sums[11 * _LANES + lane] += abs(skew * gu + down * gv)
+
+
+@njit(**ADDING)
+def _total(lanes):
+    total = _ZERO
+    for lane in range(_LANES):
+        total += lanes[lane]
+    return total
+
+
+@njit(**FAST)
+def _blend_tile_backward(first, last, pair_splats, pair_slots, splats, boxes, state, tile_x, tile_y, absolute, slots):
+    finished = np.zeros(_BLOCKS, np.uint8)
+    sums = state[_BLOCKS * _BACKWARD_STATE :]
+    count = _SUMS if absolute else _SUMS - 2
+    for pair in range(first, last):
+        if (pair - first) % _SWEEP == _SWEEP - 1:
+            _mark_finished(state, _BACKWARD_STATE, finished)
+        k = pair_splats[pair]
+        splat = splats[k]
+        for at in range(count * _LANES):
+            sums[at] = _ZERO
+        column_first, column_last, row_first, row_last = _touched_blocks(boxes[k], tile_x, tile_y)
+        for row in range(row_first, row_last + 1):
+            for column in range(column_first, column_last + 1):
+                b = row * _PER_ROW + column
+                if not finished[b]:
+                    block = state[b * _BACKWARD_STATE : (b + 1) * _BACKWARD_STATE]
+                    _blend_block_backward(block, sums, splat, tile_x + column * _SIDE, tile_y + row * _SIDE, absolute)
+        slot = slots[pair_slots[pair]]
+        for s in range(count):
+            slot[s] = _total(sums[s * _LANES : (s + 1) * _LANES])
+
+
+@njit(**FAST)
+def _read_tile(state, tile_x, tile_y, rgb, alpha, zdepth, v_rgb, v_alpha, v_zdepth):
+    """What is to come (the loss's share of the whole pixel) and the gradients of the images."""
+    height, width = alpha.shape
+    for b in range(_BLOCKS):
+        x, y = tile_x + b % _PER_ROW * _SIDE, tile_y + b // _PER_ROW * _SIDE
+        for row in range(min(_SIDE, height - y)):
+            for column in range(min(_SIDE, width - x)):
+                lane = b * _BACKWARD_STATE + row * _SIDE + column
+                at_y, at_x = y + row, x + column
+                v_z = v_zdepth[at_y, at_x]
+                whole = v_z * zdepth[at_y, at_x] - v_alpha[at_y, at_x] * (_ONE - alpha[at_y, at_x])
+                for channel in range(3):
+                    whole += v_rgb[channel, at_y, at_x] * rgb[channel, at_y, at_x]
+                    state[lane + (2 + channel) * _LANES] = v_rgb[channel, at_y, at_x]
+                state[lane + _LANES] = whole
+                state[lane + 5 * _LANES] = v_z
+
+
+@njit(**FAST_PARALLEL)
+def blend_backward(
+    tile_starts, tile_ends, pair_splats, pair_slots, splats, boxes, tiles_x,
+    rgb, alpha, zdepth, v_rgb, v_alpha, v_zdepth, absolute, slots,
+):  # fmt: skip
+    """Fills slots [P, 12 or, unless `absolute`, 10] with the gradients of each splat in each tile; what they hold: see
+    project_backward.
+
+    rgb, alpha, zdepth: what `blend` drew. v_*: the gradients of the loss with respect to them.
+    """
+    height, width = alpha.shape
+    for turn in prange(len(tile_ends)):
+        tile, tile_x, tile_y = _take_turn(turn, tiles_x, len(tile_ends) // tiles_x)
+        state = np.zeros(_BLOCKS * _BACKWARD_STATE + _SUMS * _LANES, np.float32)
+        _start_light(state, _BACKWARD_STATE, tile_x, tile_y, width, height)
+        _read_tile(state, tile_x, tile_y, rgb, alpha, zdepth, v_rgb, v_alpha, v_zdepth)
+        first, last, full = tile_starts[tile], tile_starts[tile + 1], tile_ends[tile]
+        _blend_tile_backward(
+            first, full, pair_splats, pair_slots, splats, boxes, state, tile_x, tile_y, absolute, slots
+        )
+        for pair in range(full, last):
+            slots[pair_slots[pair]] = _ZERO
