@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from tests.scenes import BoxRoom, texture
-from worldgen.geometry.cameras import look, project
+from worldgen.geometry.cameras import look_at, project
 from worldgen.runs import artifacts
 from worldgen.types import Camera, SupervisionView
 
@@ -23,7 +23,7 @@ def cameras() -> dict[str, Camera]:
     """Six, their principal points off the middle, none upright."""
     found = {}
     for index in range(6):
-        c2w = look(60.0 * index, 25 - 10 * index, torch.tensor([0.3 * index - 0.7, 0.1 * index, 0.4 - 0.2 * index]))
+        c2w = look_at(60.0 * index, 25 - 10 * index, torch.tensor([0.3 * index - 0.7, 0.1 * index, 0.4 - 0.2 * index]))
         roll = math.radians(20 * index)
         c2w[:3, :3] @= torch.tensor(
             [[math.cos(roll), -math.sin(roll), 0], [math.sin(roll), math.cos(roll), 0], [0, 0, 1]]

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from tests.scenes import BoxRoom
-from worldgen.geometry.cameras import look
+from worldgen.geometry.cameras import look_at
 from worldgen.geometry.equirect import directions, from_perspective
 from worldgen.io.gaussians import save_cloud, save_gaussians
 from worldgen.present.flythrough import FlythroughSettings
@@ -64,7 +64,7 @@ def write_run(run_dir: Path, photo: str = "room.jpg", facts: dict | None = None)
 
 
 def _completed(yaw_deg: float) -> CompletedView:
-    view = BoxRoom().view(Camera.from_fov(48, 48, 90, look(yaw_deg)))
+    view = BoxRoom().view(Camera.from_fov(48, 48, 90, look_at(yaw_deg)))
     inpainted = torch.zeros(48, 48, dtype=torch.bool)
     inpainted[10:30, 10:30] = True
     return CompletedView(view, inpainted)

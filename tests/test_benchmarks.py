@@ -11,7 +11,7 @@ from eval.metrics.seams import border_seam, view_seam, wrap_seam
 from tests.fakes import SmoothInpainter
 from tests.small_world import FOV_DEG, write_run
 from worldgen.errors import UserError
-from worldgen.geometry.cameras import look
+from worldgen.geometry.cameras import look_at
 from worldgen.geometry.equirect import directions, from_perspective, to_perspective
 from worldgen.runs.artifacts import save_image
 from worldgen.runs.disk import sha256_of
@@ -40,7 +40,7 @@ def whole_photo(truth):
 
 def test_a_picture_without_a_seam_has_ratio_one(truth):
     assert wrap_seam(truth) == pytest.approx(1, abs=0.3)
-    camera = Camera.from_fov(32, 32, 85.0, look(100.0, 20.0))
+    camera = Camera.from_fov(32, 32, 85.0, look_at(100.0, 20.0))
     assert view_seam(truth, camera) == pytest.approx(1, abs=0.3)
     assert border_seam(truth, torch.ones(64, 128, dtype=torch.bool)) == 1
 
@@ -51,11 +51,11 @@ def test_a_step_at_the_back_shows_as_a_wrap_seam(truth):
 
 
 def test_a_darker_view_shows_along_its_border_alone(truth):
-    camera = Camera.from_fov(32, 32, 85.0, look(100.0, 20.0))
+    camera = Camera.from_fov(32, 32, 85.0, look_at(100.0, 20.0))
     _, inside = from_perspective(torch.zeros(1, 32, 32), camera, 64, 128)
     darker = torch.where(inside, truth - 0.3, truth)
     assert view_seam(darker, camera) > 3
-    elsewhere = Camera.from_fov(32, 32, 60.0, look(-60.0))
+    elsewhere = Camera.from_fov(32, 32, 60.0, look_at(-60.0))
     assert view_seam(darker, elsewhere) == pytest.approx(view_seam(truth, elsewhere))
 
 
@@ -76,7 +76,9 @@ def test_what_differs_from_the_truth_is_counted_with_its_sign_and_place(truth, p
 def test_scored_views_go_round_the_horizon(truth):
     views = panorama_scores.scored_views(truth)
     assert len(views) == 6
-    torch.testing.assert_close(views[3], to_perspective(truth, Camera.from_fov(512, 512, 90.0, look(180.0)), "bicubic"))
+    torch.testing.assert_close(
+        views[3], to_perspective(truth, Camera.from_fov(512, 512, 90.0, look_at(180.0)), "bicubic")
+    )
 
 
 def test_photo_psnr_tells_the_photo_from_another(truth, whole_photo):
@@ -107,7 +109,7 @@ def test_every_heuristic_is_painted_whole_and_scored(heuristic, truth, whole_pho
 def test_the_walk_sees_every_direction():
     covered = torch.zeros(64, 128, dtype=torch.bool)
     for view in panorama.WALK:
-        camera = Camera.from_fov(16, 16, view.fov_deg, look(view.yaw_deg, view.pitch_deg))
+        camera = Camera.from_fov(16, 16, view.fov_deg, look_at(view.yaw_deg, view.pitch_deg))
         covered |= from_perspective(torch.zeros(1, 16, 16), camera, 64, 128)[1]
     assert covered.all()
 
@@ -125,7 +127,7 @@ def test_the_summary_keeps_coarse_truths_out_of_brisque_and_niqe(truth, whole_ph
 
 def test_seams_of_a_painted_panorama_name_the_worst_view(truth):
     first = looks_of("anchored")[0]
-    camera = Camera.from_fov(64, 64, first.fov_deg, look(first.yaw_deg, first.pitch_deg))
+    camera = Camera.from_fov(64, 64, first.fov_deg, look_at(first.yaw_deg, first.pitch_deg))
     _, inside = from_perspective(torch.zeros(1, 64, 64), camera, 64, 128)
     nothing = torch.zeros(64, 128, dtype=torch.bool)
     clean = seams(Panorama(truth, nothing), looks_of("anchored"))

@@ -13,7 +13,7 @@ from eval.data import panoramas, poses, scannetpp
 from eval.data.__main__ import main
 from tests.scenes import BoxRoom
 from worldgen.errors import UserError
-from worldgen.geometry.cameras import look
+from worldgen.geometry.cameras import look_at
 from worldgen.geometry.equirect import to_perspective
 from worldgen.io.photo import load_photo
 from worldgen.recipe.fov import ExifFov
@@ -129,7 +129,7 @@ def room_cameras() -> dict[str, Camera]:
     """Five along a line of 0.4 m steps; the last looks the other way."""
     return {
         f"DSC0000{index}.JPG": Camera.from_fov(
-            *SIZE, 70.0, look(180.0 * (index == 4), 5.0, torch.tensor([0.4 * index, 0, 0]))
+            *SIZE, 70.0, look_at(180.0 * (index == 4), 5.0, torch.tensor([0.4 * index, 0, 0]))
         )
         for index in range(5)
     }
@@ -191,7 +191,7 @@ def quaternion(rotation: torch.Tensor) -> list[float]:
 def test_nerfstudio_and_colmap_poses_are_the_cameras_that_were_written(tmp_path):
     cameras = {
         f"v{index}.JPG": Camera.from_fov(
-            *SIZE, 60.0, look(57.0 * index, 11.0 * index - 20, torch.tensor([index, 0.5, -index]))
+            *SIZE, 60.0, look_at(57.0 * index, 11.0 * index - 20, torch.tensor([index, 0.5, -index]))
         )
         for index in range(4)
     }

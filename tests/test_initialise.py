@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.scenes import BoxRoom
-from worldgen.geometry.cameras import look
+from worldgen.geometry.cameras import look_at
 from worldgen.recipe.lift import LiftSettings, lift
 from worldgen.splat.initialise import frames, gaussians_from_cloud, thin
 from worldgen.splat.rasterize import rasterize
@@ -59,7 +59,7 @@ def test_frames_of_the_axes_are_exact(normal):
 @pytest.mark.parametrize("pitch_deg", [0.0, -60.0])
 def test_the_room_is_closed_and_has_its_colours(max_count, pitch_deg):
     room, gaussians = BoxRoom(), gaussians_from_cloud(room_cloud(), max_count)
-    camera = Camera.from_fov(48, 48, 80, look(25, pitch_deg))
+    camera = Camera.from_fov(48, 48, 80, look_at(25, pitch_deg))
     render = rasterize(gaussians, camera)
     assert render.alpha.min() > 0.8
     smooth = F.avg_pool2d(room.view(camera).rgb, 8)

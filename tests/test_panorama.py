@@ -9,7 +9,7 @@ import torch.nn.functional as F
 
 from worldgen.embedded.migan import MiganInpainter
 from worldgen.errors import UserError
-from worldgen.geometry.cameras import look
+from worldgen.geometry.cameras import look_at
 from worldgen.geometry.equirect import to_perspective
 from worldgen.geometry.fill import push_pull
 from worldgen.recipe.panorama import PanoramaSettings, add_anchor, embed, remove_anchor, synthesize
@@ -152,7 +152,7 @@ def test_the_same_seed_gives_the_same_panorama_another_one_another():
 def test_the_network_paints_a_small_panorama():
     given = photo()
     made = synthesize(given, PROMPTS, MiganInpainter(), settings(view_size=128))
-    horizon = to_perspective(made.rgb, Camera.from_fov(32, 32, 60.0, look(180.0)))
+    horizon = to_perspective(made.rgb, Camera.from_fov(32, 32, 60.0, look_at(180.0)))
     assert (horizon[2, :12].mean() - horizon[2, 20:].mean()) > 0.2  # blue sky over green ground at the back, too
 
 

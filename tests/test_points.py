@@ -7,7 +7,7 @@ import pytest
 import torch
 from scenes import BoxRoom
 
-from worldgen.geometry.cameras import look, project
+from worldgen.geometry.cameras import look_at, project
 from worldgen.geometry.points import render_points, view_normals, view_points
 from worldgen.recipe.lift import LiftSettings, lift
 from worldgen.types import Camera, PointCloud, View
@@ -35,7 +35,7 @@ def plane(zdepth: float, half_m: float, spacing: float, colour: tuple[float, flo
 def test_the_room_from_a_corner_of_the_cube(room_cloud, corner):
     """Away from edges, where one pixel holds two things: distances within 1 %, colours as they are there."""
     for yaw_deg, pitch_deg in [(0, 0), (100, 20), (200, -30), (300, 10)]:
-        camera = Camera.from_fov(256, 256, 90, look(yaw_deg, pitch_deg, corner))
+        camera = Camera.from_fov(256, 256, 90, look_at(yaw_deg, pitch_deg, corner))
         view, truth = render_points(room_cloud, camera), ROOM.view(camera)
         relative = ((view.distance / truth.distance - 1).abs())[view.known]
         assert view.known.float().mean() > 0.9  # the rest stands behind the pillar
@@ -47,12 +47,12 @@ def test_the_room_from_a_corner_of_the_cube(room_cloud, corner):
 
 def test_what_the_cloud_was_lifted_from_has_no_holes(room_cloud):
     for yaw_deg in (0, 90, 180, 270):
-        assert render_points(room_cloud, Camera.from_fov(256, 256, 90, look(yaw_deg))).known.float().mean() > 0.999
+        assert render_points(room_cloud, Camera.from_fov(256, 256, 90, look_at(yaw_deg))).known.float().mean() > 0.999
 
 
 def test_a_surface_seen_closer_than_it_was_sampled_has_no_pinholes(room_cloud):
     """0.4 m before a wall that was sampled from 3 m away."""
-    camera = Camera.from_fov(256, 256, 60, look(-90, 0, torch.tensor([-2.6, 0.0, 0.0])))
+    camera = Camera.from_fov(256, 256, 60, look_at(-90, 0, torch.tensor([-2.6, 0.0, 0.0])))
     view, truth = render_points(room_cloud, camera), ROOM.view(camera)
     assert view.known.all()
     assert ((view.distance / truth.distance - 1).abs() < 0.01).all()
@@ -129,7 +129,7 @@ def test_an_empty_cloud_leaves_everything_unknown():
 
 
 def test_the_same_picture_from_any_number_of_threads(room_cloud, set_threads):
-    camera = Camera.from_fov(120, 90, 80, look(30, 10, CORNERS[3]))
+    camera = Camera.from_fov(120, 90, 80, look_at(30, 10, CORNERS[3]))
     views = []
     for threads in (1, numba.config.NUMBA_NUM_THREADS):
         set_threads(threads)
@@ -140,7 +140,7 @@ def test_the_same_picture_from_any_number_of_threads(room_cloud, set_threads):
 
 
 def test_a_view_becomes_points_and_is_rendered_back():
-    camera = Camera.from_fov(96, 64, 75, look(25, -15, torch.tensor([0.3, -0.2, 0.5])))
+    camera = Camera.from_fov(96, 64, 75, look_at(25, -15, torch.tensor([0.3, -0.2, 0.5])))
     view = ROOM.view(camera)
     everywhere = torch.ones_like(view.known)
     points = view_points(view, everywhere)
@@ -152,7 +152,7 @@ def test_a_view_becomes_points_and_is_rendered_back():
 
 
 def test_normals_are_exact_on_planes_and_face_the_camera():
-    camera = Camera.from_fov(128, 96, 80, look(200, -25, torch.tensor([0.5, 0.2, -0.5])))
+    camera = Camera.from_fov(128, 96, 80, look_at(200, -25, torch.tensor([0.5, 0.2, -0.5])))
     view = ROOM.view(camera)
     normals = view_normals(camera, view.distance, view.known)
     assert (normals.abs().amax(-1) > 0.999).float().mean() > 0.97

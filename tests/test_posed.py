@@ -34,7 +34,7 @@ from train.data.posed import FolderScene
 from train.data.run_views import photo_size
 from train.data.view_layers import area_mean
 from worldgen.errors import UserError
-from worldgen.geometry.cameras import look, project
+from worldgen.geometry.cameras import look_at, project
 from worldgen.geometry.equirect import from_perspective
 from worldgen.geometry.world_frame import points_into
 from worldgen.io.gaussians import write_points_ply
@@ -265,7 +265,7 @@ def test_spacings_are_bounded_and_normals_face_the_nearest_camera():
     wall = torch.cat([0.1 * grid, torch.full((25, 1), 4.0)], dim=1)
     extra = torch.tensor([[0.0, 0.0, 40.0], [0.0, 0.0, 4.0], [0.0, 0.0, 0.0]])  # far off; twice there; in the camera
     xyz = torch.cat([wall, extra])
-    views = [Camera.from_fov(*SIZE, 60.0), Camera.from_fov(*SIZE, 60.0, look(0.0, 0.0, torch.tensor([0.0, 0, -50])))]
+    views = [Camera.from_fov(*SIZE, 60.0), Camera.from_fov(*SIZE, 60.0, look_at(0.0, 0.0, torch.tensor([0.0, 0, -50])))]
     cloud = cloud_of(Points("x", xyz, torch.zeros(28, 3)), views)
     corner = xyz[:25].norm(dim=1).argmax()
     assert cloud.spacing[corner].item() == pytest.approx(0.1 * (1 + 1 + math.sqrt(2)) / 3, rel=1e-5)

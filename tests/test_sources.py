@@ -14,7 +14,7 @@ from eval.protocols.base import FlatPanoramaProtocol, PanoramaProtocol, WorldPro
 from eval.protocols.file_frames import FileFrame
 from eval.protocols.sources import FlatPanorama, ImageFile, PanoramaView, SplatView, pose_of
 from tests.small_world import room_splats
-from worldgen.geometry.cameras import look
+from worldgen.geometry.cameras import look_at
 from worldgen.io.gaussians import save_gaussians, write_ply, write_spz
 from worldgen.splat import rasterize
 from worldgen.types import Gaussians
@@ -86,7 +86,7 @@ def made(tmp_path) -> dict[str, ImageFile | PanoramaView | FlatPanorama | SplatV
         "ImageFile": ImageFile(tmp_path / "noise.png"),
         "PanoramaView": PanoramaView(tmp_path / "noise.png", 20.0, 10.0, 80.0, (40, 30)),
         "FlatPanorama": FlatPanorama(tmp_path / "noise.png", 96),
-        "SplatView": SplatView(tmp_path / "world.ply", pose_of(look(3.0, 2.0)), 60.0, (48, 36)),
+        "SplatView": SplatView(tmp_path / "world.ply", pose_of(look_at(3.0, 2.0)), 60.0, (48, 36)),
     }
 
 
@@ -169,8 +169,8 @@ def test_coverage_is_the_share_that_is_not_background(tmp_path, suffix):
     write = {".ply": write_ply, ".spz": write_spz, ".safetensors": save_gaussians}[suffix]
     room = room_splats(64)
     write(path, Gaussians(**{name: value[room.means[:, 2] > 0] for name, value in room.tensors().items()}))
-    front, back = (SplatView(path, pose_of(look(yaw_deg)), 60.0, (48, 48)) for yaw_deg in (0.0, 180.0))
-    side = SplatView(path, pose_of(look(90.0)), 60.0, (48, 48))
+    front, back = (SplatView(path, pose_of(look_at(yaw_deg)), 60.0, (48, 48)) for yaw_deg in (0.0, 180.0))
+    side = SplatView(path, pose_of(look_at(90.0)), 60.0, (48, 48))
     assert front.coverage() > 0.95
     assert back.coverage() < 0.02
     assert 0.3 < side.coverage() < 0.7
@@ -181,7 +181,7 @@ def test_splats_are_seen_where_their_frame_puts_them(tmp_path):
     """One world written in four frames, each with its own unit and origin: all are seen as the original is."""
     original = splats()
     write_ply(tmp_path / "ours.ply", original)
-    view = SplatView(tmp_path / "ours.ply", pose_of(look(3.0, 2.0)), 60.0, (48, 36))
+    view = SplatView(tmp_path / "ours.ply", pose_of(look_at(3.0, 2.0)), 60.0, (48, 36))
     expected = view.load()
     for axes in ("opencv", "opengl", "y_up", "z_up"):
         frame = FileFrame(axes, 0.25, (30.0, -20.0, 10.0))
@@ -209,6 +209,6 @@ def test_an_origin_far_away_costs_no_precision(tmp_path):
     for name, away in zip("xyz", origin, strict=True):
         wide[name] += away
     PlyData([PlyElement.describe(wide, "vertex")]).write(tmp_path / "far.ply")
-    near = SplatView(tmp_path / "near.ply", pose_of(look(3.0)), 60.0, (48, 36))
+    near = SplatView(tmp_path / "near.ply", pose_of(look_at(3.0)), 60.0, (48, 36))
     far = replace(near, path=Path(tmp_path / "far.ply"), world=FileFrame(origin=origin))
     assert (far.load() - near.load()).abs().max() <= 1.01 / 255

@@ -17,10 +17,10 @@ from worldgen.types import Gaussians, PointCloud
 
 
 def some_gaussians(count: int = 50, degree: int = 1, spread_m: float = 5.0) -> Gaussians:
-    draw = torch.Generator().manual_seed(count + degree)
+    generator = torch.Generator().manual_seed(count + degree)
 
     def normal(*shape: int) -> torch.Tensor:
-        return torch.randn(*shape, generator=draw)
+        return torch.randn(*shape, generator=generator)
 
     quats = F.normalize(normal(count, 4), dim=1)
     sh = 0.3 * normal(count, (degree + 1) ** 2, 3)
@@ -28,13 +28,13 @@ def some_gaussians(count: int = 50, degree: int = 1, spread_m: float = 5.0) -> G
 
 
 def some_points(count: int = 40) -> PointCloud:
-    draw = torch.Generator().manual_seed(count)
-    normals = F.normalize(torch.randn(count, 3, generator=draw), dim=1)
+    generator = torch.Generator().manual_seed(count)
+    normals = F.normalize(torch.randn(count, 3, generator=generator), dim=1)
     return PointCloud(
-        torch.randn(count, 3, generator=draw),
-        torch.rand(count, 3, generator=draw),
+        torch.randn(count, 3, generator=generator),
+        torch.rand(count, 3, generator=generator),
         normals,
-        torch.rand(count, generator=draw),
+        torch.rand(count, generator=generator),
     )
 
 

@@ -22,7 +22,7 @@ from train.splat.fit import initial_gaussians
 from train.splat.settings import BilateralSettings, CorrectionSettings, DistortionSettings, SplatOptimizer
 from train.splat.view_order import crop, view_order
 from worldgen.errors import UserError
-from worldgen.geometry.cameras import look
+from worldgen.geometry.cameras import look_at
 from worldgen.splat.initialise import gaussians_from_cloud
 from worldgen.splat.losses import photometric_loss
 from worldgen.splat.rasterize import rasterize
@@ -174,7 +174,7 @@ def test_it_is_silent_and_moves_the_bar(tmp_path, capfd, caplog):
 def test_the_field_absorbs_what_warped_views_would_smear(tmp_path):
     scene = replace(room_scene(generated=12, warp_px=2.5), held_out=())
     settings = {"steps": 240, "max_gaussians": 4000, "logger": "none"}
-    beside = Camera.from_fov(64, 64, 80, look(60, 5, torch.tensor([0.5, 0.1, 0.3])))
+    beside = Camera.from_fov(64, 64, 80, look_at(60, 5, torch.tensor([0.5, 0.1, 0.3])))
     quality_db = {}
     for correction in (CorrectionSettings(), CorrectionSettings("distortion", DistortionSettings(grid=8))):
         out_dir = tmp_path / correction.name / "splat"
@@ -240,7 +240,7 @@ def test_higher_harmonics_are_learned_too(tmp_path):
 
 def test_a_cropped_view_has_the_loss_of_the_whole():
     gaussians = gaussians_from_cloud(room_cloud(), 4000)
-    camera = Camera.from_fov(120, 90, 90, look(30, 10, torch.tensor([0.5, 0.0, 0.3])))
+    camera = Camera.from_fov(120, 90, 90, look_at(30, 10, torch.tensor([0.5, 0.0, 0.3])))
     weight = torch.zeros(90, 120)
     weight[30:50, 70:101] = torch.rand(20, 31)
     whole = SupervisionView(camera, ROOM.view(camera).rgb, weight, generated=True)

@@ -24,7 +24,7 @@ from tests.outdoors import meadow
 from tests.scenes import BoxRoom
 from worldgen.config import CONF_DIR
 from worldgen.errors import UserError
-from worldgen.geometry.cameras import look, project, world_rays
+from worldgen.geometry.cameras import look_at, project, world_rays
 from worldgen.geometry.equirect import directions
 from worldgen.splat.distortion import warp
 from worldgen.types import Camera
@@ -50,7 +50,7 @@ def meadow_scene(monkeypatch) -> PanoramaScene:
 
 
 def camera_at(*place: float, yaw_deg: float = 0.0, pitch_deg: float = 0.0, size: int = 64) -> Camera:
-    return Camera.from_fov(size, size, 90, look(yaw_deg, pitch_deg, torch.tensor(place)))
+    return Camera.from_fov(size, size, 90, look_at(yaw_deg, pitch_deg, torch.tensor(place)))
 
 
 def test_without_strength_every_view_is_the_truth():

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from worldgen import view
 from worldgen.errors import UserError
-from worldgen.geometry.cameras import look
+from worldgen.geometry.cameras import look_at
 from worldgen.io.gaussians import load_cloud, load_gaussians
 from worldgen.recipe.export import ExportSettings, write_world
 from worldgen.recipe.fov import check_fov
@@ -81,7 +81,7 @@ class World:
         if len(size) != 2 or not all(isinstance(side, int) and side > 0 for side in size):
             raise UserError(f"size: {size!r}, wanted width and height in whole pixels")
         check_fov(fov_deg)
-        pose = look(yaw_deg, pitch_deg, torch.tensor(position, dtype=torch.float32))
+        pose = look_at(yaw_deg, pitch_deg, torch.tensor(position, dtype=torch.float32))
         return Camera.from_fov(*size, fov_deg, pose)
 
     @torch.no_grad()

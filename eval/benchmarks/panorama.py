@@ -27,7 +27,7 @@ from eval.benchmarks.panorama_scores import against_truth, looks_of, photo_psnr_
 from eval.command import run
 from eval.synthetic.panoramas import crop, truth_panoramas
 from worldgen.embedded.migan import MiganInpainter
-from worldgen.geometry.cameras import look
+from worldgen.geometry.cameras import look_at
 from worldgen.geometry.equirect import from_perspective, mask_to_perspective, to_perspective
 from worldgen.models.protocols import Inpainter
 from worldgen.recipe.panorama import PanoramaSettings, synthesize
@@ -84,7 +84,7 @@ def walk(photo: View, width: int, view_size: int, inpainter: Inpainter) -> Panor
     rgb, inside = from_perspective(photo.rgb, photo.camera, width // 2, width, "bicubic")
     known, own = inside.clone(), inside
     for step, view in enumerate(WALK):
-        camera = Camera.from_fov(view_size, view_size, view.fov_deg, look(view.yaw_deg, view.pitch_deg))
+        camera = Camera.from_fov(view_size, view_size, view.fov_deg, look_at(view.yaw_deg, view.pitch_deg))
         seen = mask_to_perspective(known, camera)
         if seen.all():
             continue

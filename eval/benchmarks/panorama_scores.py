@@ -10,7 +10,7 @@ from torch import Tensor
 
 from eval.metrics import brisque, niqe, psnr
 from eval.metrics.seams import border_seam, view_seam, wrap_seam
-from worldgen.geometry.cameras import look
+from worldgen.geometry.cameras import look_at
 from worldgen.geometry.equirect import to_perspective
 from worldgen.recipe.panorama import SCHEDULES
 from worldgen.recipe.schedules import Look
@@ -57,7 +57,7 @@ def at_density_of(panorama: Tensor, photo: View) -> View:
 
 def seams(panorama: Panorama, looks: Iterable[Look]) -> Seams:
     """looks: the views that the panorama was painted in."""
-    cameras = [Camera.from_fov(64, 64, view.fov_deg, look(view.yaw_deg, view.pitch_deg)) for view in looks]
+    cameras = [Camera.from_fov(64, 64, view.fov_deg, look_at(view.yaw_deg, view.pitch_deg)) for view in looks]
     return Seams(
         wrap_seam(panorama.rgb),
         max((view_seam(panorama.rgb, camera) for camera in cameras), default=1.0),
@@ -86,7 +86,7 @@ def against_truth(panorama: Tensor, truth: Tensor) -> TruthScores:
 def scored_views(panorama: Tensor) -> list[Tensor]:
     """The views that BRISQUE and NIQE look at: once round the horizon."""
     yaws_deg = [i * 360 / SCORED_VIEWS for i in range(SCORED_VIEWS)]
-    cameras = [Camera.from_fov(SCORED_SIZE, SCORED_SIZE, SCORED_FOV_DEG, look(yaw)) for yaw in yaws_deg]
+    cameras = [Camera.from_fov(SCORED_SIZE, SCORED_SIZE, SCORED_FOV_DEG, look_at(yaw)) for yaw in yaws_deg]
     return [to_perspective(panorama, camera, "bicubic").clamp(0, 1) for camera in cameras]
 
 

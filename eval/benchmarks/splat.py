@@ -53,7 +53,7 @@ class WholeStep:
     def __call__(self) -> None:
         render = rasterize(self.parameters, self.camera)
         photometric_loss(render.rgb, self.target, self.weight).backward()
-        self.optimiser.step(rows=render.drawn.rows)
+        self.optimiser.step(rows=render.info.rows)
         self.optimiser.zero_grad(set_to_none=True)
 
     def touch_state(self) -> None:

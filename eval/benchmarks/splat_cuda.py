@@ -64,7 +64,7 @@ def _our_step(gaussians: Gaussians, camera: Camera, field: DistortionField | Non
         render = rasterize(parameters, camera)
         rgb = render.rgb if field is None else field(render.rgb, 0)
         plain_loss(rgb, target, weight).backward()
-        optimisers[0].step(rows=render.drawn.rows)
+        optimisers[0].step(rows=render.info.rows)
         for other in optimisers[1:]:
             other.step()
         for each in optimisers:

@@ -15,7 +15,7 @@ from eval.metrics.base import Better, Companion, Needs
 from eval.metrics.fidelity import Lpips, psnr
 from eval.metrics.seams import wrap_seam
 from worldgen.errors import UserError
-from worldgen.geometry.cameras import look
+from worldgen.geometry.cameras import look_at
 from worldgen.geometry.equirect import to_perspective
 from worldgen.types import Camera
 
@@ -139,7 +139,7 @@ class NearLpips(_OfPanorama):
 
     def value(self, panorama: Tensor, truth: Tensor) -> float:
         aside_deg = (self.fov_deg + _NEAR_FOV_DEG) / 2
-        cameras = [Camera.from_fov(_NEAR_PX, _NEAR_PX, _NEAR_FOV_DEG, look(yaw)) for yaw in (aside_deg, -aside_deg)]
+        cameras = [Camera.from_fov(_NEAR_PX, _NEAR_PX, _NEAR_FOV_DEG, look_at(yaw)) for yaw in (aside_deg, -aside_deg)]
         ours, true = (
             [to_perspective(each, camera, "bicubic").clamp(0, 1) for camera in cameras] for each in (panorama, truth)
         )

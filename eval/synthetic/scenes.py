@@ -22,7 +22,7 @@ from eval.synthetic.room import TexturedRoom
 from eval.synthetic.shell import DrapedPanorama, drape
 from worldgen.embedded.geometric_depth import GeometricDepth
 from worldgen.errors import UserError, expect, expect_whole_numbers
-from worldgen.geometry.cameras import look, world_rays
+from worldgen.geometry.cameras import look_at, world_rays
 from worldgen.geometry.equirect import directions
 from worldgen.geometry.points import view_points
 from worldgen.recipe.cube import cube_positions
@@ -181,27 +181,27 @@ def exact_cameras(scene: TruthScene) -> list[tuple[Camera, Tensor]]:
 
 def generated_cameras(scene: TruthScene, seed: int) -> list[Camera]:
     """At the cube's face centres and corners in turn, looking everywhere evenly: along a spiral, turned at random."""
-    draw = torch.Generator().manual_seed(seed * 1_000_003 + 1)
-    turn, shift = torch.rand(2, generator=draw).tolist()
-    order = torch.randperm(scene.generated, generator=draw).tolist()
+    generator = torch.Generator().manual_seed(seed * 1_000_003 + 1)
+    turn, shift = torch.rand(2, generator=generator).tolist()
+    order = torch.randperm(scene.generated, generator=generator).tolist()
     places = cube_positions(scene.side_m)
     cameras = []
     for number, step in enumerate(order):
         pitch_deg = math.degrees(math.asin(2 * (step + shift) / scene.generated - 1))
-        pose = look(360 * (turn + step * _GOLDEN_TURN), pitch_deg, places[number % len(places)])
+        pose = look_at(360 * (turn + step * _GOLDEN_TURN), pitch_deg, places[number % len(places)])
         cameras.append(Camera.from_fov(scene.size, scene.size, _FOV_DEG, pose))
     return cameras
 
 
 def held_out_cameras(scene: TruthScene, seed: int) -> list[Camera]:
     """Anywhere in the cube, all round, 30 degrees up or down at most: as people look."""
-    draw = torch.Generator().manual_seed(seed * 1_000_003 + 2)
-    turn = float(torch.rand((), generator=draw))
+    generator = torch.Generator().manual_seed(seed * 1_000_003 + 2)
+    turn = float(torch.rand((), generator=generator))
     cameras = []
     for number in range(scene.held_out):
-        place = (torch.rand(3, generator=draw) - 0.5) * scene.side_m
-        pitch_deg = _HELD_OUT_PITCH_DEG * (2 * float(torch.rand((), generator=draw)) - 1)
-        pose = look(360 * (number + turn) / scene.held_out, pitch_deg, place)
+        place = (torch.rand(3, generator=generator) - 0.5) * scene.side_m
+        pitch_deg = _HELD_OUT_PITCH_DEG * (2 * float(torch.rand((), generator=generator)) - 1)
+        pose = look_at(360 * (number + turn) / scene.held_out, pitch_deg, place)
         cameras.append(Camera.from_fov(scene.size, scene.size, _FOV_DEG, pose))
     return cameras
 

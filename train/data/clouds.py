@@ -31,15 +31,15 @@ def random_points(where: str, cameras: Sequence[Camera], count: int, seed: int) 
     ten times that. Of those only what `_SEEN_BY` of the cameras, three at least, see is kept: what fewer see can show
     each of them whatever it likes, as a fog of its own in front of it. Where hardly any is left, all are taken.
     """
-    draw = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed)
     lens = torch.tensor([[c.width, c.height, c.fx, c.fy, c.cx, c.cy] for c in cameras], dtype=torch.float32)
     c2w = torch.stack([camera.c2w for camera in cameras])
     focus = focus_distance(cameras)
     enough = min(len(cameras), max(_SEEN_BY_AT_LEAST, math.ceil(_SEEN_BY * len(cameras))))
     kept: list[Tensor] = []
     for _ in range(_ROUNDS):
-        which = torch.randint(len(cameras), (count,), generator=draw)
-        across, down, away = torch.rand(3, count, generator=draw)
+        which = torch.randint(len(cameras), (count,), generator=generator)
+        across, down, away = torch.rand(3, count, generator=generator)
         width, height, fx, fy, cx, cy = lens[which].unbind(-1)
         zdepth = focus * _NEAR * (_FAR / _NEAR) ** away
         rays = torch.stack([(across * width - cx) / fx, (down * height - cy) / fy, torch.ones(count)], dim=-1)

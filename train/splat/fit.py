@@ -24,7 +24,7 @@ from train.splat.module import SplatModule, middle_of
 from train.splat.settings import SplatOptimizer, SplatResult
 from worldgen.errors import UserError
 from worldgen.progress import Track
-from worldgen.splat.density import MayGo, select
+from worldgen.splat.density import Prunable, select
 from worldgen.splat.initialise import finite, gaussians_from_cloud, thin
 from worldgen.splat.kernels.raster import compile_kernels
 from worldgen.splat.losses import photometric_loss
@@ -52,14 +52,14 @@ def fit_gaussians(
     if not torch.cuda.is_available():
         _compile(settings, track)
     start, sky = initial_gaussians(scene, settings, seed)
-    may_go = partial(removable, cameras=cameras_around(_apart(scene.views)))
-    module = SplatModule(start, sky, scene.views, settings, seed, may_go)
+    prunable = partial(removable, cameras=cameras_around(_apart(scene.views)))
+    module = SplatModule(start, sky, scene.views, settings, seed, prunable)
     held_out = HeldOut(scene.held_out, usable(metrics), settings.evaluate_every)
     identity = _fingerprint(settings, scene, seed)
     told = asdict(settings) | {"scene": scene.name}
     with quiet_lightning(), logging_to(settings.logger, out_dir, identity, told) as logger:
         _fit(module, held_out, logger, out_dir, identity, track)
-        gaussians = _tidy(_where_they_were_fitted(module.gaussians()), may_go)
+        gaussians = _tidy(_where_they_were_fitted(module.gaussians()), prunable)
         facts = {
             "steps": settings.steps,
             "gaussians": len(gaussians),
@@ -167,12 +167,12 @@ def _where_they_were_fitted(gaussians: Gaussians) -> Gaussians:
     return replace(gaussians, **{name: tensor.detach().cuda() for name, tensor in gaussians.tensors().items()})
 
 
-def _tidy(gaussians: Gaussians, may_go: MayGo) -> Gaussians:
+def _tidy(gaussians: Gaussians, prunable: Prunable) -> Gaussians:
     """Without what is transparent, as far as no hole opens, and what is not finite; detached."""
     numbers = torch.cat([tensor.detach().reshape(len(gaussians), -1) for tensor in gaussians.tensors().values()], dim=1)
     gaussians = select(gaussians, numbers.isfinite().all(dim=1))
     transparent = gaussians.opacity_logits.sigmoid() < _TRANSPARENT
-    gaussians = select(gaussians, ~may_go(gaussians, transparent))
+    gaussians = select(gaussians, ~prunable(gaussians, transparent))
     if not len(gaussians):
         raise UserError("splat: no Gaussian is left that is finite and shows; wanted other points, views or rates")
     return gaussians

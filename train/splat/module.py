@@ -17,9 +17,9 @@ from train.splat.corrections import Corrections
 from train.splat.settings import SplatOptimizer
 from train.splat.view_order import coarse_level, crop, halved, view_order
 from worldgen.splat.adam import SelectiveAdam
-from worldgen.splat.density import GradientRecord, MayGo, refine
+from worldgen.splat.density import GradientRecord, Prunable, refine
 from worldgen.splat.losses import photometric_loss
-from worldgen.splat.raster_info import Drawn
+from worldgen.splat.raster_info import RasterInfo
 from worldgen.splat.rasterize import rasterize
 from worldgen.types import Gaussians, SupervisionView
 
@@ -35,7 +35,7 @@ class SplatModule(pl.LightningModule):
     """The Gaussians and the corrections as parameters, and one step of their optimisation.
 
     What a step draws (its view, its background, its density control) follows from the seed and the step's number
-    alone, so that a resumed run sees what an uninterrupted one does. sky: bool [N]; may_go: see `density.refine`.
+    alone, so that a resumed run sees what an uninterrupted one does. sky: bool [N]; prunable: see `density.refine`.
     """
 
     automatic_optimization = False  # two or three optimisers, of which one is told which rows to move
@@ -47,10 +47,10 @@ class SplatModule(pl.LightningModule):
         views: Sequence[SupervisionView],
         settings: SplatOptimizer,
         seed: int,
-        may_go: MayGo | None = None,
+        prunable: Prunable | None = None,
     ) -> None:
         super().__init__()
-        self.settings, self.seed, self.may_go = settings, seed, may_go
+        self.settings, self.seed, self.prunable = settings, seed, prunable
         self.sizes = [(view.camera.width, view.camera.height) for view in views]
         self.levels = [[crop(view) for view in views]]  # whole, halved once, halved twice, ...
         for _ in range(settings.coarse_levels):
@@ -59,15 +59,15 @@ class SplatModule(pl.LightningModule):
         self.order = view_order(generated, settings.steps, seed)
         self.corrections = Corrections(settings.correction, generated, seed)
         self.history: list[tuple[int, dict[str, float]]] = []
-        draw = torch.Generator().manual_seed(seed)
-        self.register_buffer("backgrounds", torch.rand(settings.steps, 3, generator=draw), persistent=False)
+        generator = torch.Generator().manual_seed(seed)
+        self.register_buffer("backgrounds", torch.rand(settings.steps, 3, generator=generator), persistent=False)
         self.register_buffer("losses", torch.zeros(settings.steps))
         self.register_buffer("middle", middle_of(views), persistent=False)
         self.splats = nn.ParameterDict(start.tensors())
         self.register_buffer("sky", sky)
-        self.register_buffer("reach_m", self._reach_m())
-        self.register_buffer("pull_total", torch.zeros(len(start)))
-        self.register_buffer("pull_seen", torch.zeros(len(start)))
+        self.register_buffer("lr_scale", self._lr_scale())
+        self.register_buffer("grad_sum", torch.zeros(len(start)))
+        self.register_buffer("grad_count", torch.zeros(len(start)))
 
     def gaussians(self) -> Gaussians:
         """As they are now, on this module's device."""
@@ -98,7 +98,7 @@ class SplatModule(pl.LightningModule):
         saved = checkpoint["state_dict"]
         for name, parameter in list(self.splats.items()):
             self.splats[name] = nn.Parameter(torch.empty_like(saved[f"splats.{name}"], device=parameter.device))
-        for name in ("sky", "reach_m", "pull_total", "pull_seen"):
+        for name in ("sky", "lr_scale", "grad_sum", "grad_count"):
             setattr(self, name, torch.empty_like(saved[name], device=self.losses.device))
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
@@ -132,8 +132,8 @@ class SplatModule(pl.LightningModule):
         (loss + self.corrections.penalty(number)).backward()
         self.losses[step] = loss.detach()
         if watched:
-            self._record().add(render.drawn.rows, render.drawn.centre_grad, *self._size(number, level))
-        self._move(step, render.drawn)
+            self._record().add(render.info.rows, render.info.centre_grad, *self._size(number, level))
+        self._move(step, render.info)
         if density is not None and density.refines(step, settings.steps):
             self._refine(step)
 
@@ -143,13 +143,13 @@ class SplatModule(pl.LightningModule):
         whole, coarse = self.levels[0][number].camera, self.levels[level][number].camera
         return width * coarse.width / whole.width, height * coarse.height / whole.height
 
-    def _move(self, step: int, drawn: Drawn) -> None:
+    def _move(self, step: int, info: RasterInfo) -> None:
         """Steps every optimiser, at the rate that this step has. Only the first counts as a step of Lightning's."""
         optimisers = self._optimisers()
         decay = self.settings.last_rate ** (step / self.settings.steps)
         for group in (group for optimiser in optimisers for group in optimiser.param_groups):
             group["lr"] = group["first_rate"] * decay
-        optimisers[0].step(rows=drawn.rows, row_rates={"means": self.reach_m})
+        optimisers[0].step(rows=info.rows, row_rates={"means": self.lr_scale})
         for other in optimisers[1:]:
             other.optimizer.step()
         for optimiser in optimisers:
@@ -160,24 +160,24 @@ class SplatModule(pl.LightningModule):
         found = self.optimizers()
         return found if isinstance(found, list) else [found]
 
-    def _reach_m(self) -> Tensor:
+    def _lr_scale(self) -> Tensor:
         """[N], by what the rate of each Gaussian's mean is multiplied, metres: 0 for the sky."""
         distance_m = (self.splats["means"].detach() - self.middle).norm(dim=1).clamp(min=_NEAREST_M)
         return distance_m.masked_fill(self.sky, 0)
 
     def _record(self) -> GradientRecord:
-        return GradientRecord(self.pull_total, self.pull_seen)
+        return GradientRecord(self.grad_sum, self.grad_count)
 
     def _refine(self, step: int) -> None:
         """Density control; the record of gradients begins anew."""
-        draw = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
         density = self.settings.density
-        distance_m = self.reach_m.clamp(min=_NEAREST_M)
-        refined = refine(self.gaussians(), self._record(), distance_m, self.sky, density, draw, self.may_go)
+        distance_m = self.lr_scale.clamp(min=_NEAREST_M)  # a rate's scale is a distance, 0 for the sky
+        refined = refine(self.gaussians(), self._record(), distance_m, self.sky, density, generator, self.prunable)
         parameters = {name: nn.Parameter(tensor) for name, tensor in refined.gaussians.tensors().items()}
         self.splats.update(parameters)
         adam = self._optimisers()[0].optimizer
         adam.regroup(refined.origin, refined.fresh, [parameters[group["name"]] for group in adam.param_groups])
         self.sky = self.sky[refined.origin]
-        self.reach_m = self._reach_m()
-        self.pull_total, self.pull_seen = (torch.zeros_like(refined.origin, dtype=torch.float32) for _ in range(2))
+        self.lr_scale = self._lr_scale()
+        self.grad_sum, self.grad_count = (torch.zeros_like(refined.origin, dtype=torch.float32) for _ in range(2))

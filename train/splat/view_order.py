@@ -72,6 +72,6 @@ def view_order(generated: Sequence[bool], steps: int, seed: int) -> list[int]:
     made, panorama = (np.flatnonzero(np.array(generated) == kind) for kind in (True, False))
     repeats = max(1, math.ceil(len(made) / len(panorama))) if len(panorama) else 0
     whole_round = np.concatenate([made, np.repeat(panorama, repeats)])
-    draw = np.random.default_rng(seed)
-    rounds = [draw.permutation(whole_round) for _ in range(math.ceil(steps / len(whole_round)))]
+    generator = np.random.default_rng(seed)
+    rounds = [generator.permutation(whole_round) for _ in range(math.ceil(steps / len(whole_round)))]
     return np.concatenate([*rounds, whole_round[:0]])[:steps].tolist()

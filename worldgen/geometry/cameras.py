@@ -8,7 +8,7 @@ from torch import Tensor
 from worldgen.types import Camera
 
 
-def look(yaw_deg: float, pitch_deg: float = 0.0, position: Tensor | None = None) -> Tensor:
+def look_at(yaw_deg: float, pitch_deg: float = 0.0, position: Tensor | None = None) -> Tensor:
     """c2w [4, 4] of a camera that looks along +z at yaw 0; yaw > 0 turns right (to +x), pitch > 0 up (to -y)."""
     yaw, pitch = math.radians(yaw_deg), math.radians(pitch_deg)
     sin_yaw, cos_yaw, sin_pitch, cos_pitch = math.sin(yaw), math.cos(yaw), math.sin(pitch), math.cos(pitch)

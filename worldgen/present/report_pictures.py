@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from scipy.ndimage import distance_transform_edt
 
-from worldgen.geometry.cameras import look
+from worldgen.geometry.cameras import look_at
 from worldgen.geometry.equirect import to_perspective
 from worldgen.io.gaussians import load_cloud, load_gaussians
 from worldgen.recipe.given import front_camera
@@ -70,7 +70,7 @@ def splat_views(run_dir: Path) -> list[np.ndarray]:
     path, camera = run_dir / "splat" / "gaussians.safetensors", photo_camera(run_dir)
     if camera is None or not path.exists():
         return []
-    gaussians, aside = load_gaussians(path), look(0.0, position=torch.tensor(_ASIDE_M))
+    gaussians, aside = load_gaussians(path), look_at(0.0, position=torch.tensor(_ASIDE_M))
     with torch.no_grad():
         return [_pixels(rasterize(gaussians, one).rgb) for one in (camera, replace(camera, c2w=aside))]
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from worldgen.errors import UserError
 from worldgen.geometry import alignment
-from worldgen.geometry.cameras import look, zdepth_to_distance
+from worldgen.geometry.cameras import look_at, zdepth_to_distance
 from worldgen.geometry.equirect import directions, from_perspective, sample, to_perspective
 from worldgen.models.protocols import DepthEstimator, PanoramaDepth
 from worldgen.progress import Track, untracked
@@ -48,7 +48,7 @@ class MergeSettings:
     def cameras(self) -> list[Camera]:
         """The views, evenly spaced in every ring."""
         return [
-            Camera.from_fov(self.view_size, self.view_size, self.fov_deg, look(360 * k / count, pitch))
+            Camera.from_fov(self.view_size, self.view_size, self.fov_deg, look_at(360 * k / count, pitch))
             for pitch, count in self.rings
             for k in range(int(count))
         ]

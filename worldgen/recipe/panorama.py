@@ -14,7 +14,7 @@ from worldgen.embedded.prefill import stand_in
 from worldgen.embedded.sharpen import sharpen
 from worldgen.errors import UserError
 from worldgen.geometry.blending import edge_feather, reflect_outwards, smoothstep
-from worldgen.geometry.cameras import look
+from worldgen.geometry.cameras import look_at
 from worldgen.geometry.equirect import from_perspective, mask_to_perspective, to_perspective
 from worldgen.geometry.fill import dilate, push_pull
 from worldgen.geometry.seams import degrees_to_seam
@@ -156,7 +156,7 @@ def paint_view(
 ) -> Canvas:
     """One turn of the loop: render, inpaint, project back, blend."""
     size = settings.view_size
-    camera = Camera.from_fov(size, size, view.fov_deg, look(view.yaw_deg, view.pitch_deg))
+    camera = Camera.from_fov(size, size, view.fov_deg, look_at(view.yaw_deg, view.pitch_deg))
     known = mask_to_perspective(canvas.confidence >= _SURE, camera)
     if bool(known.all()):
         return canvas

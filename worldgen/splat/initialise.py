@@ -75,8 +75,8 @@ def thin(cloud: PointCloud, max_count: int, seed: int = 0) -> PointCloud:
     merged = _merge(cloud, owner, count)
     if count <= max_count:
         return merged
-    draw = torch.Generator().manual_seed(seed)
-    return merged[torch.randperm(count, generator=draw)[:max_count].sort().values]
+    generator = torch.Generator().manual_seed(seed)
+    return merged[torch.randperm(count, generator=generator)[:max_count].sort().values]
 
 
 def _group(xyz: Tensor, sky: Tensor, cells_per_face: float) -> tuple[Tensor, int]:

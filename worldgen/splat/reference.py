@@ -132,10 +132,10 @@ def rasterize(
     gaussians: Gaussians, camera: Camera, background: Tensor, antialiased: bool = False
 ) -> tuple[Tensor, Tensor, Tensor]:
     """rgb [3, H, W], alpha [H, W], zdepth [H, W] (alpha-weighted sum), all float64."""
-    return draw(project(gaussians, camera, antialiased), camera, background)
+    return composite(project(gaussians, camera, antialiased), camera, background)
 
 
-def draw(splats: Splats, camera: Camera, background: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def composite(splats: Splats, camera: Camera, background: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """The same of splats that are projected already."""
     weight = weights(alphas(splats, camera))
     alpha = weight.sum(0)
