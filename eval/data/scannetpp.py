@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from eval.data.layout import IncompleteError, lacks, link_all, pictures_in
-from eval.data.poses import a_to_b, nearby_pairs
+from eval.data.folders import IncompleteError, lacks, link_all, pictures_in
+from eval.data.nearby_pairs import a_to_b, nearby_pairs
 from worldgen.errors import UserError
 from worldgen.io.colmap import read_colmap
 from worldgen.io.poses import PosedPicture

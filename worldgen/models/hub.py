@@ -20,7 +20,8 @@ from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import torch
-from torch import Tensor
+from safetensors.torch import load_file
+from torch import Tensor, nn
 
 from worldgen.errors import UserError
 from worldgen.paths import user_path
@@ -130,11 +131,44 @@ def load_whole(kind: Any, folder: Path, **options: Any) -> Any:
     """A model of transformers from a folder. Raises UserError where weights are missing: transformers itself would put
     random numbers in their place, and say so in a warning."""
     model, found = kind.from_pretrained(folder, local_files_only=True, output_loading_info=True, **options)
-    missing = sorted(found["missing_keys"])
+    _expect_all(folder, sorted(found["missing_keys"]))
+    return model
+
+
+def load_whole_into(network: nn.Module, folder: Path) -> nn.Module:
+    """The network with the weights of a folder in the hub's layout, as they are stored; it may be built on `meta`.
+
+    Raises UserError where weights or buffers are missing, or of another shape.
+    """
+    state: dict[str, Tensor] = {}
+    for file in _weight_files(folder):
+        state |= load_file(file) if file.suffix == ".safetensors" else torch.load(file, "cpu", weights_only=True)
+    wanted = network.state_dict()
+    _expect_all(folder, [name for name in wanted if name not in state])
+    for name, tensor in wanted.items():
+        if state[name].shape != tensor.shape:
+            found, shape = tuple(state[name].shape), tuple(tensor.shape)
+            raise UserError(f"{folder}: {name} is {found} among the weights, wanted {shape}")
+    network.load_state_dict({name: state[name] for name in wanted}, assign=True)
+    return network.requires_grad_(False)
+
+
+def _weight_files(folder: Path) -> list[Path]:
+    """The files of a whole folder's weights, in order. Raises UserError."""
+    lack = _lack(folder)
+    if lack is not None:
+        raise UserError(f"{folder}: {lack}")
+    found = next(folder / name for name in _WEIGHTS if (folder / name).is_file())
+    if found.suffix != ".json":
+        return [found]
+    shards = json.loads(found.read_text(encoding="utf-8"))["weight_map"].values()
+    return [folder / shard for shard in sorted(set(shards))]
+
+
+def _expect_all(folder: Path, missing: Sequence[str]) -> None:
     if missing:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         raise UserError(f"{folder}: {missing[0]}{more} missing among the weights")
-    return model
 
 
 def answers(url: str) -> bool:
