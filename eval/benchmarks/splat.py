@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from typing import Any
 
 import numba
 import psutil
@@ -89,7 +90,7 @@ def raster_step(gaussians: Gaussians, camera: Camera) -> Step:
 
 def time_in_turn(steps: dict[str, Step], rounds: int) -> dict[str, dict[str, float]]:
     """Least milliseconds of CPU and of wall time per step; the steps take turns, so that noise falls on all alike."""
-    seconds = {name: [] for name in steps}
+    seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in steps}
     for step in steps.values():
         step()
     for _ in range(rounds):
@@ -106,11 +107,11 @@ def time_in_turn(steps: dict[str, Step], rounds: int) -> dict[str, dict[str, flo
     }
 
 
-def benchmark(count: int, size: int, rounds: int) -> dict[str, object]:
+def benchmark(count: int, size: int, rounds: int) -> dict[str, Any]:
     """Times one scene; prints a line for each kind of step."""
     gaussians = panorama_scene(count)
     camera = Camera.from_fov(size, size, 90.0)
-    steps = {
+    steps: dict[str, Step] = {
         "whole": WholeStep(gaussians, camera),
         "raster": raster_step(gaussians, camera),
         "torch": torch_step(gaussians, camera),
@@ -124,7 +125,7 @@ def benchmark(count: int, size: int, rounds: int) -> dict[str, object]:
     for name, figures in times.items():
         print(f"{count:7d} Gaussians, {size}x{size}, {labels[name]:27s} {figures['cpu_ms']:7.1f} ms CPU "
               f"{figures['wall_ms']:7.1f} ms wall", flush=True)  # fmt: skip
-    result: dict[str, object] = {"gaussians": count, "size": size, **times}
+    result: dict[str, Any] = {"gaussians": count, "size": size, **times}
     return result
 
 
@@ -159,7 +160,7 @@ def _upstream(camera: Camera) -> tuple[torch.Tensor, torch.Tensor]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m eval.benchmarks.splat", description=__doc__.split("\n")[0])
-    parser.add_argument("--threads", type=int, default=numba.config.NUMBA_NUM_THREADS, help="numba threads")
+    parser.add_argument("--threads", type=int, default=numba.get_num_threads(), help="numba threads")
     parser.add_argument("--size", type=int, help="pixels of the image's edge (default: 512, on a GPU 1024)")
     parser.add_argument("--rounds", type=int, default=25)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")

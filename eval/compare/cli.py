@@ -138,12 +138,12 @@ def _with_scores(runs: Sequence[ComparedRun], asked: Sequence[Path]) -> list[Com
             suffix = f" ({folder.name})" if len(evaluations) > 1 else ""
             known |= {f"{metric}{suffix}": value for metric, value in own.scores.items()}
             if own.lost:
-                print(f"not scored: {run.name}: {_told_lost(own.lost)} in {folder}", file=sys.stderr)
+                print(f"not scored: {run.name}: {_lost_text(own.lost)} in {folder}", file=sys.stderr)
         scored.append(replace(run, scores=known))
     return scored
 
 
-def _told_lost(lost: Mapping[str, Sequence[str]]) -> str:
+def _lost_text(lost: Mapping[str, Sequence[str]]) -> str:
     """lost: {metric: views}."""
     views = sorted({view for of_metric in lost.values() for view in of_metric})
     names = f"{', '.join(views[:3])}{', ...' * (len(views) > 3)}"
@@ -208,8 +208,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    told = {"runs": len(runs), "finished": sum(run.finished for run in runs), "differ": differing(runs)}
-    print(json.dumps(told | ({"out": str(options.out)} if options.out else {})))
+    summary = {"runs": len(runs), "finished": sum(run.finished for run in runs), "differ": differing(runs)}
+    print(json.dumps(summary | ({"out": str(options.out)} if options.out else {})))
     return 0
 
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from eval.compare.wandb_api import WandbRun
 from worldgen.errors import UserError
@@ -151,7 +151,7 @@ def _figures(facts: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
     return {name: value for name, value in found.items() if _is_number(value)}
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: Any) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
@@ -167,10 +167,10 @@ def _state(folder: Path, steps: Mapping[str, Any]) -> str:
         lines = (folder / "log.txt").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return state
-    told = [match for line in lines if (match := _LOG_LINE.match(line))]
-    if not told:
+    logged = [match for line in lines if (match := _LOG_LINE.match(line))]
+    if not logged:
         return state
-    last = told[-1]
+    last = logged[-1]
     if last["rest"].startswith(":"):  # "begins", and nothing after it
         return f"stopped in {last['step']}"
     if state != "finished" and last["number"] == last["total"]:

@@ -122,7 +122,7 @@ class QAlignRater(Rater):
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         with torch.device("meta"):
             network = MplugOwl2(config)
-        self.network: nn.Module = load_whole_into(network, folder).to(device, getattr(torch, dtype)).eval()
+        self.network = load_whole_into(network, folder).to(device, getattr(torch, dtype)).eval()
         self.images = CLIPImageProcessor.from_pretrained(folder, local_files_only=True)
         # It was trained on prompts that open with this token. transformers 4 always puts it there, transformers 5 only
         # where the folder's tokenizer_config.json asks for it.

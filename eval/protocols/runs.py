@@ -9,7 +9,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from eval.protocols.sources import PanoramaView
+from eval.protocols.picture_sources import PanoramaView
 from worldgen.config import CONF_DIR
 from worldgen.errors import UserError
 from worldgen.recipe.given import front_camera

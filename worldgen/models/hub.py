@@ -15,7 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from queue import Empty, Queue
 from threading import Thread
-from typing import Any
+from typing import Any, TypeVar
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
@@ -26,6 +26,8 @@ from torch import Tensor, nn
 from worldgen.errors import UserError
 from worldgen.paths import user_path
 from worldgen.runs.disk import sha256_of
+
+Network = TypeVar("Network", bound=nn.Module)
 
 _ANSWER_WITHIN_S = 2.0
 _WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
@@ -135,7 +137,7 @@ def load_whole(kind: Any, folder: Path, **options: Any) -> Any:
     return model
 
 
-def load_whole_into(network: nn.Module, folder: Path) -> nn.Module:
+def load_whole_into(network: Network, folder: Path) -> Network:
     """The network with the weights of a folder in the hub's layout, as they are stored; it may be built on `meta`.
 
     Raises UserError where weights or buffers are missing, or of another shape.
@@ -178,20 +180,20 @@ def answers(url: str) -> bool:
 
 @lru_cache
 def _answers(url: str) -> bool:
-    told: Queue[bool] = Queue()
+    answered: Queue[bool] = Queue()
 
     def ask() -> None:
         try:
             urlopen(Request(url, method="HEAD"), timeout=_ANSWER_WITHIN_S).close()
-            told.put(True)
+            answered.put(True)
         except HTTPError:
-            told.put(True)
+            answered.put(True)
         except (OSError, ValueError):
-            told.put(False)
+            answered.put(False)
 
     Thread(target=ask, daemon=True).start()  # a name look-up cannot be interrupted, only left behind
     try:
-        return told.get(timeout=_ANSWER_WITHIN_S)
+        return answered.get(timeout=_ANSWER_WITHIN_S)
     except Empty:
         return False
 
