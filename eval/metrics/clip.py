@@ -14,17 +14,9 @@ import torch
 from torch import Tensor
 
 from eval.metrics.base import Better, Companion, Needs
+from eval.metrics.networks import EXTRA, device_named, eight_bits, one_of
 from worldgen.errors import UserError
-from worldgen.models.hub import (
-    HubWeights,
-    device_named,
-    eight_bits,
-    load_whole,
-    missing_package,
-    one_of,
-    package_versions,
-    quiet_transformers,
-)
+from worldgen.models.hub import HubWeights, load_whole, missing_package, package_versions, quiet_transformers
 
 _DTYPES = ("float32", "float16", "bfloat16")
 _DOWNLOAD = {
@@ -66,7 +58,7 @@ class _ClipScore(ABC):
         self.weights = HubWeights(model, _DOWNLOAD.get(model, ""), key, path, download)
 
     def unavailable(self) -> str | None:
-        return missing_package("torchmetrics", "transformers") or self.weights.unavailable()
+        return missing_package("torchmetrics", "transformers", extra=EXTRA) or self.weights.unavailable()
 
     def versions(self) -> dict[str, str]:
         packages = package_versions("torchmetrics", "transformers")

@@ -13,8 +13,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from eval.metrics.networks import EXTRA, device_named, eight_bits
 from worldgen.errors import UserError
-from worldgen.models.hub import answers, device_named, eight_bits, missing_package, package_versions
+from worldgen.models.hub import answers, missing_package, package_versions
 from worldgen.paths import user_path
 from worldgen.runs.disk import sha256_of
 
@@ -57,7 +58,7 @@ class _Distance(ABC):
     def unavailable(self) -> str | None:
         if self._features is not None:
             return None
-        return missing_package("torch-fidelity") or self._file_is_missing()
+        return missing_package("torch-fidelity", extra=EXTRA) or self._file_is_missing()
 
     def versions(self) -> dict[str, str]:
         if self._features is not None:

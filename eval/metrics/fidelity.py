@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from eval.metrics.base import Better, Companion, Needs
+from eval.metrics.networks import EXTRA
 from worldgen.errors import UserError
 from worldgen.models.assets import ASSETS, fetch
 from worldgen.models.hub import missing_package, package_versions
@@ -46,7 +47,7 @@ class _AgainstTruth(ABC):
     packages: tuple[str, ...] = ("torchmetrics",)
 
     def unavailable(self) -> str | None:
-        return missing_package(*self.packages)
+        return missing_package(*self.packages, extra=EXTRA)
 
     def versions(self) -> dict[str, str]:
         return package_versions(*self.packages)

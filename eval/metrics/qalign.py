@@ -17,15 +17,13 @@ from PIL import Image
 from torch import Tensor, nn
 
 from eval.metrics.base import Better, Companion, Needs
+from eval.metrics.networks import EXTRA, device_named, eight_bits, one_of
 from worldgen.errors import UserError
 from worldgen.models.hub import (
     HubWeights,
-    device_named,
-    eight_bits,
     load_whole,
     load_whole_into,
     missing_package,
-    one_of,
     package_versions,
     quiet_transformers,
 )
@@ -76,7 +74,7 @@ class QAlign:
 
     def unavailable(self) -> str | None:
         """Why it cannot be computed here, in one line; None where it can."""
-        return missing_package("transformers", "sentencepiece") or self.weights.unavailable()
+        return missing_package("transformers", "sentencepiece", extra=EXTRA) or self.weights.unavailable()
 
     def versions(self) -> dict[str, str]:
         """What decides its values."""

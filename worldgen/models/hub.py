@@ -1,7 +1,8 @@
-"""What the metrics with a large network share: weights of the model hub, the device, pictures of eight bits.
+"""Weights of the model hub: whether they are here, where, in which version, and what to do where they are not.
 
-Weights are looked for on this machine only; the network is asked when a config says `download: true`, and never for
-longer than two seconds before it has answered.
+They are looked for on this machine only; the network is asked when a config says `download: true`, and never for longer
+than two seconds before it has answered. Single networks (transformers: config.json) and pipelines (diffusers:
+model_index.json, a folder for each part) alike.
 """
 
 import hashlib
@@ -30,7 +31,15 @@ from worldgen.runs.disk import sha256_of
 Network = TypeVar("Network", bound=nn.Module)
 
 _ANSWER_WITHIN_S = 2.0
-_WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
+_FILES = (
+    "model.safetensors",
+    "diffusion_pytorch_model.safetensors",
+    "pytorch_model.bin",
+    "diffusion_pytorch_model.bin",
+)
+_WEIGHTS = tuple(name for stem in _FILES for name in (stem, f"{stem}.index.json"))  # of transformers and of diffusers
+_CONFIG, _PIPELINE = "config.json", "model_index.json"
+_VARIANTS = ["*.fp16.*", "*.non_ema.*", "*flax*", "*.onnx*", "*openvino*"]  # copies that pipelines bring of their parts
 _LOADED = (".safetensors", ".bin", ".json", ".txt", ".model", ".jinja")  # and no other framework's copies
 _SMALL_FILES = ("*.json", "*.txt", "*.model", "*.jinja")
 
@@ -39,7 +48,7 @@ _SMALL_FILES = ("*.json", "*.txt", "*.model", "*.jinja")
 class HubWeights:
     """One repository of the model hub.
 
-    repo: owner/name. size: of a download, for people ("0.6 GB"), or "". key: the metric's config, for messages.
+    repo: owner/name. size: of a download, for people ("0.6 GB"), or "". key: of the config that names it, for messages.
     path: a folder on this machine in the hub's layout, instead of the local hub cache. download: whether what is
     missing may be fetched.
     """
@@ -58,17 +67,18 @@ class HubWeights:
         if self._cached() is not None:
             return None
         by_hand = f"put its folder on this machine and set {self.key}.path=<folder>"
+        lacking = self._lacking()
         if not self.download:
             size = f" ({self.size})" if self.size else ""
             fetched = f"{self.key}.download=true fetches it{size}"
-            return f"{self.repo} is not in the local hub cache; {fetched}, or {by_hand}"
+            return f"{lacking}; {fetched}, or {by_hand}"
         from huggingface_hub import constants
 
         if constants.HF_HUB_OFFLINE:
-            return f"{self.repo} is not in the local hub cache and HF_HUB_OFFLINE is set; {by_hand}"
+            return f"{lacking} and HF_HUB_OFFLINE is set; {by_hand}"
         if not answers(constants.ENDPOINT):
             host = constants.ENDPOINT.removeprefix("https://")
-            return f"{self.repo} is not in the local hub cache and {host} does not answer; {by_hand}"
+            return f"{lacking} and {host} does not answer; {by_hand}"
         return None
 
     def folder(self) -> Path:
@@ -92,20 +102,33 @@ class HubWeights:
 
     def _cached(self) -> Path | None:
         """The snapshot in the local hub cache, named by its commit, if it is whole."""
+        folder = self._snapshot()
+        return folder if folder is not None and _lack(folder) is None else None
+
+    def _snapshot(self) -> Path | None:
+        """The same, whole or not."""
         from huggingface_hub import try_to_load_from_cache
 
-        config = try_to_load_from_cache(self.repo, "config.json")
-        folder = Path(config).parent if isinstance(config, str) else None
-        return folder if folder is not None and _lack(folder) is None else None
+        found = [try_to_load_from_cache(self.repo, name) for name in (_CONFIG, _PIPELINE)]
+        return next((Path(file).parent for file in found if isinstance(file, str)), None)
+
+    def _lacking(self) -> str:
+        folder = self._snapshot()
+        if folder is None:
+            return f"{self.repo} is not in the local hub cache"
+        return f"{self.repo} is not whole in the local hub cache ({_lack(folder)})"
 
     def _fetched(self) -> Path:
         from huggingface_hub import list_repo_files, snapshot_download
 
         try:
             files = list_repo_files(self.repo)
-            # The same weights lie there for several frameworks; one copy is enough.
-            weights = "*.safetensors" if any(file.endswith(".safetensors") for file in files) else "pytorch_model*"
-            return Path(snapshot_download(self.repo, allow_patterns=[weights, *_SMALL_FILES]))
+            # The same weights lie there for several frameworks, and of pipelines in one file at the top; one copy is
+            # enough.
+            weights = "*.safetensors" if any(file.endswith(".safetensors") for file in files) else "*pytorch_model*.bin"
+            weights = f"*/{weights}" if _PIPELINE in files else weights
+            others = _VARIANTS if _PIPELINE in files else None
+            return Path(snapshot_download(self.repo, allow_patterns=[weights, *_SMALL_FILES], ignore_patterns=others))
         except Exception as error:  # the hub's client has no exception of its own for all that can happen
             reason = str(error).strip().partition("\n")[0] or type(error).__name__
             raise UserError(f"{self.repo} cannot be fetched from the model hub: {reason}") from error
@@ -113,7 +136,7 @@ class HubWeights:
 
 @contextmanager
 def quiet_transformers() -> Iterator[None]:
-    """The evaluation shows its own progress; of its warnings none is for the person who scores pictures."""
+    """Our programs show their own progress; of transformers' warnings none is for the person who runs them."""
     from transformers.utils import logging
 
     bars, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
@@ -203,11 +226,11 @@ def package_versions(*names: str) -> dict[str, str]:
     return {name: _package_version(name) for name in names}
 
 
-def missing_package(*names: str) -> str | None:
-    """A line that names the first package that is not installed; None where all are."""
+def missing_package(*names: str, extra: str) -> str | None:
+    """A line that names the first package that is not installed; None where all are. extra: ours that brings it."""
     for name in names:
         if _package_version(name) == "missing":
-            return f"{name} is not installed; pip install 'worldgen[eval]' brings it"
+            return f"{name} is not installed; pip install 'worldgen[{extra}]' brings it"
     return None
 
 
@@ -218,43 +241,36 @@ def _package_version(name: str) -> str:
         return "missing"
 
 
-def device_named(name: str, key: str) -> torch.device:
-    """auto = a GPU where there is one. Raises UserError for a device that is not here."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise UserError(f"{key}.device: {name!r}, wanted auto, cpu or cuda") from None
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise UserError(f"{key}.device: {name!r}, but no GPU is here; wanted auto or cpu")
-    return device
-
-
-def one_of(value: str, choices: Sequence[str], key: str) -> str:
-    """The value, if it is a choice. Raises UserError."""
-    if value not in choices:
-        raise UserError(f"{key}: {value!r}, wanted one of {', '.join(choices)}")
-    return value
-
-
-def eight_bits(picture: Tensor) -> Tensor:
-    """[3, H, W] in [0, 1] -> uint8, rounded as a PNG would be: these networks were trained on such files."""
-    return (picture.clamp(0, 1) * 255).round().to(torch.uint8)
-
-
 def _lack(folder: Path) -> str | None:
     """What a folder in the hub's layout lacks to be loaded."""
     if not folder.is_dir():
         return "no such folder"
-    if not (folder / "config.json").is_file():
-        return "no config.json in it"
+    if (folder / _PIPELINE).is_file():
+        return _lack_of_pipeline(folder)
+    return _lack_of_network(folder) if (folder / _CONFIG).is_file() else f"no {_CONFIG} in it"
+
+
+def _lack_of_pipeline(folder: Path) -> str | None:
+    """Every part that the pipeline's index names has a folder, and its weights where it is a network."""
+    try:
+        index = json.loads((folder / _PIPELINE).read_text(encoding="utf-8"))
+        parts = [name for name, kind in index.items() if isinstance(kind, list) and kind[0] is not None]
+    except (ValueError, AttributeError, IndexError):
+        return f"{_PIPELINE} cannot be read"
+    for part in parts:
+        if not (folder / part).is_dir():
+            return f"no {part}/ in it"
+        if (folder / part / _CONFIG).is_file() and (lack := _lack_of_network(folder / part)):
+            return f"{part}/: {lack}"
+    return None
+
+
+def _lack_of_network(folder: Path) -> str | None:
+    """Weights in one file, or all the files that an index names."""
     found = next((folder / name for name in _WEIGHTS if (folder / name).is_file()), None)
     if found is None:
-        return f"no {_WEIGHTS[0]} or {_WEIGHTS[2]} in it"
-    if found.suffix == ".json":
-        return _missing_shard(found)
-    return None
+        return f"no {_FILES[0]} or {_FILES[2]} in it"
+    return _missing_shard(found) if found.suffix == ".json" else None
 
 
 def _missing_shard(index: Path) -> str | None:
@@ -268,16 +284,17 @@ def _missing_shard(index: Path) -> str | None:
 
 def _sha256_of_folder(folder: Path) -> str:
     """Over the names and contents of the files that can be loaded, in order of name."""
-    files = sorted(path for path in folder.iterdir() if path.is_file() and path.suffix in _LOADED)
-    stamps = tuple((str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files)
-    return _sha256_of_files(stamps)
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix in _LOADED)
+    stamps = tuple(
+        (path.relative_to(folder).as_posix(), path.stat().st_size, path.stat().st_mtime_ns) for path in files
+    )
+    return _sha256_of_files(folder, stamps)
 
 
 @lru_cache
-def _sha256_of_files(stamps: tuple[tuple[str, int, int], ...]) -> str:
+def _sha256_of_files(folder: Path, stamps: tuple[tuple[str, int, int], ...]) -> str:
     """Hashing gigabytes takes a while: once per process and state of the files."""
     digest = hashlib.sha256()
     for name, _, _ in stamps:
-        path = Path(name)
-        digest.update(f"{path.name} {sha256_of(path)}\n".encode())
+        digest.update(f"{name} {sha256_of(folder / name)}\n".encode())
     return digest.hexdigest()
