@@ -4,13 +4,14 @@ import pytest
 import torch
 
 from tests.scenes import BoxRoom
+from worldgen.embedded.auto_depth import AutoDepth
 from worldgen.embedded.fastdepth import FastDepth
 from worldgen.errors import UserError
 from worldgen.geometry.cameras import distance_to_zdepth
 from worldgen.geometry.colour import colourise
 from worldgen.geometry.equirect import directions
-from worldgen.recipe.depth import AutoDepth, MergeSettings, ViewMergedDepth, ground_height, raise_to_ground
-from worldgen.types import Camera, Prompts
+from worldgen.recipe.depth import MergeSettings, ViewMergedDepth, ground_height, raise_to_ground
+from worldgen.types import Camera, Prompts, ViewDepth
 
 ROOM = BoxRoom()
 PANORAMA, TRUTH = ROOM.panorama(128)
@@ -30,7 +31,8 @@ class Oracle:
     def __call__(self, rgb, camera):
         assert rgb.shape == (3, camera.height, camera.width)
         own = torch.exp(self.spread * torch.randn(1, generator=self.generator))
-        return distance_to_zdepth(camera, ROOM.view(camera).distance) * self.scale * own
+        zdepth = distance_to_zdepth(camera, ROOM.view(camera).distance) * self.scale * own
+        return ViewDepth(zdepth, torch.ones_like(zdepth, dtype=torch.bool))
 
 
 def relative_error(distances):
@@ -102,8 +104,10 @@ def test_fastdepth_answers_finite_metres_at_the_views_size(width, height):
     answer = torch.rand(1, 1, 224, 224)
     answer[0, 0, 0, :4] = torch.tensor([float("nan"), float("inf"), -3.0, 0.0])
     network = FastDepth()
-    network.__dict__["_session"] = _Session(answer)
-    zdepth = network(torch.rand(3, height, width), Camera.from_fov(width, height, 70))
+    network._session = _Session(answer)
+    answer = network(torch.rand(3, height, width), Camera.from_fov(width, height, 70))
+    zdepth = answer.zdepth
+    assert answer.valid.all()
     assert zdepth.shape == (height, width)
     assert zdepth.isfinite().all()
     assert zdepth.min() > 0
@@ -112,8 +116,8 @@ def test_fastdepth_answers_finite_metres_at_the_views_size(width, height):
 def test_fastdepth_keeps_the_networks_picture_upright():
     ramp = torch.linspace(1, 5, 224)[:, None].expand(224, 224)
     network = FastDepth()
-    network.__dict__["_session"] = _Session(ramp[None, None])
-    zdepth = network(torch.rand(3, 90, 160), Camera.from_fov(160, 90, 70))
+    network._session = _Session(ramp[None, None])
+    zdepth = network(torch.rand(3, 90, 160), Camera.from_fov(160, 90, 70)).zdepth
     torch.testing.assert_close(zdepth[:, 0], zdepth[:, -1])
     assert zdepth[0].mean() == pytest.approx(1, abs=0.05)
     assert zdepth[-1].mean() == pytest.approx(5, abs=0.05)

@@ -121,7 +121,7 @@ def finish(config: DictConfig, sweep_suffix: str = "") -> DictConfig:
     if not isinstance(config.seed, int) or isinstance(config.seed, bool) or config.seed < 0:
         raise UserError(f"seed: {config.seed!r}, wanted a whole number from 0")
     if config.fov_deg is not None:
-        from worldgen.recipe.fov import check_fov
+        from worldgen.geometry.fov_range import check_fov
 
         config.fov_deg = check_fov(config.fov_deg)
     image = user_path(str(config.image))
@@ -145,7 +145,7 @@ def namesakes(overrides: Sequence[str]) -> list[str]:
 def groups(root: str = "config") -> dict[str, list[str]]:
     """Config groups and their choices, by name, of the file `root` in conf/."""
     return {
-        group: sorted(path.stem for path in (CONF_DIR / group).glob("*.yaml") if _fits(path, root))
+        group: sorted(path.stem for path in (CONF_DIR / group).glob("[!_]*.yaml") if _fits(path, root))
         for group in sorted(defaults(root))
     }
 

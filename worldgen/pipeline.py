@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from worldgen.config import CONF_DIR, instantiate
+from worldgen.config import instantiate
 from worldgen.errors import UserError
 from worldgen.io.photo import MAX_SIDE_PX, examine, load_photo
 from worldgen.io.photo_sphere import GIVEN, Shape, heuristic_for
@@ -127,9 +127,8 @@ def prepare(config: DictConfig, reporter: Reporter, shape: Shape, steps: Sequenc
     from worldgen.recipe.given import looks_closed
     from worldgen.steps import Job
 
-    for group in {group for step in steps for group in step.groups}:
-        if hasattr(adapters.get(group), "load"):
-            adapters[group].load()
+    if any("splat" in step.groups for step in steps):
+        adapters["splat"].load()
     if not given and shape.may_be_sphere and looks_closed(photo.rgb):
         reporter.note(f"{path}: may be a 360-degree panorama, taken as a plain photo; panorama=given takes it as that")
     return Job(config, adapters, photo, reporter, shape.sphere)
@@ -140,7 +139,7 @@ def _settled(config: DictConfig, heuristic: str) -> DictConfig:
     so that no other has it made again."""
     panorama = {**config.panorama, "heuristic": heuristic}
     if heuristic == GIVEN:
-        panorama = {key: panorama[key] for key in OmegaConf.load(CONF_DIR / "panorama" / f"{GIVEN}.yaml")}
+        panorama = {key: panorama[key] for key in ("_target_", "heuristic", "width")}
     settled = config.copy()
     settled.panorama = panorama
     return settled

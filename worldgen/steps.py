@@ -15,20 +15,21 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from worldgen.geometry.colour import colourise
+from worldgen.geometry.fov_range import check_fov
 from worldgen.io.gaussians import load_cloud, load_gaussians, save_cloud, save_gaussians
 from worldgen.io.photo import Photo
 from worldgen.io.photo_sphere import GIVEN, Sphere
 from worldgen.present.console import Reporter
 from worldgen.recipe.complete import complete
 from worldgen.recipe.export import export
-from worldgen.recipe.fov import Fov, check_fov, check_height
+from worldgen.recipe.fov import check_height
 from worldgen.recipe.given import FRONT_FOV_DEG, all_round, front_view, given_panorama
 from worldgen.recipe.lift import lift
 from worldgen.recipe.panorama import synthesize
 from worldgen.recipe.prompts import load_prompts, save_prompts
 from worldgen.recipe.training_views import supervision
 from worldgen.runs import artifacts
-from worldgen.types import Camera, Panorama, PointCloud, Prompts, Scene, View
+from worldgen.types import Camera, Fov, Panorama, PointCloud, Prompts, Scene, View
 
 
 @dataclass

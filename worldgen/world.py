@@ -12,9 +12,9 @@ from torch import Tensor
 from worldgen import view
 from worldgen.errors import UserError
 from worldgen.geometry.cameras import look_at
+from worldgen.geometry.fov_range import check_fov
 from worldgen.io.gaussians import load_cloud, load_gaussians
 from worldgen.recipe.export import ExportSettings, write_world
-from worldgen.recipe.fov import check_fov
 from worldgen.runs import artifacts
 from worldgen.splat.rasterize import rasterize
 from worldgen.types import Camera, DistanceMap, Gaussians, Panorama, PointCloud

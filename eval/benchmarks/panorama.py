@@ -27,21 +27,23 @@ from eval.benchmarks.panorama_scores import against_truth, looks_of, photo_psnr_
 from eval.command import run
 from eval.synthetic.panoramas import crop, truth_panoramas
 from worldgen.embedded.migan import MiganInpainter
+from worldgen.embedded.prefill import QuiltedPrefill
+from worldgen.embedded.sharpen import Sharpen
+from worldgen.embedded.template_prompts import TemplatePrompter
 from worldgen.geometry.cameras import look_at
 from worldgen.geometry.equirect import from_perspective, mask_to_perspective, to_perspective
 from worldgen.models.protocols import Inpainter
 from worldgen.recipe.panorama import PanoramaSettings, synthesize
-from worldgen.recipe.prompts import TemplatePrompter
-from worldgen.recipe.schedules import Look
+from worldgen.recipe.schedules import ViewSpec
 from worldgen.runs.artifacts import save_image
 from worldgen.types import Camera, Panorama, View
 
 FINE_WIDTH = 1024
 PHOTO_FOV_DEG = 80.0
 WALK = (
-    *(Look(yaw, pitch, 90.0, "atmosphere") for pitch in (0.0, 45.0, -45.0) for yaw in range(0, 360, 40)),
-    Look(0.0, 90.0, 90.0, "sky"),
-    Look(0.0, -90.0, 90.0, "ground"),
+    *(ViewSpec(yaw, pitch, 90.0, "atmosphere") for pitch in (0.0, 45.0, -45.0) for yaw in range(0, 360, 40)),
+    ViewSpec(0.0, 90.0, 90.0, "sky"),
+    ViewSpec(0.0, -90.0, 90.0, "ground"),
 )
 VIEW_SIZE = 512
 SUMMARY_MEANS = ("photo_psnr_db", "wrap_seam", "worst_view_seam", "truths_worst_view_seam", "photo_seam", "seconds")
@@ -88,7 +90,7 @@ def walk(photo: View, width: int, view_size: int, inpainter: Inpainter) -> Panor
         seen = mask_to_perspective(known, camera)
         if seen.all():
             continue
-        painted = inpainter(to_perspective(rgb, camera).clamp(0, 1), seen, "", step)
+        painted = inpainter(to_perspective(rgb, camera).clamp(0, 1)[None], seen[None].float(), [""], [step])[0]
         spread, inside = from_perspective(painted, camera, width // 2, width)
         rgb = torch.where(inside & ~known, spread, rgb)
         known |= inside
@@ -99,7 +101,8 @@ def paint(photo: View, heuristic: str, width: int, inpainter: Inpainter, view_si
     """A panorama `width` pixels wide by one of the recipe's heuristics, or by `walk`."""
     if heuristic == "walk":
         return walk(photo, width, view_size, inpainter)
-    settings = PanoramaSettings(heuristic=heuristic, width=width, view_size=view_size)
+    hooks = {"prefill": QuiltedPrefill(), "finish": Sharpen()}
+    settings = PanoramaSettings(heuristic=heuristic, width=width, view_size=view_size, **hooks)
     return synthesize(photo, TemplatePrompter()(photo.rgb), inpainter, settings)
 
 

@@ -13,7 +13,7 @@ from eval.metrics.seams import border_seam, view_seam, wrap_seam
 from worldgen.geometry.cameras import look_at
 from worldgen.geometry.equirect import to_perspective
 from worldgen.recipe.panorama import SCHEDULES
-from worldgen.recipe.schedules import Look
+from worldgen.recipe.schedules import ViewSpec
 from worldgen.types import Camera, Panorama, View
 
 SCORED_VIEWS, SCORED_FOV_DEG, SCORED_SIZE = 6, 90.0, 512
@@ -55,7 +55,7 @@ def at_density_of(panorama: Tensor, photo: View) -> View:
     return View(camera, rgb.clamp(0, 1), torch.ones(size, dtype=torch.bool))
 
 
-def seams(panorama: Panorama, looks: Iterable[Look]) -> Seams:
+def seams(panorama: Panorama, looks: Iterable[ViewSpec]) -> Seams:
     """looks: the views that the panorama was painted in."""
     cameras = [Camera.from_fov(64, 64, view.fov_deg, look_at(view.yaw_deg, view.pitch_deg)) for view in looks]
     return Seams(
@@ -65,7 +65,7 @@ def seams(panorama: Panorama, looks: Iterable[Look]) -> Seams:
     )
 
 
-def looks_of(heuristic: str) -> tuple[Look, ...]:
+def looks_of(heuristic: str) -> tuple[ViewSpec, ...]:
     """The views of one of the recipe's heuristics; ad-hoc has none."""
     schedule = SCHEDULES.get(heuristic)
     return (*schedule.with_anchor, *schedule.without_anchor) if schedule else ()

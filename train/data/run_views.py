@@ -9,9 +9,9 @@ from torch import Tensor
 
 from worldgen.errors import UserError
 from worldgen.geometry.equirect import directions
+from worldgen.geometry.fov_range import check_fov
 from worldgen.io.photo import Lens, Photo
 from worldgen.present.console import Reporter
-from worldgen.recipe.fov import check_fov
 from worldgen.recipe.given import front_camera
 from worldgen.recipe.training_views import SupervisionSettings, supervision
 from worldgen.runs import artifacts

@@ -157,9 +157,11 @@ class Completer:
         if (holes & new).float().mean() < settings.min_hole:
             return None, view_points(settled, new)
         rim = foreground_rim(guess, rendered.known, away, level, round(_RIM * camera.width))
-        painted = self.inpainter(guess.rgb, ~holes & ~rim, prompt_for(camera, self.prompts), seed)
+        painted = self.inpainter(
+            guess.rgb[None], (~holes & ~rim)[None].float(), [prompt_for(camera, self.prompts)], [seed]
+        )[0]
         if self.prompts.indoor and settings.relief > 0:
-            relief = settle_background(guess, rendered.known, 1 / self.depth(painted, camera))
+            relief = settle_background(guess, rendered.known, 1 / self.depth(painted, camera).zdepth)
             settled, new = self.seen.pushed_behind(bounded(relief, settled, settings.relief), unknown)
         distance = torch.where(rendered.known, rendered.distance, settled.distance)
         view = View(camera, torch.where(holes, painted, guess.rgb), settled.known, distance)
