@@ -12,7 +12,8 @@ from torch import Tensor
 from worldgen import view
 from worldgen.errors import UserError
 from worldgen.geometry.cameras import look_at
-from worldgen.io.gaussians import load_cloud, load_gaussians
+from worldgen.io.clouds import load_cloud
+from worldgen.io.gaussians import load_gaussians
 from worldgen.recipe.export import ExportSettings, write_world
 from worldgen.recipe.fov import check_fov
 from worldgen.runs import artifacts

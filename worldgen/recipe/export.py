@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from worldgen.errors import UserError, expect
-from worldgen.io.gaussians import write_ply, write_points_ply, write_spz
+from worldgen.io.clouds import write_points_ply
+from worldgen.io.gaussians import write_ply, write_spz
 from worldgen.present.flythrough import FlythroughSettings, write_flythrough
 from worldgen.present.scene_html import scene_html
 from worldgen.progress import Track, untracked
