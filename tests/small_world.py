@@ -8,7 +8,8 @@ import torch
 from tests.scenes import BoxRoom
 from worldgen.geometry.cameras import look_at
 from worldgen.geometry.equirect import directions, from_perspective
-from worldgen.io.gaussians import save_cloud, save_gaussians
+from worldgen.io.clouds import save_cloud
+from worldgen.io.gaussians import save_gaussians
 from worldgen.present.flythrough import FlythroughSettings
 from worldgen.recipe.export import ExportSettings, export
 from worldgen.runs import artifacts

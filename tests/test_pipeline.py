@@ -14,7 +14,7 @@ from PIL import Image
 from worldgen import pipeline
 from worldgen.config import compose
 from worldgen.errors import UserError
-from worldgen.io.gaussians import load_cloud
+from worldgen.io.clouds import load_cloud
 from worldgen.present.console import Reporter
 from worldgen.runs.disk import locked
 

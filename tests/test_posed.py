@@ -37,7 +37,7 @@ from worldgen.errors import UserError
 from worldgen.geometry.cameras import look_at, project
 from worldgen.geometry.equirect import from_perspective
 from worldgen.geometry.world_frame import points_into
-from worldgen.io.gaussians import write_points_ply
+from worldgen.io.clouds import write_points_ply
 from worldgen.io.photo import Lens, Photo
 from worldgen.io.poses import PosedPicture
 from worldgen.present.console import Reporter

@@ -24,7 +24,7 @@ from worldgen.cli import NAMES_NO_RUN
 from worldgen.command import run_suffix
 from worldgen.config import compose
 from worldgen.errors import UserError
-from worldgen.io.gaussians import save_cloud
+from worldgen.io.clouds import save_cloud
 from worldgen.present.console import Reporter
 from worldgen.runs import wandb_runs
 from worldgen.runs.artifacts import save_image

@@ -16,7 +16,8 @@ from torch import Tensor
 
 from worldgen.geometry.colour import colourise
 from worldgen.geometry.fov_range import check_fov
-from worldgen.io.gaussians import load_cloud, load_gaussians, save_cloud, save_gaussians
+from worldgen.io.clouds import load_cloud, save_cloud
+from worldgen.io.gaussians import load_gaussians, save_gaussians
 from worldgen.io.photo import Photo
 from worldgen.io.photo_sphere import GIVEN, Sphere
 from worldgen.present.console import Reporter

@@ -173,7 +173,7 @@ class PointCloud:
     rgb: Tensor
     normals: Tensor
     spacing: Tensor
-    sky: Tensor | None = None
+    sky: Tensor = None  # type: ignore[assignment]  # which `__post_init__` replaces
 
     def __post_init__(self) -> None:
         count = len(self.xyz)

@@ -13,7 +13,8 @@ from worldgen import view
 from worldgen.errors import UserError
 from worldgen.geometry.cameras import look_at
 from worldgen.geometry.fov_range import check_fov
-from worldgen.io.gaussians import load_cloud, load_gaussians
+from worldgen.io.clouds import load_cloud
+from worldgen.io.gaussians import load_gaussians
 from worldgen.recipe.export import ExportSettings, write_world
 from worldgen.runs import artifacts
 from worldgen.splat.rasterize import rasterize

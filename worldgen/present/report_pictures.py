@@ -14,7 +14,8 @@ from scipy.ndimage import distance_transform_edt
 
 from worldgen.geometry.cameras import look_at
 from worldgen.geometry.equirect import to_perspective
-from worldgen.io.gaussians import load_cloud, load_gaussians
+from worldgen.io.clouds import load_cloud
+from worldgen.io.gaussians import load_gaussians
 from worldgen.recipe.given import front_camera
 from worldgen.splat.rasterize import rasterize
 from worldgen.types import Camera, PointCloud

@@ -227,7 +227,7 @@ def points_of(path: Path, most: int) -> "Any | None":
     import numpy as np
     import torch
 
-    from worldgen.io.gaussians import load_cloud
+    from worldgen.io.clouds import load_cloud
 
     cloud = load_cloud(path)
     if not len(cloud):
