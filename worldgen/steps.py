@@ -20,6 +20,7 @@ from worldgen.io.clouds import load_cloud, save_cloud
 from worldgen.io.gaussians import load_gaussians, save_gaussians
 from worldgen.io.photo import Photo
 from worldgen.io.photo_sphere import GIVEN, Sphere
+from worldgen.models.recorded import RecordedInpainter
 from worldgen.present.console import Reporter
 from worldgen.recipe.complete import complete
 from worldgen.recipe.export import export
@@ -120,7 +121,7 @@ def prompts_step(job: Job, out: Path) -> dict:
 
 
 def panorama_step(job: Job, out: Path) -> dict:
-    panorama = _whole(job.given_panorama) if job.is_given else _painted(job)
+    panorama = _whole(job.given_panorama) if job.is_given else _painted(job, out / "views")
     artifacts.save_panorama(out, panorama)
     height, width = panorama.photo.shape
     return {"size": f"{width}x{height}", "from_the_photo_percent": _percent(panorama.photo)}
@@ -131,11 +132,12 @@ def _whole(rgb: Tensor) -> Panorama:
     return Panorama(rgb, torch.ones(rgb.shape[1:], dtype=torch.bool))
 
 
-def _painted(job: Job) -> Panorama:
+def _painted(job: Job, views: Path) -> Panorama:
+    """The photo's panorama; the painted views land in the folder `views`, where a killed attempt may have left some."""
     return synthesize(
         job.photo_view,
         job.prompts,
-        job.adapters["inpainter"],
+        RecordedInpainter(job.adapters["inpainter"], views),
         job.adapters["panorama"],
         job.reporter.track,
         job.seed("panorama"),

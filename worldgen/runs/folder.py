@@ -22,8 +22,8 @@ from worldgen.errors import UserError
 from worldgen.runs.attempts import FILENAME as ATTEMPT
 from worldgen.runs.attempts import attempt_at
 from worldgen.runs.disk import flush, locked, write_text
-from worldgen.runs.record import FILENAME, FolderState, StepRecord, key_of, load_record, look, stamp_files
 from worldgen.runs.layout import LAYOUT, MANIFEST, expect_current
+from worldgen.runs.record import FILENAME, FolderState, StepRecord, key_of, load_record, look, stamp_files
 from worldgen.runs.usage import PeakMemory, versions
 
 _NEW, _OLD, _GONE = ".worldgen-new", ".worldgen-old", ".worldgen-gone"  # ends of the names of folders on their way
