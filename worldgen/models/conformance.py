@@ -9,6 +9,7 @@ wrong is raised as a Violation that names the adapter, what it did and what is w
 
 import math
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ def check_fov_estimator(adapter: protocols.FovEstimator) -> None:
     """Degrees within the range, and where they come from, of a photo with a lens and one without."""
     for lens in (Lens(), Lens(focal_35mm=28)):
         photo = Photo(picture(), Path("photo.jpg"), "0" * 64, lens)
-        fov = _twice(adapter, lambda photo=photo: adapter(photo))
+        fov = _twice(adapter, partial(adapter, photo))
         try:
             check_fov(fov.deg, "deg")
         except UserError as error:
@@ -55,7 +56,7 @@ def check_fov_estimator(adapter: protocols.FovEstimator) -> None:
 def check_prompter(adapter: protocols.Prompter) -> None:
     """Prompts that say something, of photos of several shapes."""
     for rgb in (picture(), picture()[:, :, :48], torch.zeros(3, HEIGHT, WIDTH)):
-        prompts = _twice(adapter, lambda rgb=rgb: adapter(rgb))
+        prompts = _twice(adapter, partial(adapter, rgb))
         for name in ("atmosphere", "sky", "ground", "source"):
             said = getattr(prompts, name)
             _expect(adapter, isinstance(said, str) and bool(said.strip()), f"{name} is {said!r}", "words")
@@ -69,7 +70,7 @@ def check_inpainter(adapter: protocols.Inpainter, tolerance: float = _BATCH_TOLE
     known[0, 30:60, 50:90] = 0
     known[1, :, 80:] = 0
     prompts, seeds = ["a meadow", "a room"], [3, 4]
-    painted = _twice(adapter, lambda: adapter(rgb, known, prompts, seeds))
+    painted = _twice(adapter, partial(adapter, rgb, known, prompts, seeds))
     _expect_pictures(adapter, painted, rgb)
     far = torch.stack([erode(kept > 0, REPAINTED_PX) for kept in known])[:, None].expand_as(rgb)
     changed = float((painted - rgb)[far].abs().max())
@@ -88,7 +89,7 @@ def check_image_to_image(adapter: protocols.ImageToImage, tolerance: float = _BA
     """Shapes, 8 bits, batches, seeds. tolerance: between a batch and single calls."""
     rgb = torch.stack([picture(), picture(1)])
     prompts, seeds = ["a meadow", "a room"], [3, 4]
-    painted = _twice(adapter, lambda: adapter(rgb, prompts, seeds, 0.3))
+    painted = _twice(adapter, partial(adapter, rgb, prompts, seeds, 0.3))
     _expect_pictures(adapter, painted, rgb)
     alone = adapter(rgb[1:], prompts[1:], seeds[1:], 0.3)
     _expect_near(adapter, "a picture of a batch, and painted alone", painted[1:], alone, tolerance)
@@ -97,7 +98,7 @@ def check_image_to_image(adapter: protocols.ImageToImage, tolerance: float = _BA
 def check_depth_estimator(adapter: protocols.DepthEstimator) -> None:
     """Shapes, and that what is called valid is finite and before the camera."""
     camera = Camera.from_fov(WIDTH, HEIGHT, 70.0)
-    depth: ViewDepth = _twice(adapter, lambda: adapter(picture(), camera))
+    depth: ViewDepth = _twice(adapter, partial(adapter, picture(), camera))
     _expect_tensor(adapter, "zdepth", depth.zdepth, (HEIGHT, WIDTH), torch.float32)
     _expect_tensor(adapter, "valid", depth.valid, (HEIGHT, WIDTH), torch.bool)
     _expect(adapter, bool(depth.valid.any()), "no pixel is valid", "some")
@@ -109,7 +110,7 @@ def check_panorama_depth(adapter: protocols.PanoramaDepth) -> None:
     small = panorama()
     for indoor in (False, True):
         prompts = Prompts("a place", "above", "below", indoor, "conformance")
-        found: DistanceMap = _twice(adapter, lambda prompts=prompts: adapter(small, prompts))
+        found: DistanceMap = _twice(adapter, partial(adapter, small, prompts))
         size = tuple(small.photo.shape)
         _expect_tensor(adapter, "distance", found.distance, size, torch.float32)
         _expect_tensor(adapter, "sky", found.sky, size, torch.bool)
