@@ -7,7 +7,8 @@ import skimage.data
 import torch
 
 from worldgen.errors import UserError
-from worldgen.recipe.prompts import TemplatePrompter, indoor_probability, load_prompts, save_prompts
+from worldgen.recipe.prompts import TemplatePrompter, indoor_probability
+from worldgen.runs.artifacts import load_prompts, save_prompts
 from worldgen.types import Prompts
 
 PHOTOS = [("astronaut", True), ("motorcycle", True), ("rocket", False)]

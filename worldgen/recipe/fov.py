@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from worldgen.errors import UserError
+from worldgen.geometry.fov_range import MAX_DEG, MIN_DEG, check_fov
 
 if TYPE_CHECKING:
     from worldgen.io.photo import Lens, Photo  # which takes seconds to import, and the range of angles need not wait
 
-MIN_DEG, MAX_DEG = 10.0, 150.0
 MIN_HEIGHT_DEG = 3.0  # less of the scene says nothing about what is above and below
 _FILM_DIAGONAL_MM = math.hypot(36, 24)
 
@@ -53,13 +53,6 @@ def check_height(photo: "Photo", deg: float) -> None:
             f"{photo.path}: {width}x{height} pixels, {deg:g} degrees wide, are {height_deg:.1f} degrees high, "
             f"wanted at least {MIN_HEIGHT_DEG:g}"
         )
-
-
-def check_fov(deg: float, key: str = "fov_deg") -> float:
-    """A field of view that a pinhole camera can have. Raises UserError naming `key`."""
-    if isinstance(deg, bool) or not isinstance(deg, int | float) or not MIN_DEG < deg < MAX_DEG:
-        raise UserError(f"{key}: {deg!r}, wanted more than {MIN_DEG:g} and less than {MAX_DEG:g} degrees")
-    return float(deg)
 
 
 def _from_film_equivalent(lens: "Lens", width: int, height: int) -> Fov | None:
