@@ -120,7 +120,7 @@ def test_a_prompter_that_says_nothing_is_found(answer, message):
 
 
 def test_a_field_of_view_that_no_camera_has_is_found():
-    with pytest.raises(Violation, match="Says: deg: 170.0, wanted more than 10 and less than 150 degrees"):
+    with pytest.raises(Violation, match=r"Says: deg: 170\.0, wanted more than 10 and less than 150 degrees"):
         conformance.check_fov_estimator(Says(Fov(170.0, "a guess")))
 
 

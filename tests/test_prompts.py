@@ -8,7 +8,7 @@ import torch
 
 from worldgen.embedded.template_prompts import TemplatePrompter, indoor_probability
 from worldgen.errors import UserError
-from worldgen.recipe.prompts import load_prompts, save_prompts
+from worldgen.runs.artifacts import load_prompts, save_prompts
 from worldgen.types import Prompts
 
 PHOTOS = [("astronaut", True), ("motorcycle", True), ("rocket", False)]

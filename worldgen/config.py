@@ -67,15 +67,16 @@ def compose_program(root: str, overrides: Sequence[str]) -> DictConfig:
 
 def instantiate(config: DictConfig) -> Any:
     """The object that a config describes by its `_target_`. Raises UserError where that cannot be made of it."""
-    package = str(config.get("_target_", "")).partition(".")[0]
-    if package in _OUR_PACKAGES:
-        _expect_ours(package)
+    expect_ours(str(config.get("_target_", "")))
     with one_line_errors():
         return hydra.utils.instantiate(resolved_twice(config))
 
 
-def _expect_ours(package: str) -> None:
+def expect_ours(target: str) -> None:
     """Raises UserError where somebody's own train.py would be imported for ours; a script's own folder comes first."""
+    package = target.partition(".")[0]
+    if package not in _OUR_PACKAGES:
+        return
     there = sys.modules.get(package)
     spec = find_spec(package) if there is None else there.__spec__
     ours = Path(__file__).resolve().parents[1] / package

@@ -1,38 +1,13 @@
-"""Step 2, prompts: what is all round, above and below (paper, "Prompts"), in a file that may be written by hand."""
+"""Step 2, prompts: which of the scene's texts a view is painted by (paper, "Prompts")."""
 
-import json
-from dataclasses import asdict, fields
-from pathlib import Path
+from worldgen.types import Camera, Prompts
 
-from worldgen.errors import UserError
-from worldgen.types import Prompts
-
-_KEYS = ", ".join(field.name for field in fields(Prompts))
+_STEEP = 0.5  # sine of the pitch from which on a view shows sky or ground more than what stands between
 
 
-def save_prompts(path: Path, prompts: Prompts) -> None:
-    """Writes `prompts.json` so that a person can edit it."""
-    path.write_text(json.dumps(asdict(prompts), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def load_prompts(path: Path) -> Prompts:
-    """Reads `prompts.json`; the key `source` may be left out. UserError names the file and what is wrong in it."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}, wanted a readable prompts.json") from error
-    except ValueError as error:
-        raise UserError(f"{path}: not JSON ({error}), wanted an object with the keys {_KEYS}") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{path}: found {type(content).__name__}, wanted an object with the keys {_KEYS}")
-    content = {"source": "written by hand", **content}
-    for field in fields(Prompts):
-        wanted = "true or false" if field.type in (bool, "bool") else "text"
-        if field.name not in content:
-            raise UserError(f"{path}: no key '{field.name}', wanted {wanted}")
-        if not isinstance(content[field.name], bool if wanted == "true or false" else str):
-            raise UserError(f"{path}: {field.name} is {content[field.name]!r}, wanted {wanted}")
-    unknown = sorted(set(content) - {field.name for field in fields(Prompts)})
-    if unknown:
-        raise UserError(f"{path}: unknown key '{unknown[0]}', wanted {_KEYS}")
-    return Prompts(**content)
+def prompt_for(camera: Camera, prompts: Prompts) -> str:
+    """Sky and ground have their own words, from 30 degrees above and below the horizon on."""
+    down = float(camera.c2w[1, 2])
+    if abs(down) < _STEEP:
+        return prompts.atmosphere
+    return prompts.ground if down > 0 else prompts.sky
