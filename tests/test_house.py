@@ -38,13 +38,11 @@ EVERYWHERE = {
     "safetensors",
 }
 
-# Others are imported only in these rooms and files, and nobody else waits for them or needs them installed.
+# Others are imported only in these rooms and files, so that nobody else waits for them or needs them installed.
 ROOMS = {
     "pytorch_lightning": ["train"],  # the loop around the fits
     "pycolmap": ["train.data"],  # start points from posed pictures
-    "diffusers": ["worldgen.models"],  # one short adapter per network
-    "transformers": ["worldgen.models", "eval.metrics"],  # adapters, and metrics that are networks
-    "huggingface_hub": ["worldgen.models"],  # weights
+    "transformers": ["eval.metrics"],  # metrics that are networks
     "onnxruntime": ["worldgen.embedded"],  # the two small networks
     "cv2": ["worldgen.io.undistort", "eval.synthetic"],  # lenses; textures of made-up rooms
     "pillow_heif": ["worldgen.io"],
@@ -62,6 +60,9 @@ ROOMS = {
     "rich": ["worldgen.present"],  # bars in terminals
     "IPython": ["worldgen.world"],  # notebooks
 }
+
+ADAPTERS = "worldgen.models"
+"""One short file for each network, with the library that it needs."""
 
 # One subject in several rooms, which say the rest.
 SAME_NAME = {
@@ -135,7 +136,7 @@ def test_libraries_stay_in_their_rooms():
         for library in imports(name)
         if library.split(".")[0] not in PACKAGES
         and library not in sys.stdlib_module_names | EVERYWHERE
-        and not any(is_in(name, place) for place in ROOMS.get(library, []))
+        and not any(is_in(name, place) for place in [ADAPTERS, *ROOMS.get(library, [])])
     ]
     assert strays == [], "another library, or another room for one: say so in ROOMS, with the reason"
 
