@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from house import ROOT
+
+from tests.house import ROOT
 
 pytest.importorskip("mypy")
 

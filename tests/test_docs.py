@@ -9,10 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from house import ROOT
 from omegaconf import OmegaConf
 
 from eval.cli import take_methods
+from tests.house import ROOT
 from worldgen.config import check, instantiate
 from worldgen.models.conformance import check_inpainter
 

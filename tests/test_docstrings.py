@@ -3,7 +3,8 @@
 import re
 
 import pytest
-from house import Public, is_in, modules, public
+
+from tests.house import Public, is_in, modules, public
 
 ROOMS = ("worldgen.geometry", "worldgen.models", "worldgen.splat", "worldgen.recipe")
 INHERITED = frozenset({"load", "release", "parts"})  # of adapters: worldgen/models/protocols.py says what they do

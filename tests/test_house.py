@@ -5,7 +5,8 @@ from collections import defaultdict
 from graphlib import CycleError, TopologicalSorter
 
 import pytest
-from house import PACKAGES, imports, is_in, modules, ours
+
+from tests.house import PACKAGES, imports, is_in, modules, ours
 
 # Lowest first; a line may import from itself and from the lines above it, nothing from those below.
 LEVELS = [
