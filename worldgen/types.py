@@ -107,6 +107,25 @@ class CompletedView:
 
 
 @dataclass(frozen=True, eq=False)
+class ViewDepth:
+    """Of a perspective view. zdepth: [H, W] along the optical axis, finite and > 0 where valid; valid: bool [H, W]."""
+
+    zdepth: Tensor
+    valid: Tensor
+
+    def __post_init__(self) -> None:
+        _expect("ViewDepth.valid", self.valid, tuple(self.zdepth.shape))
+
+
+@dataclass(frozen=True)
+class Fov:
+    """deg: horizontal field of view of the upright photo. source: where the value comes from, for a person."""
+
+    deg: float
+    source: str
+
+
+@dataclass(frozen=True, eq=False)
 class Panorama:
     """An equirectangular picture, W = 2H. rgb: [3, H, W]; photo: bool [H, W], True where the photo's own pixels lie."""
 

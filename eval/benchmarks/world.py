@@ -18,7 +18,7 @@ from eval.metrics import psnr
 from worldgen.errors import UserError
 from worldgen.io.photo import examine, load_photo
 from worldgen.io.photo_sphere import GIVEN
-from worldgen.pipeline import STEPS
+from worldgen.runs.steps_table import STEPS
 from worldgen.recipe.given import front_view, given_panorama
 from worldgen.runs.artifacts import load_json
 from worldgen.types import Camera, View

@@ -10,7 +10,7 @@ from typing import Any
 
 from eval.compare.wandb_files import WandbRun
 from worldgen.errors import UserError
-from worldgen.pipeline import STEPS
+from worldgen.runs.steps_table import STEPS
 
 MANIFEST = "manifest.json"
 STEP_NAMES = tuple(step.name for step in STEPS)

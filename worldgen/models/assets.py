@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import platformdirs
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
 from worldgen import program
 from worldgen.errors import UserError
@@ -133,15 +133,17 @@ def is_intact(asset: Asset, path: Path) -> bool:
     return path.is_file() and path.stat().st_size == asset.size_bytes and sha256_of(path) == asset.sha256
 
 
-def used() -> dict[str, str]:
-    """Filename to sha256 of what this process has fetched so far."""
-    return {path.name: sha256 for path, sha256 in sorted(_verified.items())}
-
-
-def needed(config: DictConfig) -> list[str]:
-    """Names of the files that the objects of `config` will load, found by their `_target_`s."""
-    targets = set(_targets(OmegaConf.to_container(config, resolve=False)))
+def needed(config: Any) -> list[str]:
+    """Names of the files that the objects of a config (of plain lists and dicts, or OmegaConf's) will load, found by
+    their `_target_`s."""
+    plain = OmegaConf.to_container(config, resolve=False) if OmegaConf.is_config(config) else config
+    targets = set(_targets(plain))
     return [asset.name for asset in ASSETS.values() if targets.intersection(asset.used_by)]
+
+
+def used_by(config: Any) -> dict[str, str]:
+    """Filename to sha256 of what the objects of a config will load."""
+    return {ASSETS[name].filename: ASSETS[name].sha256 for name in needed(config)}
 
 
 def _targets(node: Any) -> Iterator[str]:
