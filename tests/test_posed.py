@@ -27,10 +27,11 @@ from tests.posed_folders import (
 )
 from tests.scenes import texture
 from tests.small_world import FOV_DEG, write_run
-from train.data.clouds import cloud_of, random_points
 from train.data.images import read_view, with_size_of_file
-from train.data.points import Points, read_points
+from train.data.point_files import Points, read_points
 from train.data.posed import FolderScene
+from train.data.random_points import random_points
+from train.data.start_cloud import cloud_of
 from train.data.view_layers import area_mean
 from worldgen.errors import UserError
 from worldgen.geometry.cameras import look_at, project

@@ -16,11 +16,12 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from tests.small_training import ROOM, SETTINGS, fit, room_cloud, room_scene, room_views
-from train.lightning.checkpoints import AtomicCheckpointIO, checkpoints, is_sound, newest_sound
+from train.lightning.checkpoints import checkpoints, newest_sound
 from train.splat.corrections import Corrections
 from train.splat.fit import initial_gaussians
 from train.splat.settings import BilateralSettings, CorrectionSettings, DistortionSettings, SplatOptimizer
-from train.splat.view_order import crop, view_order
+from train.splat.view_levels import crop, survey
+from train.splat.view_order import view_order
 from worldgen.errors import UserError
 from worldgen.geometry.cameras import look_at
 from worldgen.splat.initialise import gaussians_from_cloud
@@ -117,31 +118,6 @@ def test_checkpoints_of_other_arguments_are_not_taken(fitted, tmp_path):
     assert stopped(tmp_path, 35, seed=7) != stopped(tmp_path, 35, ssim_share=0.3)
 
 
-@pytest.mark.parametrize("damage", [lambda whole: whole[:-1], lambda whole: whole[:100], lambda whole: b""])
-def test_a_cut_checkpoint_is_not_sound(tmp_path, damage):
-    path = tmp_path / "step-00000001.ckpt"
-    AtomicCheckpointIO().save_checkpoint({"tensor": torch.arange(1000)}, path)
-    assert is_sound(path)
-    assert torch.equal(AtomicCheckpointIO().load_checkpoint(path)["tensor"], torch.arange(1000))
-    path.write_bytes(damage(path.read_bytes()))
-    assert not is_sound(path)
-    assert newest_sound(tmp_path) is None
-
-
-class Unpicklable:
-    def __reduce__(self):
-        raise OSError("the disk is full")
-
-
-def test_a_checkpoint_that_cannot_be_written_leaves_the_older_one(tmp_path):
-    path = tmp_path / "step-00000001.ckpt"
-    AtomicCheckpointIO().save_checkpoint({"tensor": torch.ones(3)}, path)
-    with pytest.raises(OSError, match="the disk is full"):
-        AtomicCheckpointIO().save_checkpoint({"tensor": torch.zeros(3), "broken": Unpicklable()}, path)
-    assert torch.equal(AtomicCheckpointIO().load_checkpoint(path)["tensor"], torch.ones(3))
-    assert list(tmp_path.iterdir()) == [path]
-
-
 def test_ctrl_c_stays_ctrl_c(tmp_path):
     def track(items, total, what):
         for item in items:
@@ -211,7 +187,7 @@ def test_the_sky_stays_where_it_is_and_its_number_too(tmp_path):
     scene = room_scene()
     up = scene.cloud.xyz[:, 1] < -1.2
     scene = replace(scene, cloud=replace(scene.cloud, sky=up))
-    start, sky = initial_gaussians(scene, SplatOptimizer(max_gaussians=4000), 0)
+    start, sky = initial_gaussians(scene, survey(scene.views).middle, SplatOptimizer(max_gaussians=4000), 0)
     assert 100 < sky.sum() < len(start)
     gaussians = SplatOptimizer(**SETTINGS | {"logger": "none"})(scene, tmp_path / "splat").gaussians
     assert len(gaussians) > len(start)

@@ -5,6 +5,7 @@ Cameras follow OpenCV (x right, y down, z forward); distances are in metres; ima
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -240,15 +241,18 @@ class Scene:
 
     name: what its results are called; views: what is fitted; held_out: what is compared with afterwards, never fitted,
     `known` where it counts; frame: of a scene that was moved and scaled to be fitted; guessed: the points were drawn at
-    random, nobody knows what is there.
+    random, nobody knows what is there. source: names all that the scene follows from, files by their hashes, so that it
+    is known again where float32 is rounded otherwise; "" = nobody knows. `views` may read pictures from disk as they
+    are asked for: whoever takes them holds a few at a time.
     """
 
     name: str
     cloud: PointCloud
-    views: tuple[SupervisionView, ...]
-    held_out: tuple[View, ...] = ()
+    views: Sequence[SupervisionView]
+    held_out: Sequence[View] = ()
     frame: WorldFrame = WorldFrame()
     guessed: bool = False
+    source: str = ""
 
 
 @dataclass(frozen=True, eq=False)

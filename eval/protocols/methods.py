@@ -18,7 +18,7 @@ from eval.protocols.sources import splats_note
 from eval.scoring.scores import WHOLE_SET
 from worldgen.errors import UserError
 from worldgen.io.photo import examine as examine_photo
-from worldgen.io.photo_formats import is_systems_own
+from worldgen.io.photo_folder import is_systems_own
 from worldgen.paths import user_path
 
 Kind = Literal["panoramas", "images", "frames", "splats", "runs"]

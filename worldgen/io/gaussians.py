@@ -146,9 +146,10 @@ def read_spz(path: Path) -> Gaussians:
     try:
         data = gsply.read_spz(path)
         bands = [data.sh0[:, None]] + ([] if data.shN is None else [data.shN])
-        tensors = [torch.tensor(values) for values in (data.means, data.quats, data.scales, data.opacities)]
+        means, quats, scales, logits = map(torch.tensor, (data.means, data.quats, data.scales, data.opacities))
         harmonics = torch.cat([torch.tensor(band) for band in bands], dim=1)
-        return Gaussians(*tensors, harmonics, antialiased=bool(_spz_flags(path) & _SPZ_ANTIALIASED))
+        antialiased = bool(_spz_flags(path) & _SPZ_ANTIALIASED)
+        return Gaussians(means, quats, scales, logits, harmonics, antialiased)
     except (OSError, ValueError, IndexError, EOFError, zlib.error) as error:
         reason = str(error).partition("\n")[0]
         raise UserError(f"{path}: not readable ({reason}), wanted splats as .spz") from error

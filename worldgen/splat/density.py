@@ -89,7 +89,7 @@ class GradientRecord:
         """Of nothing yet: at the start, and after each refinement."""
         return cls(torch.zeros(count, device=device), torch.zeros(count, device=device))
 
-    def add(self, rows: Tensor, centre_grad: Tensor, width: int, height: int) -> None:
+    def add(self, rows: Tensor, centre_grad: Tensor, width: float, height: float) -> None:
         """Takes in one render.
 
         rows: int64 [V], the Gaussians that were drawn, each once; centre_grad: [V, 2], d loss / d (x, y of the centre),
