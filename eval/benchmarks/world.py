@@ -7,15 +7,18 @@ a run found done count with what they took when they were made. The last line is
 import argparse
 import json
 import sys
-from dataclasses import asdict
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
+from torch import Tensor
 
-from eval.benchmarks.panorama_scores import at_density_of, looks_of, photo_psnr_db, seams
 from eval.command import run
 from eval.metrics import psnr
+from eval.metrics.panorama_seams import worst_view_seam
+from eval.metrics.seam_ratios import border_seam, wrap_seam
 from worldgen.errors import UserError
+from worldgen.geometry.equirect import to_perspective
 from worldgen.io.photo import examine, load_photo
 from worldgen.io.photo_sphere import GIVEN
 from worldgen.recipe.given import front_view, given_panorama
@@ -43,10 +46,29 @@ def measure(world: World, photo: View) -> dict[str, float]:
     return {
         "panorama_psnr_db": photo_psnr_db(world.panorama.rgb, photo),
         "world_psnr_db": psnr(world.render(reduced.camera), reduced.rgb),
-        **asdict(seams(world.panorama, looks_of(heuristic))),
+        "wrap_seam": wrap_seam(world.panorama.rgb),
+        "worst_view_seam": worst_view_seam(world.panorama.rgb, heuristic),
+        "photo_seam": border_seam(world.panorama.rgb, world.panorama.photo),
         "seconds": sum(step["seconds"] for step in steps.values()),
         "peak_memory_mb": max(step["peak_memory_mb"] for step in steps.values()),
     }
+
+
+def photo_psnr_db(panorama: Tensor, photo: View) -> float:
+    """dB between a photo and its camera's view of the panorama [3, H, W]; see `at_density_of`."""
+    photo = at_density_of(panorama, photo)
+    return psnr(to_perspective(panorama, photo.camera, "bicubic").clamp(0, 1), photo.rgb)
+
+
+def at_density_of(panorama: Tensor, photo: View) -> View:
+    """The photo, reduced to as many pixels per degree as the panorama has, if it has more."""
+    shrink = photo.camera.fx / (panorama.shape[-1] / (2 * torch.pi))
+    if shrink <= 1:
+        return photo
+    camera = photo.camera.resized(round(photo.camera.width / shrink), round(photo.camera.height / shrink))
+    size = (camera.height, camera.width)
+    rgb = F.interpolate(photo.rgb[None], size, mode="bicubic", antialias=True, align_corners=False)[0]
+    return View(camera, rgb.clamp(0, 1), torch.ones(size, dtype=torch.bool))
 
 
 def photo_view(run_dir: Path, image: Path | None) -> View:

@@ -10,7 +10,7 @@ from typing import Any
 from omegaconf import OmegaConf
 from PIL import Image
 
-from eval.protocols.sources import PanoramaView
+from eval.protocols.picture_sources import PanoramaView
 from worldgen.config import CONF_DIR
 from worldgen.errors import UserError
 from worldgen.runs.artifacts import load_json
