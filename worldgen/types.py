@@ -43,7 +43,10 @@ class Camera:
 
     @classmethod
     def from_fov(cls, width: int, height: int, fov_deg: float, c2w: Tensor | None = None) -> "Camera":
-        """Square pixels, centred principal point; `fov_deg` is the horizontal field of view; c2w: None = identity."""
+        """Square pixels, centred principal point; `fov_deg` is the horizontal field of view.
+
+        c2w: [4, 4], camera to world, of any precision; the identity, on the CPU, if None.
+        """
         focal = 0.5 * width / math.tan(math.radians(fov_deg) / 2)
         pose = torch.eye(4, device="cpu") if c2w is None else c2w.to(torch.float32)
         return cls(pose, width, height, focal, focal, width / 2, height / 2)
@@ -263,7 +266,7 @@ class Gaussians:
         return len(self.means)
 
     def tensors(self) -> dict[str, Tensor]:
-        """Name to tensor, in a fixed order."""
+        """Name to tensor [N, ...], in a fixed order."""
         return {
             "means": self.means,
             "quats": self.quats,
@@ -273,5 +276,5 @@ class Gaussians:
         }
 
     def map(self, change: Callable[[Tensor], Tensor]) -> "Gaussians":
-        """What `change` makes of each tensor: a choice of rows, another device."""
+        """What `change` makes of each tensor [N, ...]: a choice of rows, another device."""
         return Gaussians(*map(change, self.tensors().values()), antialiased=self.antialiased)

@@ -68,7 +68,7 @@ def sample(panorama: Tensor, rays: Tensor, mode: str = "bilinear") -> Tensor:
 
 
 def sample_by_torch(panorama: Tensor, rays: Tensor, mode: str = "bilinear") -> Tensor:
-    """The same on any device, differentiable."""
+    """`sample` on any device, differentiable: a panorama [C, H, W] along world rays [h, w, 3]; returns [C, h, w]."""
     height, width = panorama.shape[-2:]
     lon, lat = lonlat(rays.to(panorama.device))
     # grid_sample without aligned corners: -1 and 1 are the outer edges of the padded image.
@@ -110,7 +110,7 @@ def from_perspective(
 def spread_by_torch(
     image: Tensor, camera: Camera, height: int, width: int, mode: str = "bilinear"
 ) -> tuple[Tensor, Tensor]:
-    """The same on any device, differentiable, of an image that is no finer than the grid."""
+    """`from_perspective` on any device, differentiable, of an image [C, h, w] that is no finer than the grid."""
     local = directions(height, width, image.device) @ camera.c2w[:3, :3].to(image.device)
     z = local[..., 2].clamp(min=_NEAR)
     u = (camera.fx * local[..., 0] / z + camera.cx) / camera.width

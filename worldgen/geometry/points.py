@@ -56,9 +56,11 @@ def _render_by_numba(
     counts = np.zeros((len(clouds), kernels.CHUNKS, bands), np.int64)
     w2c, lens = camera.w2c.numpy(), np.array([camera.fx, camera.fy, camera.cx, camera.cy], np.float32)
     for number, one in enumerate(clouds):
-        arrays = [tensor.contiguous().numpy() for tensor in (one.xyz, one.rgb, one.normals, one.spacing)]
         own = discs[ends[number] : ends[number + 1]]
-        kernels.project_points(*arrays, w2c, lens, width, height, np.float32(near), own, counts[number])
+        kernels.project_points(
+            one.xyz.contiguous().numpy(), one.rgb.contiguous().numpy(), one.normals.contiguous().numpy(),
+            one.spacing.contiguous().numpy(), w2c, lens, width, height, np.float32(near), own, counts[number],
+        )  # fmt: skip
     chunks = np.arange(kernels.CHUNKS)
     starts = np.concatenate(
         [*(ends[k] + len(one) * chunks // kernels.CHUNKS for k, one in enumerate(clouds)), ends[-1:]]

@@ -48,12 +48,12 @@ class Discs:
 
     @property
     def core_px(self) -> Tensor:
-        """Radius within which a disc hides what lies behind."""
+        """[M], the radius within which a disc hides what lies behind."""
         return (CORE * self.size).clamp(min=CORE_MIN_PX)
 
     @property
     def smooth_px(self) -> Tensor:
-        """Radius within which a disc is blended, the larger one."""
+        """[M], the radius within which a disc is blended, the larger one."""
         return (SMOOTH * self.size).clamp(min=SMOOTH_MIN_PX)
 
 

@@ -156,7 +156,7 @@ def refine(
 
 
 def select(gaussians: Gaussians, rows: Tensor) -> Gaussians:
-    """Those of `rows`, int64 or bool: copies, detached."""
+    """Those of `rows`, int64 [M] or bool [N]: copies, detached."""
     return gaussians.map(lambda tensor: tensor.detach()[rows])
 
 
