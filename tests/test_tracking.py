@@ -14,8 +14,8 @@ from PIL import Image
 from eval.scoring.scores import Score, write_scores
 from eval.tables.statistics import Interval
 from eval.wandb_evaluation import log_evaluation, pictures_of
-from tests.scenes import BoxRoom
-from tests.small_world import room_cloud, write_run
+from tests.scenes import BoxRoom, room_cloud
+from tests.small_world import write_run
 from tests.test_pipeline import FAKES
 from tests.wandb_folders import begun, read_offline
 from worldgen import pipeline
