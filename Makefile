@@ -47,9 +47,10 @@ test-machines: export WANDB_MODE := offline
 test-machines: $(READY)  ## the tests as on other processors, with one thread, in a random order (SEED=...): 8 runs
 	sh .ci/machines $(RUN) -m pytest -n $(WORKERS) --dist loadfile -m "not slow" $(TESTS)
 
-lint: $(READY)  ## check style and format
+lint: $(READY)  ## check style, format and types
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy
 
 format: $(READY)  ## mend style and format
 	$(RUN) -m ruff check --fix .

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.scenes import BoxRoom
-from train.splat.view_order import coarse_level, halved
+from train.splat.view_levels import halved
+from train.splat.view_order import coarse_level
 from worldgen.geometry.cameras import look_at
 from worldgen.types import Camera, SupervisionView
 

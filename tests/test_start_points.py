@@ -10,8 +10,8 @@ import train.data.triangulate
 from eval.synthetic.rendering import render
 from eval.synthetic.textured_room import TexturedRoom
 from tests.posed_folders import write_blender
-from train.data.clouds import focus_distance, random_points
 from train.data.posed import FolderScene
+from train.data.random_points import focus_distance, random_points
 from train.data.start_points import found_points, guessed_points
 from train.data.triangulate import matched_pairs, triangulated_points
 from worldgen.geometry.cameras import look_at, project

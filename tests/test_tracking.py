@@ -14,8 +14,8 @@ from PIL import Image
 from eval.scoring.scores import Score, write_scores
 from eval.tables.statistics import Interval
 from eval.wandb_evaluation import log_evaluation, pictures_of
-from tests.scenes import BoxRoom
-from tests.small_world import room_cloud, write_run
+from tests.scenes import BoxRoom, room_cloud
+from tests.small_world import write_run
 from tests.test_pipeline import FAKES
 from tests.wandb_folders import begun, read_offline
 from worldgen import pipeline
@@ -23,7 +23,7 @@ from worldgen.cli import NAMES_NO_RUN
 from worldgen.command import run_suffix
 from worldgen.config import compose
 from worldgen.errors import UserError
-from worldgen.io.gaussians import save_cloud
+from worldgen.io.clouds import save_cloud
 from worldgen.present.console import Reporter
 from worldgen.runs import wandb_runs
 from worldgen.runs.artifacts import save_image

@@ -21,10 +21,10 @@ from worldgen.errors import UserError
 from worldgen.geometry.equirect import to_perspective
 from worldgen.io.photo import examine, load_photo
 from worldgen.io.photo_sphere import GIVEN
-from worldgen.pipeline import STEPS
 from worldgen.recipe.given import front_view, given_panorama
-from worldgen.runs.artifacts import load_json
-from worldgen.types import Camera, View
+from worldgen.runs.reader import RunReader
+from worldgen.runs.steps_table import STEPS
+from worldgen.types import View
 from worldgen.world import World
 
 WANTED = {
@@ -40,7 +40,7 @@ WANTED = {
 
 def measure(world: World, photo: View) -> dict[str, float]:
     """The figures in WANTED, by name."""
-    steps = load_json(world.run_dir / "manifest.json")["steps"]
+    steps = RunReader(world.run_dir).manifest()["steps"]
     heuristic = steps["panorama"]["config"]["panorama"].get("heuristic", "anchored")
     reduced = at_density_of(world.panorama.rgb, photo)
     return {
@@ -76,22 +76,23 @@ def photo_view(run_dir: Path, image: Path | None) -> View:
 
     Raises UserError unless `image` is the file that the run began with.
     """
-    known = load_json(run_dir / "manifest.json")["photo"]
+    reader = RunReader(run_dir)
+    manifest, camera = reader.manifest(), reader.camera()
+    known = manifest["photo"]
     path = image or Path("examples", known["name"])
-    given = load_json(run_dir / "manifest.json")["steps"]["panorama"]["config"]["panorama"].get("heuristic") == GIVEN
+    given = manifest["steps"]["panorama"]["config"]["panorama"].get("heuristic") == GIVEN
     photo = load_photo(path)
     if photo.sha256 != known["sha256"]:
         raise UserError(f"{path}: another photo than the run's {known['name']}; --image=<file> names the right one")
     height, width = photo.rgb.shape[1:]
-    fov_deg = load_json(run_dir / "fov" / "fov.json")["deg"]
     if given:
-        return front_view(given_panorama(photo.rgb, examine(path).sphere, width), fov_deg)
-    return View(Camera.from_fov(width, height, fov_deg), photo.rgb, torch.ones(height, width, dtype=torch.bool))
+        return front_view(given_panorama(photo.rgb, examine(path).sphere, width), camera.fov_deg)
+    return View(camera, photo.rgb, torch.ones(height, width, dtype=torch.bool))
 
 
 def report(run_dir: Path, figures: dict[str, float]) -> None:
     """Prints what each step took, each figure beside what is wanted, and all of it as JSON."""
-    steps = load_json(run_dir / "manifest.json")["steps"]
+    steps = RunReader(run_dir).manifest()["steps"]
     for name in (step.name for step in STEPS):
         step = steps[name]
         print(f"{name:20} {step['seconds']:10.1f} s {step['peak_memory_mb']:8.0f} MB")

@@ -10,7 +10,7 @@ from typing import Any, TypeGuard
 
 from eval.compare.wandb_api import WandbRun
 from worldgen.errors import UserError
-from worldgen.pipeline import STEPS
+from worldgen.runs.steps_table import STEPS
 from worldgen.runs.wandb_runs import group_of
 
 MANIFEST = "manifest.json"

@@ -18,7 +18,7 @@ from eval.protocols.runs import Run, is_run, read_run
 from eval.scoring.scores import WHOLE_SET
 from worldgen.errors import UserError
 from worldgen.io.photo import examine as examine_photo
-from worldgen.io.photo_formats import is_systems_own
+from worldgen.io.photo_folder import is_systems_own
 from worldgen.paths import user_path
 
 UNKNOWN = "unknown"

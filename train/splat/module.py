@@ -8,14 +8,15 @@ everything, which can neither float nor block. There is no opacity reset.
 from collections.abc import Sequence
 from typing import Any
 
-import pytorch_lightning as pl
 import torch
 from pytorch_lightning.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
 
+from train.lightning.module import LoggedModule
 from train.splat.corrections import Corrections
 from train.splat.settings import SplatOptimizer
-from train.splat.view_order import coarse_level, crop, halved, view_order
+from train.splat.view_levels import ViewFacts, ViewLevels
+from train.splat.view_order import coarse_level, view_order
 from worldgen.splat.adam import SelectiveAdam
 from worldgen.splat.density import GradientRecord, Prunable, refine
 from worldgen.splat.losses import photometric_loss
@@ -26,17 +27,20 @@ from worldgen.types import Gaussians, SupervisionView
 _NEAREST_M = 0.1  # what is nearer to the middle of the cameras moves as if it were that far
 
 
-def middle_of(views: Sequence[SupervisionView]) -> Tensor:
-    """[3], the mean of the cameras' places."""
-    return torch.stack([view.camera.position for view in views]).mean(dim=0)
-
-
-class SplatModule(pl.LightningModule):
+class SplatModule(LoggedModule):
     """The Gaussians and the corrections as parameters, and one step of their optimisation.
 
     What a step draws (its view, its background, its density control) follows from the seed and the step's number
-    alone, so that a resumed run sees what an uninterrupted one does. sky: bool [N]; prunable: see `density.refine`.
+    alone, so that a resumed run sees what an uninterrupted one does. sky: bool [N];
+    facts: of the views; prunable: see `density.refine`.
     """
+
+    middle: Tensor
+    sky: Tensor
+    lr_scale: Tensor
+    grad_sum: Tensor
+    grad_count: Tensor
+    backgrounds: Tensor
 
     automatic_optimization = False  # two or three optimisers, of which one is told which rows to move
 
@@ -45,24 +49,19 @@ class SplatModule(pl.LightningModule):
         start: Gaussians,
         sky: Tensor,
         views: Sequence[SupervisionView],
+        facts: ViewFacts,
         settings: SplatOptimizer,
         seed: int,
         prunable: Prunable | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(settings.steps)
         self.settings, self.seed, self.prunable = settings, seed, prunable
-        self.sizes = [(view.camera.width, view.camera.height) for view in views]
-        self.levels = [[crop(view) for view in views]]  # whole, halved once, halved twice, ...
-        for _ in range(settings.coarse_levels):
-            self.levels.append([halved(view) for view in self.levels[-1]])
-        generated = [view.generated for view in views]
-        self.order = view_order(generated, settings.steps, seed)
-        self.corrections = Corrections(settings.correction, generated, seed)
-        self.history: list[tuple[int, dict[str, float]]] = []
+        self.levels = ViewLevels(views, settings.coarse_levels)
+        self.order = view_order(facts.generated, settings.steps, seed)
+        self.corrections = Corrections(settings.correction, facts.generated, seed)
         generator = torch.Generator().manual_seed(seed)
         self.register_buffer("backgrounds", torch.rand(settings.steps, 3, generator=generator), persistent=False)
-        self.register_buffer("losses", torch.zeros(settings.steps))
-        self.register_buffer("middle", middle_of(views), persistent=False)
+        self.register_buffer("middle", facts.middle, persistent=False)
         self.splats = nn.ParameterDict(start.tensors())
         self.register_buffer("sky", sky)
         self.register_buffer("lr_scale", self._lr_scale())
@@ -74,27 +73,11 @@ class SplatModule(pl.LightningModule):
         return Gaussians(**self.splats, antialiased=self.settings.antialiased)
 
     def on_fit_start(self) -> None:
-        """Takes the views to a GPU once, instead of one every step."""
-        if self.device.type != "cpu":
-            self.levels = [[view.to(self.device) for view in views] for views in self.levels]
-
-    def tell(self, step: int, values: dict[str, float]) -> None:
-        """Tells the logger, if there is one, and keeps it for a resumed run to tell its own."""
-        self.history.append((step, values))
-        if self.logger is not None:
-            self.logger.log_metrics(values, step=step)
-
-    def on_train_start(self) -> None:
-        for step, values in self.history:
-            if self.logger is not None:
-                self.logger.log_metrics(values, step=step)
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["history"] = self.history
+        self.levels.to(self.device)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Makes room for as many Gaussians as there were."""
-        self.history = list(checkpoint["history"])
+        super().on_load_checkpoint(checkpoint)
         saved = checkpoint["state_dict"]
         for name, parameter in list(self.splats.items()):
             self.splats[name] = nn.Parameter(torch.empty_like(saved[f"splats.{name}"], device=parameter.device))
@@ -102,6 +85,7 @@ class SplatModule(pl.LightningModule):
             setattr(self, name, torch.empty_like(saved[name], device=self.losses.device))
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
+        """Adam for the Gaussians, then one for each correction; `_move` lowers their rates from step to step."""
         s = self.settings
         rates = {
             "means": s.means_rate,
@@ -120,28 +104,26 @@ class SplatModule(pl.LightningModule):
         return optimisers
 
     def training_step(self, batch: int, batch_idx: int) -> None:
+        """One view: render, compare, move, and now and then add and take away. The batch counts for nothing: what is
+        looked at follows from the number of the step."""
         step, settings = self.global_step, self.settings
         number, density = self.order[step], settings.density
         watched = density is not None and density.watches(step, settings.steps)
-        level = coarse_level(step, settings.steps, settings.coarse_levels, settings.coarse_until)
-        view = self.levels[level][number]
-        absgrad = watched and density.absgrad
+        level = self.levels.at(
+            number, coarse_level(step, settings.steps, settings.coarse_levels, settings.coarse_until)
+        )
+        view = level.view
+        absgrad = density is not None and watched and density.absgrad
         render = rasterize(self.gaussians(), view.camera, self.backgrounds[step], absgrad=absgrad)
         rgb = self.corrections(render.rgb, number)
         loss = photometric_loss(rgb, view.over(self.backgrounds[step]), view.weight, settings.ssim_share)
         (loss + self.corrections.penalty(number)).backward()
         self.losses[step] = loss.detach()
         if watched:
-            self._record().add(render.info.rows, render.info.centre_grad, *self._size(number, level))
+            self._record().add(render.info.rows, render.info.centre_grad, level.width, level.height)
         self._move(step, render.info)
         if density is not None and density.refines(step, settings.steps):
             self._refine(step)
-
-    def _size(self, number: int, level: int) -> tuple[float, float]:
-        """Width and height of a view before it was cropped, in pixels of its size on that level."""
-        width, height = self.sizes[number]
-        whole, coarse = self.levels[0][number].camera, self.levels[level][number].camera
-        return width * coarse.width / whole.width, height * coarse.height / whole.height
 
     def _move(self, step: int, info: RasterInfo) -> None:
         """Steps every optimiser, at the rate that this step has. Only the first counts as a step of Lightning's."""
