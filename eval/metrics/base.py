@@ -44,9 +44,11 @@ class SetMetric(Protocol):
     better: Better
     network: Hashable
 
-    def unavailable(self) -> str | None: ...
+    def unavailable(self) -> str | None:
+        """As a Metric's."""
 
-    def versions(self) -> dict[str, str]: ...
+    def versions(self) -> dict[str, str]:
+        """As a Metric's."""
 
     def features(self, pictures: Sequence[Tensor]) -> Tensor:
         """[N, D], float64."""

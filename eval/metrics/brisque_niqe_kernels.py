@@ -87,7 +87,7 @@ def _window_means(rows, window, mean, mean_square):
             values = rows[i, j : j + width]
             for x in range(width):
                 square = values[x] * values[x]
-                mean[x] = _fused(values[x], weight, mean[x])  # type: ignore[call-arg]
+                mean[x] = _fused(values[x], weight, mean[x])
                 mean_square[x] = _fused(square, weight, mean_square[x])
 
 

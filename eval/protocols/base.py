@@ -127,6 +127,7 @@ def _without_photo(items: Sequence[Item], photos: Mapping[str, Path], folder: st
 
 
 def expect_kind_of(output: Output, kinds: Sequence[Kind], protocol: str, wanted: str) -> None:
+    """Raises UserError, naming what is `wanted`, for an output of no use to the protocol of that name."""
     if output.kind not in kinds:
         raise UserError(
             f"methods.{output.method}: {output.path} holds {output.kind}, wanted {wanted} for protocol={protocol}"
@@ -139,5 +140,6 @@ def expect_setting(key: str, found: object, holds: bool, wanted: str) -> None:
 
 
 def expect_camera(fov_deg: float, size: int) -> None:
+    """Raises UserError for settings that make no camera. fov_deg: horizontal = vertical; size: pixels of a side."""
     expect_setting("fov_deg", fov_deg, 10 <= fov_deg <= 150, "10 to 150 degrees")
     expect_setting("size", size, 16 <= size <= LARGEST_PX, f"16 to {LARGEST_PX} pixels")

@@ -10,7 +10,7 @@ from eval.protocols.file_frames import OURS, FileFrame, frame_record
 from eval.protocols.file_names import is_picture, shown
 from eval.protocols.runs import Run
 from worldgen.errors import UserError
-from worldgen.io.photo_formats import is_systems_own
+from worldgen.io.photo_folder import is_systems_own
 
 Kind = Literal["panoramas", "images", "frames", "splats", "runs"]
 LOSSY_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif")

@@ -32,6 +32,8 @@ class Cell:
 
 @dataclass(frozen=True)
 class TableRow:
+    """One method: its cells in the order of the table's columns."""
+
     method: str
     label: str
     cells: tuple[Cell, ...]

@@ -42,6 +42,7 @@ def heading_of(table: Table, part: Part) -> str:
 
 
 def metric_heading(column: Column) -> str:
+    """Such as `NIQE ↓`."""
     return f"{column.label} {ARROWS[column.better]}"
 
 
