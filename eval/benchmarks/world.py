@@ -87,7 +87,7 @@ def photo_view(run_dir: Path, image: Path | None) -> View:
     height, width = photo.rgb.shape[1:]
     if given:
         return front_view(given_panorama(photo.rgb, examine(path).sphere, width), camera.fov_deg)
-    return View(camera, photo.rgb, torch.ones(height, width, dtype=torch.bool))
+    return View(camera.resized(width, height), photo.rgb, torch.ones(height, width, dtype=torch.bool))
 
 
 def report(run_dir: Path, figures: dict[str, float]) -> None:
