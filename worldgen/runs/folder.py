@@ -248,6 +248,8 @@ class RunFolder:
                 old.rename(final)
         for gone in self.root.glob(f".*{_GONE}"):
             shutil.rmtree(gone)
+        for note in self.root.glob(f"*/{ATTEMPT}"):  # of a step that is whole
+            note.unlink()
 
     def _load(self) -> None:
         """Reads the steps' records. The manifest only repeats them, so a broken one is no loss."""
