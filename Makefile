@@ -56,7 +56,7 @@ format: $(READY)  ## mend style and format
 	$(RUN) -m ruff format .
 
 assets: $(READY)  ## fetch every pretrained file into the cache
-	$(RUN) -m worldgen.models.assets
+	$(RUN) -m worldgen.fetch
 
 doctor: $(READY)  ## say what is missing on this machine
 	$(RUN) -m worldgen.doctor
