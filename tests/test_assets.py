@@ -116,7 +116,7 @@ def test_two_processes_fetch_one_file_once(cache, tmp_path):
     code = f"""
 import time
 from pathlib import Path
-from worldgen import assets
+from worldgen.models import assets
 class Slow:
     def get(self, folder, track):
         with open({str(tmp_path / "asked")!r}, "a") as asked: asked.write("x")

@@ -251,13 +251,13 @@ class RunFolder:
                 old.rename(final)
         for gone in self.root.glob(f".*{_GONE}"):
             shutil.rmtree(gone)
-        for note in self.root.glob(f"*/{ATTEMPT}"):  # of a step that is whole
+        for note in self.root.glob(f"[!.]*/{ATTEMPT}"):  # of a step that is whole
             note.unlink()
 
     def _load(self) -> None:
         """Reads the steps' records. The manifest only repeats them, so a broken one is no loss."""
         manifest = load_json_or_nothing(self.root / MANIFEST)
-        self._records = {path.parent.name: load_record(path.parent) for path in self.root.glob(f"*/{FILENAME}")}
+        self._records = {path.parent.name: load_record(path.parent) for path in self.root.glob(f"[!.]*/{FILENAME}")}
         links = manifest.get("links", {})
         self._links = {name: target for name, target in links.items() if Path(target).parts[0] in self._records}
         photos = [manifest.get("photo", {}), *({"sha256": record.photo_sha256} for record in self._records.values())]
