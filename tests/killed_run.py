@@ -121,7 +121,7 @@ def kill_runs(kills: int, seed: int, per_run: int = 6) -> dict:
             out, runs = Path(folder) / str(runs) / "hills", runs + 1
             victims = sorted(generator.choices(VICTIMS, k=min(per_run, kills - done)), key=VICTIMS.index)
             for victim in victims:
-                done += killed(image, out, victim, generator.uniform(0, max(0.02, 0.9 * took[victim])))
+                done += killed(image, out, victim, generator.uniform(0, max(0.02, 0.6 * took[victim])))
             finish(image, out)
             found = hashes(out)
             differing += sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))

@@ -11,7 +11,7 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.test_run import CHANGES_ON_DISK, chain, opened
+from tests.test_run_folder import CHANGES_ON_DISK, chain, opened
 
 STEPS = ("first", "second", "third")
 LETTERS = st.sampled_from("xy")
