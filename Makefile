@@ -34,7 +34,7 @@ view: $(READY)  ## walk in the finished world: make view OUT=runs/example
 
 test: export HF_HUB_OFFLINE := 1
 test: export WANDB_MODE := offline
-test: $(READY)  ## run the tests, but the slow ones: make test TESTS=tests/test_run.py for one file
+test: $(READY)  ## run the tests, but the slow ones: make test TESTS=tests/test_run_folder.py for one file
 	$(RUN) -m pytest -n $(WORKERS) --dist loadfile -m "not slow" $(TESTS)
 
 test-all: export HF_HUB_OFFLINE := 1
