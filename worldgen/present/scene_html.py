@@ -4,7 +4,6 @@ import html
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import rich
@@ -88,8 +87,7 @@ def largest(gaussians: Gaussians, count: int) -> Gaussians:
     solid_angle = two_largest - 2 * gaussians.means.norm(dim=1).clamp(min=0.1).log()
     weight = torch.nn.functional.logsigmoid(gaussians.opacity_logits) + solid_angle
     kept = weight.topk(count).indices.sort().values
-    tensors: dict[str, Any] = {name: tensor[kept] for name, tensor in gaussians.tensors().items()}
-    return replace(gaussians, **tensors)
+    return replace(gaussians, **{name: tensor[kept] for name, tensor in gaussians.tensors().items()})
 
 
 def covariances(gaussians: Gaussians) -> Tensor:
