@@ -34,7 +34,7 @@ view: $(READY)  ## walk in the finished world: make view OUT=runs/example
 
 test: export HF_HUB_OFFLINE := 1
 test: export WANDB_MODE := offline
-test: $(READY)  ## run the tests, but the slow ones: make test TESTS=tests/test_run.py for one file
+test: $(READY)  ## run the tests, but the slow ones: make test TESTS=tests/test_run_folder.py for one file
 	$(RUN) -m pytest -n $(WORKERS) --dist loadfile -m "not slow" $(TESTS)
 
 test-all: export HF_HUB_OFFLINE := 1
@@ -57,7 +57,7 @@ format: $(READY)  ## mend style and format
 	$(RUN) -m ruff format .
 
 assets: $(READY)  ## fetch every pretrained file into the cache
-	$(RUN) -m worldgen.models.assets
+	$(RUN) -m worldgen.fetch
 
 doctor: $(READY)  ## say what is missing on this machine
 	$(RUN) -m worldgen.doctor

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
+from worldgen import fetch
 from worldgen.errors import UserError
 from worldgen.models import assets, sources
 from worldgen.models.assets import Asset
@@ -115,7 +116,7 @@ def test_two_processes_fetch_one_file_once(cache, tmp_path):
     code = f"""
 import time
 from pathlib import Path
-from worldgen import assets
+from worldgen.models import assets
 class Slow:
     def get(self, folder, track):
         with open({str(tmp_path / "asked")!r}, "a") as asked: asked.write("x")
@@ -246,9 +247,9 @@ def test_every_asset_is_described_in_full():
 
 def test_the_list_says_what_is_here_and_what_is_missing(cache, monkeypatch, capsys):
     install(monkeypatch, FromMemory(CONTENT))
-    assert assets.main(["--list", "toy"]) == 0
+    assert fetch.main(["--list", "toy"]) == 0
     assert "missing" in capsys.readouterr().out
-    assert assets.main(["toy"]) == 0
+    assert fetch.main(["toy"]) == 0
     assert "here" in capsys.readouterr().out
 
 

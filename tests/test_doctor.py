@@ -16,9 +16,7 @@ def empty_cache(tmp_path, monkeypatch):
 def test_networks_that_are_not_fetched_are_missing(capsys):
     assert doctor.main([]) == 1
     printed = capsys.readouterr().out
-    assert (
-        "network migan          MISSING  not fetched yet; python -m worldgen.models.assets migan fetches it" in printed
-    )
+    assert "network migan          MISSING  not fetched yet; python -m worldgen.fetch migan fetches it" in printed
     assert "network fastdepth      MISSING" in printed
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.killed_run import kill_runs
 from worldgen import pipeline
 from worldgen.config import compose
 from worldgen.errors import UserError
@@ -246,7 +247,14 @@ def test_killed_within_steps_it_goes_on_to_the_same_world(photo, world, tmp_path
     assert redone(run(photo, out)) == ["export"]
     for name in ("panorama.png", "world.ply", "points.ply"):
         assert (out / name).read_bytes() == (world / name).read_bytes()
-    assert [path.name for path in out.glob(".*-new")] == []
+    assert [path.name for path in out.glob(".*worldgen*")] == []
+
+
+@pytest.mark.slow
+def test_killed_at_random_moments_it_goes_on_to_the_same_world():
+    result = kill_runs(kills=3, seed=0)
+    assert result["kills"] == 3
+    assert result["differing"] == []
 
 
 def copy_of(world: Path, folder: Path) -> Path:

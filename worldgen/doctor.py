@@ -107,7 +107,7 @@ def _asset(name: str) -> Finding:
     if assets.is_intact(asset, path):
         return Finding(f"network {name}", True, str(path))
     state = "damaged" if path.exists() else "not fetched yet"
-    return Finding(f"network {name}", False, f"{state}; python -m worldgen.models.assets {name} fetches it")
+    return Finding(f"network {name}", False, f"{state}; python -m worldgen.fetch {name} fetches it")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

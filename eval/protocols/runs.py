@@ -15,7 +15,7 @@ from worldgen.config import CONF_DIR
 from worldgen.errors import UserError
 from worldgen.runs.artifacts import load_json
 from worldgen.runs.reader import RunReader
-from worldgen.runs.steps_table import PANORAMA, SPLAT
+from worldgen.runs.steps_table import PANORAMA, PROMPTS, SPLAT
 
 _ERRORS = ("ERROR", "CRITICAL")
 _LOG_LINE = re.compile(r"\d{4}-\d\d-\d\d [\d:,]+ (?P<level>[A-Z]+) \S+: (?P<message>.*)")
@@ -51,7 +51,7 @@ class Run:
     def prompt(self) -> str | None:
         """What the scene was said to be, if it was."""
         try:
-            return RunReader(self.folder).prompts().atmosphere
+            return load_json(RunReader(self.folder).path(PROMPTS, "prompts.json")).get("atmosphere")
         except (OSError, UserError):
             return None
 

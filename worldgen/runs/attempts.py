@@ -4,10 +4,11 @@ A folder is used again only for what it was begun for, by the same versions of a
 """
 
 import json
+import os
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -45,7 +46,8 @@ def attempt_at(folder: Path, key: str) -> Iterator[Attempt]:
     try:
         yield attempt
     except BaseException:
-        (folder / FILENAME).touch()  # the time until now counts
+        with suppress(OSError):  # the step may be whole already, and have its own name
+            os.utime(folder / FILENAME)  # the time until now counts
         raise
 
 

@@ -33,6 +33,9 @@ _NO_SUCH_PLACE = (*_NOT_WRITABLE, errno.ENOENT, errno.EEXIST, errno.ENAMETOOLONG
 _NEXT_TO_NOTHING_BYTES = 1 << 20
 
 
+Status = Literal["made", "kept", "edited"]
+
+
 @dataclass(frozen=True)
 class StepResult:
     """How a step came out. seconds (of all attempts) and peak_memory_mb tell what it cost when it was made, now or in
@@ -40,7 +43,7 @@ class StepResult:
 
     name: str
     path: Path
-    status: Literal["made", "kept", "edited"]
+    status: Status
     seconds: float
     peak_memory_mb: float
     facts: dict[str, Any]
@@ -167,7 +170,7 @@ class RunFolder:
         facts = {**record.facts, "edited_by_hand": list(found.edited), "outdated": outdated}
         return self._seen(record, found, "edited", facts)
 
-    def _seen(self, record: StepRecord, found: FolderState, status: str, facts: Mapping[str, Any]) -> StepResult:
+    def _seen(self, record: StepRecord, found: FolderState, status: Status, facts: Mapping[str, Any]) -> StepResult:
         self._content[record.name] = found.content
         folder = self.root / record.name
         shutil.rmtree(self._fresh(record.name), ignore_errors=True)  # an attempt at something else
@@ -248,11 +251,13 @@ class RunFolder:
                 old.rename(final)
         for gone in self.root.glob(f".*{_GONE}"):
             shutil.rmtree(gone)
+        for note in self.root.glob(f"[!.]*/{ATTEMPT}"):  # of a step that is whole
+            note.unlink()
 
     def _load(self) -> None:
         """Reads the steps' records. The manifest only repeats them, so a broken one is no loss."""
         manifest = load_json_or_nothing(self.root / MANIFEST)
-        self._records = {path.parent.name: load_record(path.parent) for path in self.root.glob(f"*/{FILENAME}")}
+        self._records = {path.parent.name: load_record(path.parent) for path in self.root.glob(f"[!.]*/{FILENAME}")}
         links = manifest.get("links", {})
         self._links = {name: target for name, target in links.items() if Path(target).parts[0] in self._records}
         photos = [manifest.get("photo", {}), *({"sha256": record.photo_sha256} for record in self._records.values())]

@@ -25,7 +25,7 @@ def layout_of(content: dict[str, Any]) -> int | None:
 
 def expect_current(root: Path) -> None:
     """Raises UserError where the world in `root` was made by another version of worldgen; changes nothing there."""
-    for path in (root / MANIFEST, *root.glob("*/.step.json")):
+    for path in (root / MANIFEST, *root.glob("[!.]*/.step.json")):
         layout = layout_of(_content(path))
         if layout not in (None, LAYOUT):
             age = "an earlier" if layout < LAYOUT else "a later"

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from worldgen.errors import UserError, expect
 from worldgen.runs.disk import write_text
@@ -194,7 +194,7 @@ def wandb_run(
         id=run_id(folder, job_type),
         resume="allow",
         reinit="create_new",
-        mode=os.environ.get("WANDB_MODE"),  # which wandb itself reads once in a process
+        mode=cast(Any, os.environ.get("WANDB_MODE")),  # which wandb itself reads once in a process
         job_type=job_type,
         group=group,
         name=name,
