@@ -5,7 +5,7 @@ Cameras follow OpenCV (x right, y down, z forward); distances are in metres; ima
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -223,8 +223,8 @@ class SupervisionView:
 
     def to(self, device: torch.device) -> "SupervisionView":
         """The same, with its pictures on another device."""
-        moved = {name: value.to(device) for name, value in vars(self).items() if isinstance(value, Tensor)}
-        return replace(self, **moved)
+        alpha = None if self.alpha is None else self.alpha.to(device)
+        return replace(self, rgb=self.rgb.to(device), weight=self.weight.to(device), alpha=alpha)
 
 
 @dataclass(frozen=True)
@@ -281,6 +281,11 @@ class Gaussians:
 
     def __len__(self) -> int:
         return len(self.means)
+
+    def mapped(self, change: Callable[[Tensor], Tensor]) -> "Gaussians":
+        """With every tensor changed: put on another device, or some of its rows chosen."""
+        means, quats, log_scales, opacity_logits, sh = map(change, self.tensors().values())
+        return Gaussians(means, quats, log_scales, opacity_logits, sh, self.antialiased)
 
     def tensors(self) -> dict[str, Tensor]:
         """Name to tensor, in a fixed order."""

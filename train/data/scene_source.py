@@ -24,7 +24,7 @@ def source_of(pictures: Sequence[PosedPicture], points: Points | None, choices: 
         digest.update(f"{_file(picture.path)} {_file(picture.mask)} {_camera(picture.camera)} {kind}\n".encode())
     if points is not None:
         for tensor in (points.xyz, points.rgb, points.normals):
-            digest.update(b"none" if tensor is None else tensor.float().contiguous().numpy())
+            digest.update(b"none" if tensor is None else tensor.float().contiguous().numpy().data)
     return digest.hexdigest()
 
 
