@@ -14,7 +14,8 @@ _DECIMALS = 9  # of poses, whose rotations are made exact by a computation
 
 
 def source_of(pictures: Sequence[PosedPicture], points: Points | None, choices: str) -> str:
-    """Hex digest of the pictures' and masks' files, their poses and lenses, and the points, if any are known.
+    """Hex digest of the pictures' and masks' files, their poses and lenses, and the points, if any are known: in the
+    frame of the fit, so that the same world in another unit gives the same.
 
     choices: whatever else decides what becomes of them.
     """
