@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from worldgen.geometry.equirect import directions
-from worldgen.types import DistanceMap, Panorama
+from worldgen.types import Camera, DistanceMap, Panorama, View
 
 GROUND_M = 1.6
 SKY_M = 100.0
@@ -36,3 +36,13 @@ def meadow(height: int, seed: int = 0) -> tuple[Panorama, DistanceMap, Tensor]:
     nowhere = torch.zeros_like(on_ground)
     panorama = Panorama(rgb.clamp(0, 1).movedim(-1, 0).contiguous(), nowhere)
     return panorama, DistanceMap(distance, ~on_ground & ~upright), upright
+
+
+def meadow_view(fov_deg: float = 80.0, width: int = 160, height: int = 120) -> View:
+    """A level photo of nothing but sky above ground, blue over noisy green."""
+    generator = torch.Generator().manual_seed(0)
+    ground = (torch.arange(height) >= height / 2)[:, None].expand(height, width)
+    green, blue = torch.tensor([0.2, 0.5, 0.2])[:, None, None], torch.tensor([0.5, 0.7, 0.9])[:, None, None]
+    noise = 0.1 * (torch.rand(1, height, width, generator=generator) - 0.5)
+    rgb = torch.where(ground, green, blue) + ground * noise
+    return View(Camera.from_fov(width, height, fov_deg), rgb, torch.ones(height, width, dtype=torch.bool))

@@ -14,7 +14,7 @@ from worldgen.recipe.complete import CompleteSettings, complete, prompt_for
 from worldgen.recipe.cube import cube_cameras, cube_positions
 from worldgen.recipe.hole_scores import HoleScores, reachable, thinned
 from worldgen.recipe.lift import LiftSettings, lift
-from worldgen.types import Camera, PointCloud, Prompts, View
+from worldgen.types import Camera, PointCloud, Prompts, View, ViewDepth
 
 PILLARS = (
     ((0.6, -1.5, 2.0), (1.1, 1.6, 2.5)),
@@ -34,15 +34,16 @@ class Painter:
     def __init__(self):
         self.prompts, self.seeds, self.known = [], [], []
 
-    def __call__(self, rgb, known, prompt, seed):
-        self.prompts.append(prompt)
-        self.seeds.append(seed)
-        self.known.append(known)
-        return torch.where(known, rgb, PAINT[:, None, None])
+    def __call__(self, rgb, known, prompts, seeds):
+        self.prompts += prompts
+        self.seeds += seeds
+        self.known += list(known == 1)
+        return torch.where(known[:, None] == 1, rgb, PAINT[:, None, None])
 
 
 def true_depth(rgb, camera):
-    return distance_to_zdepth(camera, ROOM.view(camera).distance)
+    zdepth = distance_to_zdepth(camera, ROOM.view(camera).distance)
+    return ViewDepth(zdepth, torch.ones_like(zdepth, dtype=torch.bool))
 
 
 def no_depth(rgb, camera):

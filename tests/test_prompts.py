@@ -6,8 +6,10 @@ import pytest
 import skimage.data
 import torch
 
+from tests.outdoors import meadow_view
+from worldgen.embedded.template_prompts import TemplatePrompter, indoor_probability
 from worldgen.errors import UserError
-from worldgen.recipe.prompts import TemplatePrompter, indoor_probability, load_prompts, save_prompts
+from worldgen.runs.artifacts import load_prompts, save_prompts
 from worldgen.types import Prompts
 
 PHOTOS = [("astronaut", True), ("motorcycle", True), ("rocket", False)]
@@ -19,10 +21,7 @@ def photo(name):
 
 
 def meadow():
-    rows = torch.linspace(0, 1, 240)[:, None].expand(240, 320)
-    sky = torch.stack([0.4 + 0.3 * rows, 0.6 + 0.2 * rows, 0.95 + 0 * rows])
-    grass = torch.tensor([0.3, 0.45, 0.15])[:, None, None] * (1 + 0.2 * torch.randn(240, 320))
-    return torch.where(rows > 0.55, grass, sky).clamp(0, 1)
+    return meadow_view(width=320, height=240).rgb
 
 
 def room():

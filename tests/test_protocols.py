@@ -12,18 +12,14 @@ from omegaconf import OmegaConf
 from PIL import Image
 from py360convert import e2p
 
-from eval.protocols import sources
-from eval.protocols.base import (
-    ConditioningProtocol,
-    FlatPanoramaProtocol,
-    ImagesProtocol,
-    PanoramaProtocol,
-    Protocol,
-    WorldProtocol,
-)
+from eval.protocols import picture_sources
+from eval.protocols.base import Protocol
+from eval.protocols.image_views import ConditioningProtocol, ImagesProtocol
 from eval.protocols.methods import examine
-from eval.protocols.sources import FlatPanorama, ImageFile, PanoramaView, SplatView, content_hash, pose_of
+from eval.protocols.panorama_views import FlatPanoramaProtocol, PanoramaProtocol
+from eval.protocols.picture_sources import FlatPanorama, ImageFile, PanoramaView, SplatView, content_hash, pose_of
 from eval.protocols.trajectories import corner_places, path_places
+from eval.protocols.world_views import WorldProtocol
 from tests.small_world import FOV_DEG, room_splats, write_run
 from worldgen.config import CONF_DIR
 from worldgen.errors import UserError
@@ -298,8 +294,8 @@ def test_sources_travel_and_are_known_by_their_content(panoramas, tmp_path):
 
 def test_a_file_is_hashed_once(panoramas, monkeypatch):
     hashed = []
-    real = sources.sha256_of
-    monkeypatch.setattr(sources, "sha256_of", lambda path: hashed.append(path) or real(path))
+    real = picture_sources.sha256_of
+    monkeypatch.setattr(picture_sources, "sha256_of", lambda path: hashed.append(path) or real(path))
     for _ in range(3):
         content_hash(panoramas / "smooth.png")
     assert len(hashed) == 1

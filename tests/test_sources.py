@@ -9,10 +9,11 @@ import pytest
 import torch
 from PIL import Image
 
-from eval.protocols import sources
-from eval.protocols.base import FlatPanoramaProtocol, PanoramaProtocol, WorldProtocol
+from eval.protocols import picture_sources
 from eval.protocols.file_frames import FileFrame
-from eval.protocols.sources import FlatPanorama, ImageFile, PanoramaView, SplatView, pose_of
+from eval.protocols.panorama_views import FlatPanoramaProtocol, PanoramaProtocol
+from eval.protocols.picture_sources import FlatPanorama, ImageFile, PanoramaView, SplatView, pose_of
+from eval.protocols.world_views import WorldProtocol
 from tests.small_world import room_splats
 from worldgen.geometry.cameras import look_at
 from worldgen.io.gaussians import save_gaussians, write_ply, write_spz
@@ -107,7 +108,7 @@ def test_another_resampling_shows_in_pixels_and_identity(made, monkeypatch):
     for kind in ("PanoramaView", "FlatPanorama"):
         before, known_as = np.array(fingerprint(made[kind])), made[kind].identity()
         with monkeypatch.context() as patch:
-            patch.setattr(sources, "_RESAMPLING", "bilinear")
+            patch.setattr(picture_sources, "_RESAMPLING", "bilinear")
             assert np.abs(np.array(fingerprint(made[kind])) - before).max() > 4 * LEVELS_APART
             assert made[kind].identity() != known_as
 
@@ -119,7 +120,7 @@ def test_whatever_decides_pixels_is_in_the_identity(made, monkeypatch):
             patch.setattr(type(source), "VERSION", "0")
             assert source.identity() != known[kind]
     with monkeypatch.context() as patch:
-        patch.setattr(sources, "KERNELS", "0")
+        patch.setattr(picture_sources, "KERNELS", "0")
         changed = {kind for kind, source in made.items() if source.identity() != known[kind]}
     assert changed == {"SplatView"}
     for package, decides in (
@@ -127,11 +128,11 @@ def test_whatever_decides_pixels_is_in_the_identity(made, monkeypatch):
         ("torch", {"PanoramaView", "FlatPanorama"}),
     ):
         with monkeypatch.context() as patch:
-            patch.setattr(sources, "version", lambda name, other=package: "0" if name == other else real(name))
-            for cached in (sources._libraries, sources._decoder):
+            patch.setattr(picture_sources, "version", lambda name, other=package: "0" if name == other else real(name))
+            for cached in (picture_sources._libraries, picture_sources._decoder):
                 cached.cache_clear()
             assert {kind for kind, source in made.items() if source.identity() != known[kind]} == decides
-    for cached in (sources._libraries, sources._decoder):
+    for cached in (picture_sources._libraries, picture_sources._decoder):
         cached.cache_clear()
     assert {kind: source.identity() for kind, source in made.items()} == known
 
@@ -140,8 +141,8 @@ real = importlib.metadata.version
 
 
 def test_what_torch_was_built_for_is_no_other_version(monkeypatch):
-    monkeypatch.setattr(sources, "version", lambda name: "2.13.0+cpu")
-    assert sources._version("torch") == "2.13.0"
+    monkeypatch.setattr(picture_sources, "version", lambda name: "2.13.0+cpu")
+    assert picture_sources._version("torch") == "2.13.0"
 
 
 def test_every_setting_of_a_protocol_that_moves_a_view_is_in_its_identity(tmp_path):
@@ -185,7 +186,7 @@ def test_splats_are_seen_where_their_frame_puts_them(tmp_path):
     expected = view.load()
     for axes in ("opencv", "opengl", "y_up", "z_up"):
         frame = FileFrame(axes, 0.25, (30.0, -20.0, 10.0))
-        theirs = sources.transformed(original, frame.rotation.T, 1 / frame.scale)
+        theirs = picture_sources.transformed(original, frame.rotation.T, 1 / frame.scale)
         for suffix, write, apart in ((".ply", write_ply, 0.02), (".spz", write_spz, 2.5)):
             path = tmp_path / f"{axes}{suffix}"
             write(path, replace(theirs, means=theirs.means + torch.tensor(frame.origin)))

@@ -8,7 +8,7 @@ import torch
 
 import train.data.triangulate
 from eval.synthetic.rendering import render
-from eval.synthetic.room import TexturedRoom
+from eval.synthetic.textured_room import TexturedRoom
 from tests.posed_folders import write_blender
 from train.data.posed import FolderScene
 from train.data.random_points import focus_distance, random_points

@@ -11,16 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from worldgen.config import CONF_DIR, instantiate
+from worldgen.config import expect_ours, instantiate, one_line_errors
 from worldgen.errors import UserError
 from worldgen.io.photo import MAX_SIDE_PX, examine, load_photo
 from worldgen.io.photo_sphere import GIVEN, Shape, heuristic_for
 from worldgen.models import assets
-from worldgen.present import report_stamp
+from worldgen.models.assets import targets_of
+from worldgen.models.pool import Pool
 from worldgen.present.console import Reporter
 from worldgen.runs.folder import RunFolder, StepResult, disk_errors
+from worldgen.runs.layout import MANIFEST
 from worldgen.runs.record import unchanged
-from worldgen.runs.steps_table import STEPS, StepSpec
+from worldgen.runs.steps_table import SPLAT, STEPS, StepSpec
 
 if TYPE_CHECKING:
     from worldgen.steps import Job
@@ -47,10 +49,10 @@ def run(
         reporter.log_to(folder.root / "log.txt")
         for number, step in enumerate(steps, start=1):
             with reporter.step(number, len(steps), step.name, step.title) as line:
-                line.result = run_step(folder, step, config_of(config, step), job)
+                line.result = run_step(folder, step, config_of(config, step), job, steps[number:])
             when_done(line.result)
             log_step(line.result)
-        if not finished or not report_stamp.is_current(folder.root):
+        if not finished or not _report_is_current(folder.root):
             _write_report(folder.root)
     return folder
 
@@ -61,14 +63,14 @@ def prepare(config: DictConfig, reporter: Reporter, shape: Shape, steps: Sequenc
     path, given = Path(config.image), config.panorama.heuristic == GIVEN
     photo = load_photo(path, max(MAX_SIDE_PX, config.panorama.width) if given else MAX_SIDE_PX)
     adapters = make_adapters(config)
-    for name in assets.needed(config):
+    _ = adapters.runtime.torch_dtype  # says that there is no such device
+    for name in assets.needed([config_of(config, step) for step in steps]):
         assets.fetch(name, reporter.track)
     from worldgen.recipe.given import looks_closed
     from worldgen.steps import Job
 
-    for group in {group for step in steps for group in step.groups}:
-        if hasattr(adapters.get(group), "load"):
-            adapters[group].load()
+    if any(step.name == SPLAT for step in steps):
+        adapters["splat"].load()
     if not given and shape.may_be_sphere and looks_closed(photo.rgb):
         reporter.note(f"{path}: may be a 360-degree panorama, taken as a plain photo; panorama=given takes it as that")
     return Job(config, adapters, photo, reporter, shape.sphere)
@@ -79,7 +81,7 @@ def _settled(config: DictConfig, heuristic: str) -> DictConfig:
     so that no other has it made again."""
     panorama = {**config.panorama, "heuristic": heuristic}
     if heuristic == GIVEN:
-        panorama = {key: panorama[key] for key in OmegaConf.load(CONF_DIR / "panorama" / f"{GIVEN}.yaml")}
+        panorama = {key: panorama[key] for key in ("_target_", "heuristic", "width")}
     settled = config.copy()
     settled.panorama = panorama
     return settled
@@ -93,14 +95,25 @@ def steps_until(last: str | None) -> tuple[StepSpec, ...]:
     return STEPS if last is None else STEPS[: names.index(last) + 1]
 
 
-def run_step(folder: RunFolder, step: StepSpec, config: dict[str, Any], job: Callable[[], "Job"]) -> StepResult:
-    """Runs one step, unless its files stand for the same config and inputs already; only then `job` is asked for."""
+def run_step(
+    folder: RunFolder,
+    step: StepSpec,
+    config: dict[str, Any],
+    job: Callable[[], "Job"],
+    later: Sequence[StepSpec] = (),
+) -> StepResult:
+    """Runs one step, unless its files stand for the same config and inputs already; only then `job` is asked for, and
+    the adapters that the step needs are in memory; those that no `later` step uses are not any more afterwards."""
 
     def produce(out: Path) -> Any:
         work = job()
         from worldgen.steps import PRODUCE
 
-        return PRODUCE[step.name](work, out)
+        try:
+            work.adapters.load(step.groups)
+            return PRODUCE[step.name](work, out)
+        finally:
+            work.adapters.release_all_but({group for other in later for group in other.groups})
 
     used = assets.used_by(config)
     result = folder.step(step.name, config, step.inputs, produce, step.editable, step.version, used)
@@ -114,7 +127,9 @@ def config_of(config: DictConfig, step: StepSpec) -> dict[str, Any]:
     """What a step is to be made of, JSON-able."""
     made_of = {group: _plain(config[group]) for group in step.groups} | {"seed": config.seed}
     if config.panorama.heuristic == GIVEN and not step.inputs:
-        made_of["photo"] = GIVEN  # these steps look at the photo itself
+        made_of["panorama"] = _plain(
+            config.panorama
+        )  # these steps look at the photo itself, as the panorama that it is
     return made_of
 
 
@@ -122,10 +137,22 @@ def _plain(node: Any) -> Any:
     return OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
 
 
-def make_adapters(config: DictConfig, steps: Sequence[StepSpec] = STEPS) -> dict[str, Any]:
+def make_adapters(config: DictConfig, steps: Sequence[StepSpec] = STEPS) -> Pool:
     """Every group's object, all before the first step, so that a wrong setting costs no time. Raises UserError."""
     groups = sorted({group for step in steps for group in step.groups if OmegaConf.is_config(config[group])})
-    return {group: instantiate(config[group]) for group in groups}
+    nodes = {group: _plain(config[group]) for group in groups}
+    for target in targets_of(nodes):
+        expect_ours(target)
+    runtime = instantiate(config.runtime)
+    with one_line_errors():
+        return Pool(nodes, runtime)
+
+
+def _report_is_current(run_dir: Path) -> bool:
+    """Whether the report was written after the manifest last changed. A file that was changed by hand does not show
+    there: who finds one writes the report again in any case."""
+    report, manifest = run_dir / "report.html", run_dir / MANIFEST
+    return report.is_file() and report.stat().st_mtime_ns >= manifest.stat().st_mtime_ns
 
 
 def _write_report(run_dir: Path) -> None:

@@ -6,7 +6,7 @@ Cameras follow OpenCV (x right, y down, z forward); distances are in metres; ima
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -25,7 +25,8 @@ def _expect(name: str, tensor: Tensor, shape: tuple[int | None, ...]) -> None:
 class Camera:
     """A pinhole camera. Pixel centres lie at +0.5.
 
-    c2w: [4, 4] float32, camera to world, OpenCV axes, metres.
+    c2w: [4, 4] float32, camera to world, OpenCV axes, metres; on the CPU as a rule,
+    wherever the pictures are.
     fx, fy, cx, cy: pixels.
     """
 
@@ -42,9 +43,12 @@ class Camera:
 
     @classmethod
     def from_fov(cls, width: int, height: int, fov_deg: float, c2w: Tensor | None = None) -> "Camera":
-        """Square pixels, centred principal point; `fov_deg` is the horizontal field of view."""
+        """Square pixels, centred principal point; `fov_deg` is the horizontal field of view.
+
+        c2w: [4, 4], camera to world, of any precision; the identity, on the CPU, if None.
+        """
         focal = 0.5 * width / math.tan(math.radians(fov_deg) / 2)
-        pose = torch.eye(4) if c2w is None else c2w.to(torch.float32)
+        pose = torch.eye(4, device="cpu") if c2w is None else c2w.to(torch.float32)
         return cls(pose, width, height, focal, focal, width / 2, height / 2)
 
     @property
@@ -59,8 +63,8 @@ class Camera:
 
     @property
     def w2c(self) -> Tensor:
-        """[4, 4], world to camera."""
-        inverse = torch.eye(4, dtype=self.c2w.dtype)
+        """[4, 4], world to camera, where c2w is and as precise."""
+        inverse = torch.eye(4, dtype=self.c2w.dtype, device=self.c2w.device)
         rotation = self.c2w[:3, :3].T
         inverse[:3, :3] = rotation
         inverse[:3, 3] = -rotation @ self.c2w[:3, 3]
@@ -68,8 +72,9 @@ class Camera:
 
     @property
     def intrinsics(self) -> Tensor:
-        """[3, 3], pixels."""
-        return torch.tensor([[self.fx, 0.0, self.cx], [0.0, self.fy, self.cy], [0.0, 0.0, 1.0]])
+        """[3, 3], pixels, float32, where c2w is."""
+        rows = [[self.fx, 0.0, self.cx], [0.0, self.fy, self.cy], [0.0, 0.0, 1.0]]
+        return torch.tensor(rows, device=self.c2w.device)
 
     def resized(self, width: int, height: int) -> "Camera":
         """The same view at another resolution."""
@@ -174,12 +179,12 @@ class PointCloud:
     rgb: Tensor
     normals: Tensor
     spacing: Tensor
-    sky: Tensor = None  # type: ignore[assignment]  # which `__post_init__` replaces
+    sky: Tensor = None  # type: ignore[assignment]  # never None once __post_init__ is through
 
     def __post_init__(self) -> None:
         count = len(self.xyz)
         if self.sky is None:
-            object.__setattr__(self, "sky", torch.zeros(count, dtype=torch.bool))
+            object.__setattr__(self, "sky", torch.zeros(count, dtype=torch.bool, device=self.xyz.device))
         _expect("PointCloud.sky", self.sky, (count,))
         _expect("PointCloud.xyz", self.xyz, (count, 3))
         _expect("PointCloud.rgb", self.rgb, (count, 3))
@@ -193,13 +198,13 @@ class PointCloud:
         return PointCloud(self.xyz[index], self.rgb[index], self.normals[index], self.spacing[index], self.sky[index])
 
     def __add__(self, other: "PointCloud") -> "PointCloud":
-        return PointCloud(
-            torch.cat([self.xyz, other.xyz]),
-            torch.cat([self.rgb, other.rgb]),
-            torch.cat([self.normals, other.normals]),
-            torch.cat([self.spacing, other.spacing]),
-            torch.cat([self.sky, other.sky]),
-        )
+        return PointCloud.joined([self, other])
+
+    @classmethod
+    def joined(cls, clouds: "Sequence[PointCloud]") -> "PointCloud":
+        """One cloud of one or more, in their order."""
+        columns = ([getattr(cloud, name) for cloud in clouds] for name in ("xyz", "rgb", "normals", "spacing", "sky"))
+        return cls(*map(torch.cat, columns))
 
 
 @dataclass(frozen=True, eq=False)
@@ -269,7 +274,7 @@ class Gaussians:
     log_scales: Tensor
     opacity_logits: Tensor
     sh: Tensor
-    antialiased: bool = False
+    antialiased: bool = field(default=False, kw_only=True)
 
     def __post_init__(self) -> None:
         count = len(self.means)
@@ -282,13 +287,8 @@ class Gaussians:
     def __len__(self) -> int:
         return len(self.means)
 
-    def mapped(self, change: Callable[[Tensor], Tensor]) -> "Gaussians":
-        """With every tensor changed: put on another device, or some of its rows chosen."""
-        means, quats, log_scales, opacity_logits, sh = map(change, self.tensors().values())
-        return Gaussians(means, quats, log_scales, opacity_logits, sh, self.antialiased)
-
     def tensors(self) -> dict[str, Tensor]:
-        """Name to tensor, in a fixed order."""
+        """Name to tensor [N, ...], in a fixed order."""
         return {
             "means": self.means,
             "quats": self.quats,
@@ -296,3 +296,8 @@ class Gaussians:
             "opacity_logits": self.opacity_logits,
             "sh": self.sh,
         }
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> "Gaussians":
+        """What `change` makes of each tensor [N, ...]: a choice of rows, another device."""
+        means, quats, log_scales, opacity_logits, sh = map(change, self.tensors().values())
+        return Gaussians(means, quats, log_scales, opacity_logits, sh, self.antialiased)

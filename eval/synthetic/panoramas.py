@@ -182,9 +182,13 @@ def _members(archive: Path) -> Iterator[tuple[str, bytes]]:
 def _decode(name: str, content: bytes, scratch: Path) -> np.ndarray:
     """A package member as linear radiance [H, W, 3]."""
     if name.endswith(".hdr"):
-        return cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)[..., ::-1]
+        pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+        assert pixels is not None, name
+        return pixels[..., ::-1]
     if name.endswith(".js"):
-        content = base64.b64decode(re.search(rb"base64,([A-Za-z0-9+/=]+)", content).group(1))
+        encoded = re.search(rb"base64,([A-Za-z0-9+/=]+)", content)
+        assert encoded is not None, name
+        content = base64.b64decode(encoded.group(1))
     import OpenEXR
 
     path = scratch / "panorama.exr"

@@ -67,7 +67,7 @@ def fit_gaussians(
         }
     drop_checkpoints(out_dir)
     facts["seconds"] = round(time.perf_counter() - started, 1)
-    return SplatResult(gaussians.mapped(lambda tensor: tensor.cpu()), facts)
+    return SplatResult(gaussians.map(torch.Tensor.cpu), facts)
 
 
 def initial_gaussians(scene: Scene, middle: Tensor, settings: SplatOptimizer, seed: int) -> tuple[Gaussians, Tensor]:
@@ -92,7 +92,7 @@ def _where_they_were_fitted(gaussians: Gaussians) -> Gaussians:
     """On the GPU if there is one: Lightning takes a module to the CPU when it is done."""
     if not torch.cuda.is_available():
         return gaussians
-    return gaussians.mapped(lambda tensor: tensor.detach().cuda())
+    return gaussians.map(lambda tensor: tensor.detach().cuda())
 
 
 def _tidy(gaussians: Gaussians, prunable: Prunable) -> Gaussians:

@@ -112,7 +112,7 @@ def _sound(path: Path, gaussians: Gaussians) -> tuple[Gaussians, int]:
     dropped = len(rows) - int(rows.sum())
     if dropped and dropped == len(rows):
         raise UserError(f"{path}: none of {dropped} splats has finite values, wanted one at least")
-    return gaussians.mapped(lambda tensor: tensor[rows]) if dropped else gaussians, dropped
+    return gaussians.map(lambda tensor: tensor[rows]) if dropped else gaussians, dropped
 
 
 def write_spz(path: Path, gaussians: Gaussians) -> None:

@@ -137,7 +137,7 @@ def needed(config: Any) -> list[str]:
     """Names of the files that the objects of a config (of plain lists and dicts, or OmegaConf's) will load, found by
     their `_target_`s."""
     plain = OmegaConf.to_container(config, resolve=False) if OmegaConf.is_config(config) else config
-    targets = set(_targets(plain))
+    targets = set(targets_of(plain))
     return [asset.name for asset in ASSETS.values() if targets.intersection(asset.used_by)]
 
 
@@ -146,15 +146,16 @@ def used_by(config: Any) -> dict[str, str]:
     return {ASSETS[name].filename: ASSETS[name].sha256 for name in needed(config)}
 
 
-def _targets(node: Any) -> Iterator[str]:
+def targets_of(node: Any) -> Iterator[str]:
+    """All `_target_`s in a config of plain lists and dicts."""
     if isinstance(node, dict):
         if isinstance(node.get("_target_"), str):
             yield node["_target_"]
         for child in node.values():
-            yield from _targets(child)
+            yield from targets_of(child)
     elif isinstance(node, list):
         for child in node:
-            yield from _targets(child)
+            yield from targets_of(child)
 
 
 def _download(asset: Asset, path: Path, track: Track) -> None:

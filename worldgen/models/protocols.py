@@ -1,7 +1,7 @@
 """What the recipe asks of whatever may be exchanged: networks, and the rules that stand in for them.
 
-Adapters fulfil these, configs pick adapters, and `conformance.py` holds an adapter to them. Pictures are float32 sRGB in
-[0, 1]; H, W: pixels; B: views in one call. Nothing heavy is imported here, so that settings can be checked at once.
+Adapters fulfil these, configs pick adapters, and `conformance.py` holds an adapter to them. Pictures are float32 sRGB
+in [0, 1]; H, W: pixels; B: views in one call. Nothing heavy is imported here, so that settings can be checked at once.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class FovEstimator(Lifetime, Protocol):
     """Finds a photo's field of view (paper, step 1)."""
 
     def __call__(self, photo: Photo) -> Fov:
-        """The horizontal field of view of the upright photo, within `recipe.fov.MIN_DEG` and `MAX_DEG`."""
+        """The horizontal field of view of the upright photo, within `geometry.fov_range`."""
         ...
 
 
@@ -84,10 +84,10 @@ class Inpainter(Lifetime, Protocol):
     def __call__(self, rgb: Tensor, known: Tensor, prompts: Sequence[str], seeds: Sequence[int]) -> Tensor:
         """rgb [B, 3, H, W], known [B, H, W] float in [0, 1], B prompts and B seeds -> [B, 3, H, W].
 
-        known: 1 = keep, 0 = paint, between = a soft border. What lies in `rgb` where known is 0 is ignored. Known pixels
-        come back as they were, to half a step of 8 bits, but for those within REPAINTED_PX of a pixel that is not.
-        The answer's values are multiples of 1/255: it is kept as an 8-bit PNG and must come back the same. The same seed
-        gives the same picture, whatever else is in the batch.
+        known: 1 = keep, 0 = paint, between = a soft border. What lies in `rgb` where known is 0 is ignored. Known
+        pixels come back as they were, to half a step of 8 bits, but for those within REPAINTED_PX of one that is not.
+        The answer's values are multiples of 1/255: it is kept as an 8-bit PNG and must come back the same. The same
+        seed gives the same picture, whatever else is in the batch.
         """
         ...
 
@@ -139,4 +139,24 @@ class ViewCompleter(Lifetime, Protocol):
 
     def begin(self, cloud: PointCloud, prompts: Prompts) -> Complete:
         """What completes views of the scene that `cloud` shows from the origin."""
+        ...
+
+
+class Prefill(Protocol):
+    """Optional in panorama synthesis, for inpainters that close gaps and know no world: says what else is there."""
+
+    def __call__(self, photo: View, rgb: Tensor, own: Tensor, indoor: bool, seed: int) -> tuple[Tensor, Tensor]:
+        """photo: the view at +z; rgb [3, H, W]: the panorama, there where `own`, bool [H, W], is True.
+
+        Returns the panorama filled, [3, H, W], its own pixels unchanged, and where it is known, bool [H, W]: the
+        inpainter gets the rest.
+        """
+        ...
+
+
+class Finish(Protocol):
+    """Optional at the end of panorama synthesis."""
+
+    def __call__(self, rgb: Tensor, painted: Tensor) -> Tensor:
+        """rgb [3, H, W] -> [3, H, W] in [0, 1], changed only where `painted`, bool [H, W]."""
         ...

@@ -4,7 +4,6 @@ A folder is used again only for what it was begun for, by the same versions of a
 """
 
 import json
-import os
 import shutil
 import time
 from collections.abc import Iterator
@@ -31,8 +30,8 @@ class Attempt:
 
 @contextmanager
 def attempt_at(folder: Path, key: str) -> Iterator[Attempt]:
-    """Makes `folder` ready for another attempt at `key`, with what earlier ones landed there, and without what they were
-    writing when they ended (names that begin with a dot). It stays there when the block fails."""
+    """Makes `folder` ready for another attempt at `key`, with what earlier ones landed there, and without what they
+    were writing when they ended (names that begin with a dot). It stays there when the block fails."""
     made_of = "/".join([key, *(f"{name}={version}" for name, version in versions().items())])
     earlier = _load(folder)
     if earlier is None or earlier.key != made_of:
@@ -68,4 +67,4 @@ def _sweep_half_written(folder: Path) -> None:
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)
         else:
-            os.unlink(path)
+            path.unlink()

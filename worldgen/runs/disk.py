@@ -36,8 +36,8 @@ def land(found: Path, path: Path) -> None:
 
 @contextmanager
 def landing(path: Path) -> Iterator[Path]:
-    """A hidden sibling to write to, with the same suffix. It takes `path`'s name when the block ends, so that a file which
-    has that name is whole; when the block fails it goes."""
+    """A hidden sibling to write to, with the same suffix. It takes `path`'s name when the block ends, so that a file
+    which has that name is whole; when the block fails it goes."""
     temporary = path.with_name(f".new-{path.name}")
     try:
         yield temporary

@@ -1,9 +1,9 @@
 """The run folder: one subfolder per finished step, and `manifest.json`, which tells how each was made.
 
 A step's files and its record appear together by one rename, so a process may be killed at any moment: the next one
-finds every step either whole or absent, and what was made of it so far in a hidden folder beside (`attempts.py`). A step
-runs again only when its config, the photo or what it reads has changed; files that a person changed by hand are kept,
-and the later steps follow them.
+finds every step either whole or absent, and what was made of it so far in a hidden folder beside (`attempts.py`). A
+step runs again only when its config, the photo or what it reads has changed; files that a person changed by hand are
+kept, and the later steps follow them.
 """
 
 import errno
@@ -22,8 +22,8 @@ from worldgen.errors import UserError
 from worldgen.runs.attempts import FILENAME as ATTEMPT
 from worldgen.runs.attempts import attempt_at
 from worldgen.runs.disk import flush, locked, write_text
-from worldgen.runs.record import FILENAME, FolderState, StepRecord, key_of, load_record, look, stamp_files
 from worldgen.runs.layout import LAYOUT, MANIFEST, expect_current
+from worldgen.runs.record import FILENAME, FolderState, StepRecord, key_of, load_record, look, stamp_files
 from worldgen.runs.usage import PeakMemory, versions
 
 _NEW, _OLD, _GONE = ".worldgen-new", ".worldgen-old", ".worldgen-gone"  # ends of the names of folders on their way
@@ -35,8 +35,8 @@ _NEXT_TO_NOTHING_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class StepResult:
-    """How a step came out. seconds (of all attempts) and peak_memory_mb tell what it cost when it was made, now or in an
-    earlier run."""
+    """How a step came out. seconds (of all attempts) and peak_memory_mb tell what it cost when it was made, now or in
+    an earlier run."""
 
     name: str
     path: Path
@@ -85,8 +85,8 @@ class RunFolder:
 
     @classmethod
     def expect_free(cls, root: Path) -> None:
-        """Raises UserError where another process works in `root`, or another version of worldgen did: for who has much to
-        prepare before opening it."""
+        """Raises UserError where another process works in `root`, or another version of worldgen did: for who has much
+        to prepare before opening it."""
         with disk_errors(root, _NO_SUCH_PLACE):
             expect_current(root)
             if (root / ".lock").is_file():
@@ -251,7 +251,7 @@ class RunFolder:
 
     def _load(self) -> None:
         """Reads the steps' records. The manifest only repeats them, so a broken one is no loss."""
-        manifest = _load_json(self.root / MANIFEST)
+        manifest = load_json_or_nothing(self.root / MANIFEST)
         self._records = {path.parent.name: load_record(path.parent) for path in self.root.glob(f"*/{FILENAME}")}
         links = manifest.get("links", {})
         self._links = {name: target for name, target in links.items() if Path(target).parts[0] in self._records}
@@ -310,7 +310,8 @@ def _text(path: Path) -> str | None:
         return None
 
 
-def _load_json(path: Path) -> dict[str, Any]:
+def load_json_or_nothing(path: Path) -> dict[str, Any]:
+    """A file of our own that is no loss: where it is not there or broken, it is empty."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):

@@ -1,4 +1,4 @@
-"""Which arrangement of files a run folder has, so that one of an earlier worldgen is told from ours and left as it is."""
+"""Which arrangement of files a run folder has: one of an earlier worldgen is told from ours, and left as it is."""
 
 import json
 from pathlib import Path

@@ -108,9 +108,9 @@ def key_of(name: str, version: int, config: Mapping[str, Any], photo_sha256: str
 
 
 def _without_modules(node: Any) -> Any:
-    """A config whose `_target_`s in our own packages are mere class names: what a class makes does not depend on the file
-    that it stands in, and a world shall not be made again because one was moved. A test holds our names to be unique;
-    of other people's packages the whole path counts."""
+    """A config whose `_target_`s in our own packages are mere class names: what a class makes does not depend on the
+    file that it stands in, and a world shall not be made again because one was moved. A test holds our names to be
+    unique; of other people's packages the whole path counts."""
     if isinstance(node, Mapping):
         return {
             key: _class_name(value) if key == "_target_" else _without_modules(value) for key, value in node.items()

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class StepSpec:
-    """name: its subfolder; title: for the person; groups: config groups that decide its result; inputs: steps whose files
-    it reads; outputs: files worth a link at the top of the run folder; editable: whether a file that was changed is a
-    person's edit, to be kept, or damage, to be made again; version: raised when its code comes to make something else
-    of the same inputs."""
+    """name: its subfolder; title: for the person; groups: config groups that decide its result; inputs: steps whose
+    files it reads; outputs: files worth a link at the top of the run folder; editable: whether a file that was changed
+    is a person's edit, to be kept, or damage, to be made again; version: raised when its code comes to make something
+    else of the same inputs."""
 
     name: str
     title: str

@@ -8,7 +8,7 @@ origin, for a world reaches from arm's length to the horizon. There is a cap on 
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -156,8 +156,8 @@ def refine(
 
 
 def select(gaussians: Gaussians, rows: Tensor) -> Gaussians:
-    """Those of `rows`, int64 or bool: copies, detached."""
-    return replace(gaussians, **{name: tensor.detach()[rows] for name, tensor in gaussians.tensors().items()})
+    """Those of `rows`, int64 [M] or bool [N]: copies, detached."""
+    return gaussians.map(lambda tensor: tensor.detach()[rows])
 
 
 def _transparent(gaussians: Gaussians, settings: DensitySettings) -> Tensor:

@@ -6,6 +6,7 @@ The rules are those of gsplat 1.5.3; worldgen/splat/reference.py states them in 
 from dataclasses import dataclass
 from functools import partial
 from math import isqrt
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -42,7 +43,9 @@ def sh_degree(gaussians: Gaussians) -> int:
 
 class _CpuRasterizer(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, camera, antialiased, background, info, *tensors):
+    def forward(
+        ctx: Any, camera: Camera, antialiased: bool, background: Tensor, info: RasterInfo, *tensors: Tensor
+    ) -> tuple[Tensor, ...]:
         *images, state = raster.rasterize(Gaussians(*tensors), camera, background, antialiased)
         rows, ctx.shows = raster.visible_rows(state)
         info.rows = torch.from_numpy(rows)
@@ -52,7 +55,7 @@ class _CpuRasterizer(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, *v_images):
+    def backward(ctx: Any, *v_images: Tensor) -> tuple[Tensor | None, ...]:
         images, tensors = ctx.saved_tensors[:3], ctx.saved_tensors[3:]
         gradients, v_centres = raster.rasterize_backward(
             Gaussians(*tensors), ctx.state, images, v_images, ctx.info.absolute
@@ -82,11 +85,13 @@ def rasterize(
     background = gaussians.means.new_zeros(3) if background is None else background
     info = RasterInfo(absgrad)
     if gaussians.means.is_cuda:
-        return Render(*cuda.rasterize(gaussians, camera, background, antialiased, degree, info), info)
+        rgb, alpha, zdepth = cuda.rasterize(gaussians, camera, background, antialiased, degree, info)
+        return Render(rgb, alpha, zdepth, info)
     tensors = [tensor.to(torch.float32).contiguous() for tensor in gaussians.tensors().values()]
     background = background.detach().to(torch.float32).contiguous()
     if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
-        return Render(*_CpuRasterizer.apply(camera, antialiased, background, info, *tensors), info)
-    *images, state = raster.rasterize(Gaussians(*tensors), camera, background, antialiased)
+        rgb, alpha, zdepth = _CpuRasterizer.apply(camera, antialiased, background, info, *tensors)
+        return Render(rgb, alpha, zdepth, info)
+    rgb, alpha, zdepth, state = raster.rasterize(Gaussians(*tensors), camera, background, antialiased)
     info.rows = torch.from_numpy(raster.visible_rows(state)[0])
-    return Render(*images, info)
+    return Render(rgb, alpha, zdepth, info)

@@ -1,4 +1,4 @@
-"""Views' depths aligned, blended and scaled: pytest tests/test_merge.py"""
+"""Views' depths aligned, blended and scaled: pytest tests/test_alignment.py"""
 
 import math
 

@@ -1,35 +1,24 @@
-"""What stands in for the unknown: copies round the horizon, sky and ground over the poles, seams closed, gaps left."""
+"""What fills the unknown for a small inpainter: copies round the horizon, sky and ground, seams closed, gaps left."""
 
 import pytest
 import torch
 
+from tests.outdoors import meadow_view
 from worldgen.embedded.overhead import grow_upwards, shows_sky
-from worldgen.embedded.prefill import stand_in
+from worldgen.embedded.prefill import QuiltedPrefill
 from worldgen.embedded.quilting import quilt_ring
 from worldgen.embedded.texture import colour_field, plane_texture, spread_texture
+from worldgen.errors import UserError
 from worldgen.geometry.equirect import directions
 from worldgen.geometry.seams import close_seams, degrees_to_seam
 from worldgen.recipe.panorama import embed
-from worldgen.types import Camera, View
 
 HEIGHT, WIDTH = 128, 256
 
 
-def meadow(fov_deg=80.0, width=160, height=120) -> View:
-    """Blue over green, with noise on the ground."""
-    generator = torch.Generator().manual_seed(0)
-    camera = Camera.from_fov(width, height, fov_deg)
-    ground = (torch.arange(height) >= height / 2)[:, None].expand(height, width)
-    rgb = torch.where(
-        ground, torch.tensor([0.2, 0.5, 0.2])[:, None, None], torch.tensor([0.5, 0.7, 0.9])[:, None, None]
-    )
-    rgb = rgb + ground * 0.1 * (torch.rand(1, height, width, generator=generator) - 0.5)
-    return View(camera, rgb, torch.ones(height, width, dtype=torch.bool))
-
-
 @pytest.mark.parametrize("fov_deg", [20.0, 80.0, 120.0])
 def test_the_ring_goes_all_round_and_keeps_the_photo_and_the_horizon(fov_deg):
-    canvas = embed(meadow(fov_deg), WIDTH)
+    canvas = embed(meadow_view(fov_deg), WIDTH)
     ring = quilt_ring(canvas.rgb, canvas.photo)
     assert torch.equal(ring.copy == 0, canvas.photo)
     assert torch.equal(ring.rgb[:, canvas.photo], canvas.rgb[:, canvas.photo])
@@ -93,7 +82,7 @@ def test_spread_texture_keeps_mean_and_contrast_and_depends_on_the_seed():
 
 def test_ground_texture_comes_from_the_ground():
     field = torch.tensor([0.2, 0.5, 0.2])[:, None, None].expand(3, HEIGHT, WIDTH)
-    texture = plane_texture(meadow(), field, True, 20.0)
+    texture = plane_texture(meadow_view(), field, True, 20.0)
     assert texture.mean().abs() < 1e-3
     assert 0.002 < texture.std() < 0.05
 
@@ -107,7 +96,7 @@ def test_columns_grow_upwards_from_their_topmost_known_row():
 
 
 def test_a_meadow_shows_sky_and_noise_shows_none():
-    canvas = embed(meadow(), 512)
+    canvas = embed(meadow_view(), 512)
     assert shows_sky(canvas.rgb, canvas.photo)
     noise = torch.rand(3, 256, 512, generator=torch.Generator().manual_seed(0))
     coarse = torch.nn.functional.interpolate(noise[None, :, ::4, ::4], (256, 512))[0]
@@ -115,11 +104,16 @@ def test_a_meadow_shows_sky_and_noise_shows_none():
 
 
 def test_most_is_there_and_gaps_surround_the_photo():
-    photo = meadow()
+    photo = meadow_view()
     canvas = embed(photo, WIDTH)
-    given = stand_in(photo, canvas.rgb, canvas.photo, False, 4.0, 0)
-    assert 0.4 < given.known.float().mean() < 0.95
-    assert torch.equal(given.rgb[:, canvas.photo], canvas.rgb[:, canvas.photo])
+    rgb, known = QuiltedPrefill(gap_deg=4.0)(photo, canvas.rgb, canvas.photo, False, 0)
+    assert 0.4 < known.float().mean() < 0.95
+    assert torch.equal(rgb[:, canvas.photo], canvas.rgb[:, canvas.photo])
     beside = (degrees_to_seam(canvas.photo) < 2) & ~canvas.photo
-    assert not bool(given.known[beside].any())
-    assert bool(given.known[-1].all())  # the ground under the viewer
+    assert not bool(known[beside].any())
+    assert bool(known[-1].all())  # the ground under the viewer
+
+
+def test_wrong_settings_name_the_key():
+    with pytest.raises(UserError, match=r"panorama\.prefill\.gap_deg: 0, wanted"):
+        QuiltedPrefill(gap_deg=0)
