@@ -148,7 +148,7 @@ def read_spz(path: Path) -> Gaussians:
         means, quats, scales, logits = map(torch.tensor, (data.means, data.quats, data.scales, data.opacities))
         harmonics = torch.cat([torch.tensor(band) for band in bands], dim=1)
         antialiased = bool(_spz_flags(path) & _SPZ_ANTIALIASED)
-        return Gaussians(means, quats, scales, logits, harmonics, antialiased)
+        return Gaussians(means, quats, scales, logits, harmonics, antialiased=antialiased)
     except (OSError, ValueError, IndexError, EOFError, zlib.error) as error:
         reason = str(error).partition("\n")[0]
         raise UserError(f"{path}: not readable ({reason}), wanted splats as .spz") from error
