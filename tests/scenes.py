@@ -53,9 +53,9 @@ class BoxRoom:
 
 
 @lru_cache
-def room_cloud(height: int) -> PointCloud:
-    """The default room, lifted from a panorama of that height. Shared: do not write to it."""
-    panorama, distances = BoxRoom().panorama(height)
+def room_cloud(height: int, room: BoxRoom = BoxRoom()) -> PointCloud:
+    """A room, lifted from a panorama of that height. Shared: do not write to it."""
+    panorama, distances = room.panorama(height)
     return lift(panorama.rgb, distances, LiftSettings())
 
 

@@ -50,7 +50,7 @@ def room_scene(generated: int = 3, warp_px: float = 1.0) -> Scene:
     """All of it, with two held-out views."""
     places = (torch.tensor([0.4, 0.1, 0.2]), torch.tensor([-0.3, 0.0, 0.1]))
     held_out = tuple(ROOM.view(Camera.from_fov(SIZE, SIZE, 80, look_at(70, 5, place))) for place in places)
-    return Scene("room", room_cloud(128), tuple(room_views(generated, warp_px)), held_out)
+    return Scene("room", room_cloud(128, ROOM), tuple(room_views(generated, warp_px)), held_out)
 
 
 def fit(folder: Path, track: Track = untracked, seed: int = 0, **changes: object) -> SplatResult:

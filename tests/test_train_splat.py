@@ -52,7 +52,7 @@ def fitted(tmp_path_factory):
 
 def test_it_fits_the_panorama_and_reports_facts(fitted):
     result, folder = fitted
-    start = gaussians_from_cloud(room_cloud(128), SETTINGS["max_gaussians"])
+    start = gaussians_from_cloud(room_cloud(128, ROOM), SETTINGS["max_gaussians"])
     ahead = Camera.from_fov(64, 64, 80)
     assert psnr_db(result.gaussians, ahead) > psnr_db(start, ahead) + 0.5
     facts = result.facts
@@ -198,7 +198,7 @@ def test_the_sky_stays_where_it_is_and_its_number_too(tmp_path):
 
 
 def test_what_ended_up_transparent_or_broken_is_removed(tmp_path, monkeypatch):
-    start = gaussians_from_cloud(room_cloud(128), 100)
+    start = gaussians_from_cloud(room_cloud(128, ROOM), 100)
     start.opacity_logits[:10], start.log_scales[10:20, 1] = -20.0, float("nan")
     monkeypatch.setattr("train.splat.fit.gaussians_from_cloud", lambda *_: start)
     monkeypatch.setattr("train.splat.fit.thin", lambda cloud, *_: cloud[: len(start)])
@@ -216,7 +216,7 @@ def test_higher_harmonics_are_learned_too(tmp_path):
 
 
 def test_a_cropped_view_has_the_loss_of_the_whole():
-    gaussians = gaussians_from_cloud(room_cloud(128), 4000)
+    gaussians = gaussians_from_cloud(room_cloud(128, ROOM), 4000)
     camera = Camera.from_fov(120, 90, 90, look_at(30, 10, torch.tensor([0.5, 0.0, 0.3])))
     weight = torch.zeros(90, 120)
     weight[30:50, 70:101] = torch.rand(20, 31)
@@ -292,7 +292,7 @@ def test_wrong_corrections_name_their_key(make, message):
 
 
 def test_nothing_to_start_from(tmp_path):
-    for cloud, views in ((room_cloud(128)[:0], room_views()), (room_cloud(128), [])):
+    for cloud, views in ((room_cloud(128, ROOM)[:0], room_views()), (room_cloud(128, ROOM), [])):
         with pytest.raises(UserError, match="splat: "):
             SplatOptimizer()(Scene("room", cloud, tuple(views)), tmp_path)
 

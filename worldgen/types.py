@@ -299,4 +299,5 @@ class Gaussians:
 
     def map(self, change: Callable[[Tensor], Tensor]) -> "Gaussians":
         """What `change` makes of each tensor [N, ...]: a choice of rows, another device."""
-        return Gaussians(*map(change, self.tensors().values()), antialiased=self.antialiased)
+        means, quats, log_scales, opacity_logits, sh = map(change, self.tensors().values())
+        return Gaussians(means, quats, log_scales, opacity_logits, sh, antialiased=self.antialiased)

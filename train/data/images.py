@@ -94,9 +94,8 @@ def _straight(lens: Camera, layers: Layers, distortion: Distortion) -> tuple[Cam
 
 def _read(picture: PosedPicture) -> Layers:
     camera, alpha = picture.camera, None
-    with picture_errors(picture.path), Image.open(picture.path) as image:
-        if image.size != _size(camera):
-            image = ImageOps.exif_transpose(image)
+    with picture_errors(picture.path), Image.open(picture.path) as file:
+        image: Image.Image = file if file.size == _size(camera) else ImageOps.exif_transpose(file)
         if image.has_transparency_data:
             image = image.convert("RGBA")
             alpha = torch.from_numpy(np.array(image.getchannel("A"))).float() / 255
@@ -113,11 +112,12 @@ def _read(picture: PosedPicture) -> Layers:
 
 def _read_mask(path: Path, camera: Camera) -> NDArray[np.bool_]:
     """[H, W], where it is not black; of another size as the camera's, by the nearest pixel."""
-    with picture_errors(path), Image.open(path) as image:
+    with picture_errors(path), Image.open(path) as file:
+        image: Image.Image = file
         if not _same_shape(image.size, _size(camera)):
             found = f"{image.width}x{image.height}"
             raise UserError(f"{path}: {found} pixels, its picture {camera.width}x{camera.height}, wanted the same")
-        black = _NOISE if image.format in _LOSSY else 0
+        black = _NOISE if file.format in _LOSSY else 0
         if image.mode == "P" or image.has_transparency_data:
             image = image.convert("RGBA")
         if image.size != _size(camera):

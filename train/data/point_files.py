@@ -38,7 +38,7 @@ def read_points(path: Path) -> Points:
     Colours are bytes, 16-bit, or floats in [0, 1]; mid-grey where there are none. Raises UserError for other files.
     """
     vertices = read_vertices(path)
-    names = vertices.dtype.names
+    names = vertices.dtype.names or ()
     if not {"x", "y", "z"} <= set(names):
         raise UserError(f"{path}: its vertices have {', '.join(names)}, wanted x, y and z")
     colours = next((group for group in _COLOURS if set(group) <= set(names)), None)

@@ -99,20 +99,13 @@ class FolderScene:
         views = with_alpha(read_views(str(folder), placed, self.max_size, self.cache))
         fitted = [view for view, picture in zip(views, placed, strict=True) if not picture.held_out]
         held_out = [view for view, picture in zip(views, placed, strict=True) if picture.held_out]
-        found = self._known_points(folder, points, frame, fitted)
+        own = None if points is None else replace(points, xyz=points_into(frame, points.xyz))
+        found = found_points(str(folder), fitted, self.cache) if own is None and self.triangulate else own
         start = guessed_points(str(folder), fitted, self.random_points, seed) if found is None else found
         cloud = cloud_of(start, [view.camera for view in fitted])
         choices = f"{self.max_size} {self.random_points} {found is None} {seed}"
         scene = _scene(self.name, cloud, fitted, held_out, frame)
-        return replace(scene, guessed=found is None, source=source_of(pictures, points, choices))
-
-    def _known_points(
-        self, folder: Path, points: Points | None, frame: WorldFrame, views: Sequence[SupervisionView]
-    ) -> Points | None:
-        """The folder's own points in the scene's frame, or those that its pictures tell; None where there are none."""
-        if points is not None:
-            return replace(points, xyz=points_into(frame, points.xyz))
-        return found_points(str(folder), views, self.cache) if self.triangulate else None
+        return replace(scene, guessed=found is None, source=source_of(placed, own, choices))
 
     def _of_run(self, folder: Path) -> Scene:
         from train.data.run_views import read_run  # here, because all steps' code comes with it

@@ -14,7 +14,8 @@ _DECIMALS = 9  # of poses, whose rotations are made exact by a computation
 
 
 def source_of(pictures: Sequence[PosedPicture], points: Points | None, choices: str) -> str:
-    """Hex digest of the pictures' and masks' files, their poses and lenses, and the points, if any are known.
+    """Hex digest of the pictures' and masks' files, their poses and lenses, and the points, if any are known: in the
+    frame of the fit, so that the same world in another unit gives the same.
 
     choices: whatever else decides what becomes of them.
     """
@@ -24,7 +25,7 @@ def source_of(pictures: Sequence[PosedPicture], points: Points | None, choices: 
         digest.update(f"{_file(picture.path)} {_file(picture.mask)} {_camera(picture.camera)} {kind}\n".encode())
     if points is not None:
         for tensor in (points.xyz, points.rgb, points.normals):
-            digest.update(b"none" if tensor is None else tensor.float().contiguous().numpy())
+            digest.update(b"none" if tensor is None else tensor.float().contiguous().numpy().data)
     return digest.hexdigest()
 
 

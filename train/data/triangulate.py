@@ -9,7 +9,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,9 +22,6 @@ from train.data.point_files import Points
 from worldgen.runs.artifacts import save_image, save_mask
 from worldgen.runs.disk import land
 from worldgen.types import Camera, SupervisionView
-
-if TYPE_CHECKING:
-    import pycolmap
 
 FEWEST = 100  # points: fewer say more of chance than of the scene
 _NEIGHBOURS = 12  # views that each view is matched with
@@ -84,7 +82,7 @@ def _key(views: Sequence[SupervisionView]) -> str:
         camera = view.camera
         digest.update(f"{camera.width} {camera.height} {camera.fx} {camera.fy} {camera.cx} {camera.cy}".encode())
         for tensor in (camera.c2w, view.rgb, view.weight):
-            digest.update(tensor.contiguous().numpy())
+            digest.update(tensor.contiguous().numpy().data)
     return digest.hexdigest()[:32]
 
 
@@ -107,7 +105,7 @@ def _load(path: Path) -> dict[str, Tensor] | None:
 
 
 @contextmanager
-def _quiet(module: "pycolmap") -> Iterator[None]:
+def _quiet(module: ModuleType) -> Iterator[None]:
     """Without COLMAP's account of each picture."""
     level, module.logging.minloglevel = module.logging.minloglevel, int(module.logging.ERROR)
     try:
@@ -147,7 +145,7 @@ def _write(folder: Path, views: Sequence[SupervisionView]) -> list[str]:
     return names
 
 
-def _register(module: "pycolmap", database: Path, names: Sequence[str], views: Sequence[SupervisionView]) -> None:
+def _register(module: ModuleType, database: Path, names: Sequence[str], views: Sequence[SupervisionView]) -> None:
     """Cameras and pictures, numbered from 1 in the views' order."""
     with module.Database.open(database) as tables:
         for number, (name, view) in enumerate(zip(names, views, strict=True), 1):
@@ -155,7 +153,7 @@ def _register(module: "pycolmap", database: Path, names: Sequence[str], views: S
             tables.write_image(module.Image(name=name, camera_id=number, image_id=number), use_image_id=True)
 
 
-def _match(module: "pycolmap", folder: Path, names: Sequence[str], cameras: Sequence[Camera]) -> None:
+def _match(module: ModuleType, folder: Path, names: Sequence[str], cameras: Sequence[Camera]) -> None:
     reader = module.ImageReaderOptions()
     if (folder / _MASKS).is_dir():
         reader.mask_path = folder / _MASKS
@@ -172,9 +170,7 @@ def _match(module: "pycolmap", folder: Path, names: Sequence[str], cameras: Sequ
     module.match_image_pairs(folder / _DATABASE, pairing_options=pairing, verification_options=verification, device=cpu)
 
 
-def _triangulate(
-    module: "pycolmap", folder: Path, names: Sequence[str], views: Sequence[SupervisionView]
-) -> "pycolmap.Reconstruction":
+def _triangulate(module: ModuleType, folder: Path, names: Sequence[str], views: Sequence[SupervisionView]) -> Any:
     model = module.Reconstruction()
     for number, (name, view) in enumerate(zip(names, views, strict=True), 1):
         model.add_camera_with_trivial_rig(_camera(module, number, view.camera))
@@ -188,6 +184,6 @@ def _triangulate(
     return module.triangulate_points(model, folder / _DATABASE, folder / _IMAGES, folder / _MODEL, options=options)
 
 
-def _camera(module: "pycolmap", number: int, camera: Camera) -> "pycolmap.Camera":
+def _camera(module: ModuleType, number: int, camera: Camera) -> Any:
     params = [camera.fx, camera.fy, camera.cx, camera.cy]
     return module.Camera(model="PINHOLE", width=camera.width, height=camera.height, params=params, camera_id=number)

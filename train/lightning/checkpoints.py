@@ -15,7 +15,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.plugins.io import CheckpointIO
 
 from worldgen.errors import UserError
-from worldgen.runs.disk import land
+from worldgen.runs.disk import landing
 
 _log = logging.getLogger("worldgen")
 _KEPT = 2  # the newest, and one to fall back to
@@ -35,13 +35,8 @@ class AtomicCheckpointIO(CheckpointIO):
         del storage_options
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{path.name}.partial")
-        try:
-            with partial.open("wb") as file:  # torch's own writer raises RuntimeError where a disk is full
-                torch.save(checkpoint, file)
-            land(partial, path)
-        finally:
-            partial.unlink(missing_ok=True)
+        with landing(path) as partial, partial.open("wb") as file:  # given a path, torch raises RuntimeError
+            torch.save(checkpoint, file)
 
     def load_checkpoint(
         self, path: str | Path, map_location: Any = "cpu", weights_only: bool | None = True

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pytorch_lightning import Callback, Trainer
+from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.loggers import CSVLogger, Logger, WandbLogger
 
 from train.lightning.module import LoggedModule
@@ -26,9 +26,9 @@ def logging_to(
     W&B's word for the kind of run. none: False, as Lightning's Trainer takes it.
     """
     if name == "csv":
-        logger = CSVLogger(folder, name="", version="")
-        yield logger
-        logger.save()  # what was logged after Lightning's last step
+        curves = CSVLogger(folder, name="", version="")
+        yield curves
+        curves.save()  # what was logged after Lightning's last step
     elif name == "wandb":
         import wandb
 
@@ -58,7 +58,8 @@ class LossCurve(Callback):
     def __init__(self, every_steps: int) -> None:
         self.every_steps = every_steps
 
-    def on_train_batch_end(self, trainer: Trainer, module: LoggedModule, *_: Any) -> None:
+    def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *_: Any) -> None:
+        assert isinstance(module, LoggedModule)
         step = trainer.global_step
         if step % self.every_steps == 0:
             module.log_values(step, {"loss": module.losses[step - self.every_steps : step].mean().item()})

@@ -4,18 +4,16 @@ import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
+from train.splat.module import SplatModule
 from worldgen.runs.artifacts import save_image
 from worldgen.splat.rasterize import rasterize
 from worldgen.types import Gaussians, View
-
-if TYPE_CHECKING:
-    from train.splat.module import SplatModule
 
 PREDICTED, TRUE = "pred", "true"
 _PSNR = "psnr"
@@ -80,10 +78,11 @@ class HeldOut(pl.Callback):
         self.views, self.metrics, self.every_steps = views, metrics, every_steps
         self._began = time.perf_counter()
 
-    def on_train_start(self, trainer: pl.Trainer, module: "SplatModule") -> None:
+    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         self._began = time.perf_counter()
 
-    def on_train_batch_end(self, trainer: pl.Trainer, module: "SplatModule", *_: Any) -> None:
+    def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, *_: Any) -> None:
+        assert isinstance(module, SplatModule)
         step = trainer.global_step
         if step % self.every_steps == 0 and step < trainer.max_steps:
             gaussians = module.gaussians()
@@ -92,7 +91,7 @@ class HeldOut(pl.Callback):
 
     def report(
         self,
-        module: "SplatModule",
+        module: SplatModule,
         step: int,
         count: int,
         pictures: Sequence[Tensor],
@@ -102,11 +101,12 @@ class HeldOut(pl.Callback):
         module.log_values(step, {"gaussians": count, **{f"held_out/{name}": value for name, value in found.items()}})
         self._show(module, step, pictures)
 
-    def _show(self, module: "SplatModule", step: int, pictures: Sequence[Tensor]) -> None:
+    def _show(self, module: SplatModule, step: int, pictures: Sequence[Tensor]) -> None:
         """The first views above, the true ones below. The seconds are logged here, for no two runs agree on them."""
-        if not hasattr(module.logger, "log_image"):
+        logger = module.logger
+        if logger is None or not hasattr(logger, "log_image"):
             return
-        module.logger.log_metrics({"seconds": time.perf_counter() - self._began}, step=step)
+        logger.log_metrics({"seconds": time.perf_counter() - self._began}, step=step)
         if pictures:
             above, below = list(pictures[:_SHOWN]), [view.rgb for view in self.views[:_SHOWN]]
-            module.logger.log_image("held_out", [torch.cat([torch.cat(above, 2), torch.cat(below, 2)], 1)], step=step)
+            logger.log_image("held_out", [torch.cat([torch.cat(above, 2), torch.cat(below, 2)], 1)], step=step)

@@ -31,7 +31,7 @@ def scene_sha256(scene: Scene) -> str:
     def add(*tensors: Tensor | None) -> None:
         for tensor in tensors:
             if tensor is not None:
-                digest.update(tensor.contiguous().numpy())
+                digest.update(tensor.contiguous().numpy().data)
 
     cloud = scene.cloud
     add(cloud.xyz, cloud.rgb, cloud.normals, cloud.spacing, cloud.sky)

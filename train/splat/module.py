@@ -18,7 +18,7 @@ from train.splat.settings import SplatOptimizer
 from train.splat.view_levels import ViewFacts, ViewLevels
 from train.splat.view_order import coarse_level, view_order
 from worldgen.splat.adam import SelectiveAdam
-from worldgen.splat.density import GradientRecord, Prunable, refine
+from worldgen.splat.density import DensitySettings, GradientRecord, Prunable, refine
 from worldgen.splat.losses import photometric_loss
 from worldgen.splat.raster_info import RasterInfo
 from worldgen.splat.rasterize import rasterize
@@ -120,10 +120,11 @@ class SplatModule(LoggedModule):
         (loss + self.corrections.penalty(number)).backward()
         self.losses[step] = loss.detach()
         if watched:
+            assert render.info.rows is not None  # once it is rendered
             self._record().add(render.info.rows, render.info.centre_grad, level.width, level.height)
         self._move(step, render.info)
         if density is not None and density.refines(step, settings.steps):
-            self._refine(step)
+            self._refine(step, density)
 
     def _move(self, step: int, info: RasterInfo) -> None:
         """Steps every optimiser, at the rate that this step has. Only the first counts as a step of Lightning's."""
@@ -150,15 +151,15 @@ class SplatModule(LoggedModule):
     def _record(self) -> GradientRecord:
         return GradientRecord(self.grad_sum, self.grad_count)
 
-    def _refine(self, step: int) -> None:
+    def _refine(self, step: int, density: DensitySettings) -> None:
         """Density control; the record of gradients begins anew."""
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
-        density = self.settings.density
         distance_m = self.lr_scale.clamp(min=_NEAREST_M)  # a rate's scale is a distance, 0 for the sky
         refined = refine(self.gaussians(), self._record(), distance_m, self.sky, density, generator, self.prunable)
         parameters = {name: nn.Parameter(tensor) for name, tensor in refined.gaussians.tensors().items()}
         self.splats.update(parameters)
         adam = self._optimisers()[0].optimizer
+        assert isinstance(adam, SelectiveAdam)
         adam.regroup(refined.origin, refined.fresh, [parameters[group["name"]] for group in adam.param_groups])
         self.sky = self.sky[refined.origin]
         self.lr_scale = self._lr_scale()

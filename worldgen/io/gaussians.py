@@ -71,7 +71,7 @@ def read_rows(path: Path, origin: Sequence[float] = (0.0, 0.0, 0.0)) -> tuple[Ga
     for other files.
     """
     vertices = read_vertices(path)
-    names = vertices.dtype.names
+    names = vertices.dtype.names or ()
     rest = sum(name.startswith("f_rest_") for name in names)
     bands = rest // 3 + 1
     if rest % 3 or bands not in (1, 4, 9, 16):
@@ -112,8 +112,7 @@ def _sound(path: Path, gaussians: Gaussians) -> tuple[Gaussians, int]:
     dropped = len(rows) - int(rows.sum())
     if dropped and dropped == len(rows):
         raise UserError(f"{path}: none of {dropped} splats has finite values, wanted one at least")
-    kept = {name: tensor[rows] for name, tensor in gaussians.tensors().items()} if dropped else gaussians.tensors()
-    return Gaussians(**kept), dropped
+    return gaussians.map(lambda tensor: tensor[rows]) if dropped else gaussians, dropped
 
 
 def write_spz(path: Path, gaussians: Gaussians) -> None:

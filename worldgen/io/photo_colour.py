@@ -56,7 +56,7 @@ def _to_eight_bits(image: Image.Image) -> Image.Image:
 def _by_profile(image: Image.Image, icc: bytes | None, name: object) -> Image.Image:
     """Mode RGB, L, CMYK or LAB to RGB, as the profile means the colours; where that is broken, as they stand."""
     if image.mode == "LAB":
-        return _convert(image, ImageCms.createProfile("LAB"))
+        return _convert(image, ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")))
     if not icc:
         return image.convert("RGB")
     try:
@@ -73,4 +73,7 @@ def _by_profile(image: Image.Image, icc: bytes | None, name: object) -> Image.Im
 
 
 def _convert(image: Image.Image, profile: ImageCms.ImageCmsProfile) -> Image.Image:
-    return ImageCms.profileToProfile(image, profile, ImageCms.createProfile("sRGB"), outputMode="RGB")
+    """Mode RGB, of the standard's colours."""
+    converted = ImageCms.profileToProfile(image, profile, ImageCms.createProfile("sRGB"), outputMode="RGB")
+    assert converted is not None  # which it is only for a picture that is converted in place
+    return converted

@@ -46,7 +46,7 @@ class _Header:
 def write_vertices(path: Path, vertices: np.ndarray) -> None:
     """A structured array to a binary .ply with one element, `vertex`."""
     kinds = {"<f4": "float", "|u1": "uchar"}
-    properties = [f"property {kinds[vertices.dtype[name].str]} {name}" for name in vertices.dtype.names]
+    properties = [f"property {kinds[vertices.dtype[name].str]} {name}" for name in vertices.dtype.names or ()]
     header = ["ply", "format binary_little_endian 1.0", f"element vertex {len(vertices)}", *properties, "end_header"]
     with path.open("wb") as file:
         file.write(("\n".join(header) + "\n").encode("ascii"))

@@ -53,13 +53,13 @@ def pinhole(lens: Camera, distortion: Distortion) -> Camera:
     columns, rows = (max(2, -(-side // _STEP_PX)) for side in (widest.width, widest.height))
     seen = _sources(lens, distortion, widest.resized(columns, rows))[2]
     edges = []
-    for side, margin, whole, along in (
-        (lens.width, margin_x, widest.width, seen.any(axis=0)),
-        (lens.height, margin_y, widest.height, seen.any(axis=1)),
+    for side, margin, whole, count, along in (
+        (lens.width, margin_x, widest.width, columns, seen.any(axis=0)),
+        (lens.height, margin_y, widest.height, rows, seen.any(axis=1)),
     ):
-        cells = np.flatnonzero(along)
-        low, high = (cells[0], cells[-1] + 1) if len(cells) else (0, 0)
-        low, high = (round(edge * whole / len(along)) - margin for edge in (low, high))
+        cells = np.flatnonzero(along).tolist()
+        first, beyond = (cells[0], cells[-1] + 1) if cells else (0, 0)
+        low, high = (round(edge * whole / count) - margin for edge in (first, beyond))
         edges.append((low if low < -_NO_MARGIN * side else 0, high if high > (1 + _NO_MARGIN) * side else side))
     (left, right), (top, bottom) = edges
     return _grown(lens, left, top, right, bottom)
@@ -110,8 +110,8 @@ def _sources(
 
 def _grown(camera: Camera, left: int, top: int, right: int, bottom: int) -> Camera:
     """The part of its plane between these pixels."""
-    size = {"width": right - left, "height": bottom - top}
-    return replace(camera, **size, cx=camera.cx - left, cy=camera.cy - top)
+    cx, cy = camera.cx - left, camera.cy - top
+    return replace(camera, width=right - left, height=bottom - top, cx=cx, cy=cy)
 
 
 def _matrix(camera: Camera) -> NDArray[np.float64]:

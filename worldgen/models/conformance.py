@@ -24,7 +24,7 @@ from worldgen.geometry.fill import erode
 from worldgen.geometry.fov_range import check_fov
 from worldgen.geometry.points import render_points
 from worldgen.io.photo import Photo
-from worldgen.io.photo_lens import Lens
+from worldgen.io.photo_exif import Lens
 from worldgen.models import protocols
 from worldgen.models.protocols import REPAINTED_PX
 from worldgen.models.runtime import Runtime
