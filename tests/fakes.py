@@ -1,14 +1,17 @@
 """Adapters that cost nothing, for tests of what surrounds the networks; configs name them by `_target_`."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from worldgen.geometry.fill import push_pull
+from worldgen.models.protocols import Adapter
 from worldgen.progress import Track, untracked
-from worldgen.types import Camera, DistanceMap, Panorama, Prompts
+from worldgen.types import Camera, DistanceMap, Panorama, Prompts, ViewDepth
 
 
-class Fake:
+class Fake(Adapter):
     """Takes the settings of whatever it stands for, and ignores them."""
 
     def __init__(self, **settings: object) -> None:
@@ -18,15 +21,17 @@ class Fake:
 class SmoothInpainter(Fake):
     """Fills holes with the colours around them."""
 
-    def __call__(self, rgb: Tensor, known: Tensor, prompt: str, seed: int) -> Tensor:
-        return torch.where(known, rgb, push_pull(rgb * known, known.float()))
+    def __call__(self, rgb: Tensor, known: Tensor, prompts: Sequence[str], seeds: Sequence[int]) -> Tensor:
+        filled = [push_pull(picture * (kept > 0), kept) for picture, kept in zip(rgb, known, strict=True)]
+        return (torch.stack(filled) * 255).round() / 255
 
 
 class FlatDepth(Fake):
     """Everything stands three metres ahead."""
 
-    def __call__(self, rgb: Tensor, camera: Camera) -> Tensor:
-        return torch.full((camera.height, camera.width), 3.0)
+    def __call__(self, rgb: Tensor, camera: Camera) -> ViewDepth:
+        size = (camera.height, camera.width)
+        return ViewDepth(torch.full(size, 3.0), torch.ones(size, dtype=torch.bool))
 
 
 class WallAhead(Fake):

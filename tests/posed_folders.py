@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from tests.scenes import BoxRoom, texture
-from worldgen.geometry.cameras import look, project
+from worldgen.geometry.cameras import look_at, project
 from worldgen.runs import artifacts
 from worldgen.types import Camera, SupervisionView
 
@@ -23,7 +23,7 @@ def cameras() -> dict[str, Camera]:
     """Six, their principal points off the middle, none upright."""
     found = {}
     for index in range(6):
-        c2w = look(60.0 * index, 25 - 10 * index, torch.tensor([0.3 * index - 0.7, 0.1 * index, 0.4 - 0.2 * index]))
+        c2w = look_at(60.0 * index, 25 - 10 * index, torch.tensor([0.3 * index - 0.7, 0.1 * index, 0.4 - 0.2 * index]))
         roll = math.radians(20 * index)
         c2w[:3, :3] @= torch.tensor(
             [[math.cos(roll), -math.sin(roll), 0], [math.sin(roll), math.cos(roll), 0], [0, 0, 1]]
@@ -56,22 +56,26 @@ def lens(camera: Camera) -> dict:
     return {"w": SIZE[0], "h": SIZE[1], "fl_x": camera.fx, "fl_y": camera.fy, "cx": camera.cx, "cy": camera.cy}
 
 
-def write_transforms(folder: Path, **more: object) -> Path:
-    """Shared intrinsics, a text .ply beside."""
-    views = cameras()
+def write_transforms(
+    folder: Path, views: dict[str, Camera] | None = None, shared: dict | None = None, **more: object
+) -> Path:
+    """Pictures of the room, a transforms.json and a text .ply beside.
+
+    views: `cameras()` if None, {} = no pictures are written; shared: what the file says of all frames, None = the lens.
+    """
+    views = cameras() if views is None else views
     write_pictures(folder / "images", views)
-    frames = [frame(f"./images/{name}", camera) for name, camera in views.items()]
-    content = lens(views["view_0.png"]) | {"camera_model": "OPENCV", "frames": frames, "ply_file_path": "sparse_pc.ply"}
     write_text_ply(folder / "sparse_pc.ply", wall_points())
-    (folder / "transforms.json").write_text(json.dumps(content | more))
+    shared = lens(views["view_0.png"]) | {"camera_model": "OPENCV"} if shared is None else shared
+    frames = [frame(f"./images/{name}", camera) for name, camera in views.items()]
+    content = {"ply_file_path": "sparse_pc.ply", "frames": frames} | shared | more
+    (folder / "transforms.json").write_text(json.dumps(content))
     return folder
 
 
 def write_per_frame(folder: Path) -> Path:
     frames = [frame(f"images/{name}", camera, **lens(camera)) for name, camera in cameras().items()]
-    write_transforms(folder)
-    (folder / "transforms.json").write_text(json.dumps({"frames": frames, "ply_file_path": "sparse_pc.ply"}))
-    return folder
+    return write_transforms(folder, shared={}, frames=frames)
 
 
 def write_blender(folder: Path) -> Path:

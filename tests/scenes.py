@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -9,7 +10,8 @@ from torch import Tensor
 from eval.synthetic.boxes import Corner, slabs
 from worldgen.geometry.cameras import world_rays
 from worldgen.geometry.equirect import directions
-from worldgen.types import Camera, DistanceMap, Panorama, View
+from worldgen.recipe.lift import LiftSettings, lift
+from worldgen.types import Camera, DistanceMap, Panorama, PointCloud, View
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,13 @@ class BoxRoom:
         """How far points [..., 3] lie from the nearest surface of the room or a pillar, metres [...]."""
         gaps = [_box_gap(xyz, low, high) for low, high in ((self.low, self.high), *self.pillars)]
         return torch.stack(gaps).amin(0)
+
+
+@lru_cache
+def room_cloud(height: int) -> PointCloud:
+    """The default room, lifted from a panorama of that height. Shared: do not write to it."""
+    panorama, distances = BoxRoom().panorama(height)
+    return lift(panorama.rgb, distances, LiftSettings())
 
 
 def texture(xyz: Tensor) -> Tensor:

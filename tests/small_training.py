@@ -8,15 +8,14 @@ from pathlib import Path
 
 import torch
 
-from tests.scenes import BoxRoom
+from tests.scenes import BoxRoom, room_cloud
 from train.splat.settings import CorrectionSettings, DistortionSettings, SplatOptimizer, SplatResult
-from worldgen.geometry.cameras import look
+from worldgen.geometry.cameras import look_at
 from worldgen.progress import Track, untracked
-from worldgen.recipe.lift import LiftSettings, lift
 from worldgen.recipe.training_views import SupervisionSettings, panorama_cameras
 from worldgen.splat.density import DensitySettings
 from worldgen.splat.distortion import warp
-from worldgen.types import Camera, PointCloud, Scene, SupervisionView
+from worldgen.types import Camera, Scene, SupervisionView
 
 SETTINGS = {
     "steps": 40,
@@ -30,20 +29,17 @@ SIZE = 64
 ROOM = BoxRoom((-1.6, -1.4, -1.5), (1.5, 1.3, 1.7), pillars=())  # so small that its texture is coarse
 
 
-def room_cloud() -> PointCloud:
-    panorama, distances = ROOM.panorama(128)
-    return lift(panorama.rgb, distances, LiftSettings())
-
-
 def room_views(generated: int = 3, warp_px: float = 1.0) -> list[SupervisionView]:
     """Views of the panorama, exact; then generated ones from elsewhere, warped, of which a part counts."""
     settings = SupervisionSettings(size=SIZE, horizontal=4, tilted=0)
     exact = [ROOM.view(camera) for camera in panorama_cameras(settings)]
     views = [SupervisionView(view.camera, view.rgb, torch.ones(SIZE, SIZE), generated=False) for view in exact]
-    draw = torch.Generator().manual_seed(0)
+    generator = torch.Generator().manual_seed(0)
     for number in range(generated):
-        camera = Camera.from_fov(SIZE, SIZE, 90, look(120 * number, 10, torch.tensor([0.5, 0.3 - 0.05 * number, 0.3])))
-        offsets = torch.randn(2, 3, 3, generator=draw) * warp_px * 2 / SIZE
+        camera = Camera.from_fov(
+            SIZE, SIZE, 90, look_at(120 * number, 10, torch.tensor([0.5, 0.3 - 0.05 * number, 0.3]))
+        )
+        offsets = torch.randn(2, 3, 3, generator=generator) * warp_px * 2 / SIZE
         weight = torch.zeros(SIZE, SIZE)
         weight[6:48, 12:58] = 1
         views.append(SupervisionView(camera, warp(ROOM.view(camera).rgb, offsets), weight, generated=True))
@@ -53,8 +49,8 @@ def room_views(generated: int = 3, warp_px: float = 1.0) -> list[SupervisionView
 def room_scene(generated: int = 3, warp_px: float = 1.0) -> Scene:
     """All of it, with two held-out views."""
     places = (torch.tensor([0.4, 0.1, 0.2]), torch.tensor([-0.3, 0.0, 0.1]))
-    held_out = tuple(ROOM.view(Camera.from_fov(SIZE, SIZE, 80, look(70, 5, place))) for place in places)
-    return Scene("room", room_cloud(), tuple(room_views(generated, warp_px)), held_out)
+    held_out = tuple(ROOM.view(Camera.from_fov(SIZE, SIZE, 80, look_at(70, 5, place))) for place in places)
+    return Scene("room", room_cloud(128), tuple(room_views(generated, warp_px)), held_out)
 
 
 def fit(folder: Path, track: Track = untracked, seed: int = 0, **changes: object) -> SplatResult:

@@ -5,27 +5,24 @@ from pathlib import Path
 
 import torch
 
-from tests.scenes import BoxRoom
-from worldgen.geometry.cameras import look
-from worldgen.geometry.equirect import directions, from_perspective
-from worldgen.io.gaussians import save_cloud, save_gaussians
+from tests.scenes import BoxRoom, room_cloud
+from worldgen.geometry.cameras import look_at
+from worldgen.geometry.equirect import from_perspective
+from worldgen.io.clouds import save_cloud
+from worldgen.io.gaussians import save_gaussians
 from worldgen.present.flythrough import FlythroughSettings
 from worldgen.recipe.export import ExportSettings, export
 from worldgen.runs import artifacts
-from worldgen.types import Camera, CompletedView, Gaussians, Panorama, PointCloud
+from worldgen.runs.layout import LAYOUT
+from worldgen.runs.reader import CAMERA
+from worldgen.runs.steps_table import FOV, STEPS
+from worldgen.types import Camera, CompletedView, Gaussians, Panorama
 
 HEIGHT = 64
 FOV_DEG = 80.0
 SETTINGS = ExportSettings(video=FlythroughSettings(seconds=0.5, fps=8, width=64, height=48))
-_STEPS = ("fov", "prompts", "panorama", "refine", "depth", "lift", "complete", "splat", "export")
+_STEPS = tuple(step.name for step in STEPS)
 _SH_C0 = 0.28209479177387814
-
-
-def room_cloud(height: int = HEIGHT) -> PointCloud:
-    """The room as a panorama of that height sees it."""
-    rays = directions(height, 2 * height).reshape(-1, 3)
-    rgb, distance = BoxRoom().trace(torch.zeros(3), rays)
-    return PointCloud(rays * distance[:, None], rgb, -rays, distance * torch.pi / height)
 
 
 def room_splats(height: int = HEIGHT) -> Gaussians:
@@ -47,10 +44,10 @@ def write_run(run_dir: Path, photo: str = "room.jpg", facts: dict | None = None)
     panorama, distances = BoxRoom().panorama(HEIGHT)
     _, seen = from_perspective(torch.zeros(3, 48, 64), Camera.from_fov(64, 48, FOV_DEG), HEIGHT, 2 * HEIGHT)
     artifacts.save_panorama(run_dir / "panorama", Panorama(panorama.rgb, seen))
-    artifacts.save_json(run_dir / "fov" / "fov.json", {"deg": FOV_DEG, "source": "by hand"})
+    artifacts.save_photo_camera(run_dir / FOV / CAMERA, 64, 48, FOV_DEG, "by hand")
     artifacts.save_distances(run_dir / "depth", distances)
     artifacts.save_image(run_dir / "depth" / "distance.png", panorama.rgb)
-    cloud, splats = room_cloud(), room_splats()
+    cloud, splats = room_cloud(HEIGHT), room_splats()
     save_cloud(run_dir / "lift" / "cloud.safetensors", cloud)
     save_cloud(run_dir / "complete" / "cloud.safetensors", cloud[:10])
     artifacts.save_completed(run_dir / "complete", [_completed(yaw_deg) for yaw_deg in (0.0, 90.0)])
@@ -58,13 +55,14 @@ def write_run(run_dir: Path, photo: str = "room.jpg", facts: dict | None = None)
     (run_dir / "splat" / "metrics.csv").write_text("step,loss,psnr_db\n0,0.5,\n10,0.25,20\n20,0.125,25\n")
     found = {"prompts": facts or {}, "export": export(splats, cloud, run_dir, run_dir / "export", SETTINGS)}
     steps = {name: _record(name, found.get(name, {})) for name in _STEPS}
-    manifest = {"photo": {"name": photo, "sha256": "0" * 64}, "edited_by_hand": {}, "steps": steps}
+    photo_of = {"name": photo, "sha256": "0" * 64}
+    manifest = {"layout": LAYOUT, "photo": photo_of, "edited_by_hand": {}, "steps": steps}
     (run_dir / "manifest.json").write_text(json.dumps(manifest))
     return run_dir
 
 
 def _completed(yaw_deg: float) -> CompletedView:
-    view = BoxRoom().view(Camera.from_fov(48, 48, 90, look(yaw_deg)))
+    view = BoxRoom().view(Camera.from_fov(48, 48, 90, look_at(yaw_deg)))
     inpainted = torch.zeros(48, 48, dtype=torch.bool)
     inpainted[10:30, 10:30] = True
     return CompletedView(view, inpainted)

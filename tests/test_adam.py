@@ -13,9 +13,9 @@ COUNT = 40
 
 
 def tensors(seed: int = 0) -> dict[str, torch.Tensor]:
-    draw = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed)
     shapes = {"means": (COUNT, 3), "opacity": (COUNT,), "sh": (COUNT, 4, 3)}
-    return {name: torch.randn(shape, generator=draw) for name, shape in shapes.items()}
+    return {name: torch.randn(shape, generator=generator) for name, shape in shapes.items()}
 
 
 def optimiser(values: dict[str, torch.Tensor]) -> tuple[SelectiveAdam, dict[str, torch.nn.Parameter]]:
@@ -32,8 +32,8 @@ def test_each_row_is_moved_as_torchs_adam_moves_it_alone(seed, steps, scale):
     """Row by row, each with an Adam of its own that only ever hears of the steps at which the row was seen, at a rate
     that makes up for the others."""
     ours, parameters = optimiser(tensors(seed))
-    draw = torch.Generator().manual_seed(seed + 1)
-    reach = torch.rand(COUNT, generator=draw) * 10
+    generator = torch.Generator().manual_seed(seed + 1)
+    reach = torch.rand(COUNT, generator=generator) * 10
     alone = [
         {name: torch.nn.Parameter(value[i].double()) for name, value in tensors(seed).items()} for i in range(COUNT)
     ]
@@ -46,9 +46,9 @@ def test_each_row_is_moved_as_torchs_adam_moves_it_alone(seed, steps, scale):
         adams.append(torch.optim.Adam(groups, betas=adam.BETAS, eps=1e-15))
     times_seen = torch.zeros(COUNT)
     for step in range(1, steps + 1):
-        seen = torch.nonzero(torch.rand(COUNT, generator=draw) < 0.4)[:, 0]
+        seen = torch.nonzero(torch.rand(COUNT, generator=generator) < 0.4)[:, 0]
         for name, parameter in parameters.items():
-            parameter.grad = scale * torch.randn(parameter.shape, generator=draw)
+            parameter.grad = scale * torch.randn(parameter.shape, generator=generator)
             for i in seen.tolist():
                 if name == "sh":
                     alone[i]["first"].grad, alone[i]["rest"].grad = (
@@ -74,11 +74,11 @@ def test_torch_and_numba_take_the_same_steps(monkeypatch):
     for step in (adam._step_by_numba, adam._step_by_torch):
         monkeypatch.setattr(adam, "_step_by_numba", step)
         ours, parameters = optimiser(tensors())
-        draw = torch.Generator().manual_seed(5)
+        generator = torch.Generator().manual_seed(5)
         for _ in range(8):
             for parameter in parameters.values():
-                parameter.grad = torch.randn(parameter.shape, generator=draw)
-            ours.step(rows=torch.nonzero(torch.rand(COUNT, generator=draw) < 0.5)[:, 0])
+                parameter.grad = torch.randn(parameter.shape, generator=generator)
+            ours.step(rows=torch.nonzero(torch.rand(COUNT, generator=generator) < 0.5)[:, 0])
         outcomes.append((parameters, ours.state_dict()["state"]["clock"]))
     (numbas, numba_clock), (torchs, torch_clock) = outcomes
     assert torch.equal(numba_clock, torch_clock)
@@ -100,10 +100,10 @@ def test_rows_that_are_not_seen_do_not_stir():
 def test_state_survives_a_checkpoint_bit_by_bit():
     def run(ours, parameters, steps):
         for step in steps:
-            draw = torch.Generator().manual_seed(step)
+            generator = torch.Generator().manual_seed(step)
             for parameter in parameters.values():
-                parameter.grad = torch.randn(parameter.shape, generator=draw)
-            ours.step(rows=torch.nonzero(torch.rand(COUNT, generator=draw) < 0.5)[:, 0])
+                parameter.grad = torch.randn(parameter.shape, generator=generator)
+            ours.step(rows=torch.nonzero(torch.rand(COUNT, generator=generator) < 0.5)[:, 0])
 
     whole, parameters = optimiser(tensors())
     run(whole, parameters, range(6))

@@ -49,9 +49,9 @@ def test_every_image_starts_uncorrected_and_smooth(zero_mean):
 )
 def test_correction_and_its_gradients_are_torchs_in_float64(height, width, nodes, strength, seed):
     """With colours beyond 0 .. 1 too, where the guidance is clamped; the guidance's gradient is in that of the rgb."""
-    draw = torch.Generator().manual_seed(seed)
-    rgb, upstream = 1.4 * torch.rand(2, 3, height, width, generator=draw) - 0.2
-    deviation = strength * torch.randn(12, *nodes, generator=draw)
+    generator = torch.Generator().manual_seed(seed)
+    rgb, upstream = 1.4 * torch.rand(2, 3, height, width, generator=generator) - 0.2
+    deviation = strength * torch.randn(12, *nodes, generator=generator)
     # At a node of luma the guidance's gradient jumps: colours within rounding of one are moved off it.
     luma = (rgb * torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1)).sum(dim=0) * (nodes[0] - 1)
     rgb = rgb + 0.01 * ((luma - luma.round()).abs() < 1e-4)
@@ -65,9 +65,9 @@ def test_correction_and_its_gradients_are_torchs_in_float64(height, width, nodes
 
 
 def test_gradients_agree_with_differences():
-    draw = torch.Generator().manual_seed(0)
-    rgb = 0.1 + 0.8 * torch.rand(3, 4, 5, generator=draw, dtype=torch.float64)
-    deviation = torch.randn(12, 4, 3, 2, generator=draw, dtype=torch.float64)
+    generator = torch.Generator().manual_seed(0)
+    rgb = 0.1 + 0.8 * torch.rand(3, 4, 5, generator=generator, dtype=torch.float64)
+    deviation = torch.randn(12, 4, 3, 2, generator=generator, dtype=torch.float64)
     assert torch.autograd.gradcheck(correct, (rgb.requires_grad_(), deviation.requires_grad_()))
 
 
@@ -87,8 +87,8 @@ def test_axes_are_luma_rows_and_columns_from_edge_to_edge(axis):
 
 
 def test_the_number_of_threads_does_not_matter(set_threads):
-    draw = torch.Generator().manual_seed(0)
-    rgb, deviation = torch.rand(3, 150, 90, generator=draw), torch.randn(12, 8, 16, 16, generator=draw)
+    generator = torch.Generator().manual_seed(0)
+    rgb, deviation = torch.rand(3, 150, 90, generator=generator), torch.randn(12, 8, 16, 16, generator=generator)
     outcomes = []
     for threads in (1, numba.config.NUMBA_NUM_THREADS):
         set_threads(threads)
@@ -129,8 +129,8 @@ def test_the_penalty_of_single_images_has_the_mean_of_all():
 
 def test_planted_colours_are_found_again():
     render = picture(32, 40)
-    draw = torch.Generator().manual_seed(0)
-    planted = [torch.eye(3, 4) + 0.15 * torch.randn(3, 4, generator=draw) for _ in range(3)]
+    generator = torch.Generator().manual_seed(0)
+    planted = [torch.eye(3, 4) + 0.15 * torch.randn(3, 4, generator=generator) for _ in range(3)]
     targets = [tinted(render, matrix) for matrix in planted]
     grids = BilateralGrids(3, 4, 3, 3)
     fit(grids, render, targets)

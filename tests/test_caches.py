@@ -14,7 +14,7 @@ from worldgen.config import one_line_errors
 from worldgen.errors import UserError
 
 ROOT = Path(caches.__file__).parents[1]
-COMPILE = "import worldgen.geometry.resample; from numba import config; print(config.CACHE_DIR)"
+COMPILE = "import worldgen.geometry.kernels.resample; from numba import config; print(config.CACHE_DIR)"
 
 
 @pytest.fixture
@@ -79,10 +79,11 @@ def test_a_kernel_compiles_where_neither_package_nor_home_can_be_written(tmp_pat
     for entry in (ROOT / "worldgen").iterdir():
         if entry.name not in ("geometry", "__pycache__"):
             (blocked / entry.name).symlink_to(entry)
-    (blocked / "geometry").mkdir()
-    for entry in (ROOT / "worldgen" / "geometry").glob("*.py"):
-        (blocked / "geometry" / entry.name).symlink_to(entry)
-    (blocked / "geometry" / "__pycache__").touch()
+    for folder in ("geometry", "geometry/kernels"):
+        (blocked / folder).mkdir()
+        for entry in (ROOT / "worldgen" / folder).glob("*.py"):
+            (blocked / folder / entry.name).symlink_to(entry)
+        (blocked / folder / "__pycache__").touch()
     variables = {"PYTHONPATH": str(tmp_path / "packages"), "HOME": "/proc", "TMPDIR": str(tmp_path)}
     environment = {**os.environ, **variables, "XDG_CACHE_HOME": "/proc/none"}
     environment.pop(caches.KERNELS, None)

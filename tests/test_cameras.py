@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from worldgen.geometry.cameras import (
     distance_to_zdepth,
-    look,
+    look_at,
     pixel_rays,
     project,
     unproject,
@@ -24,7 +24,7 @@ fields = st.floats(5, 150, width=32)
 
 
 def middle_ray(yaw_deg: float, pitch_deg: float) -> list[float]:
-    camera = Camera.from_fov(1, 1, 90.0, look(yaw_deg, pitch_deg))
+    camera = Camera.from_fov(1, 1, 90.0, look_at(yaw_deg, pitch_deg))
     return world_rays(camera)[0, 0].tolist()
 
 
@@ -57,7 +57,7 @@ def test_outer_pixels_lie_half_a_pixel_inside_the_field_of_view():
 
 @given(angles, pitches)
 def test_rotations_are_proper(yaw_deg, pitch_deg):
-    rotation = look(yaw_deg, pitch_deg)[:3, :3]
+    rotation = look_at(yaw_deg, pitch_deg)[:3, :3]
     torch.testing.assert_close(rotation @ rotation.T, torch.eye(3), atol=1e-6, rtol=0)
     assert torch.linalg.det(rotation) == pytest.approx(1, abs=1e-5)
     assert rotation[1, 0] == 0  # the horizon stays level
@@ -65,7 +65,7 @@ def test_rotations_are_proper(yaw_deg, pitch_deg):
 
 @given(angles, pitches, fields)
 def test_what_is_unprojected_projects_to_its_pixel(yaw_deg, pitch_deg, fov_deg):
-    camera = Camera.from_fov(7, 5, fov_deg, look(yaw_deg, pitch_deg, torch.tensor([0.3, -0.7, 1.1])))
+    camera = Camera.from_fov(7, 5, fov_deg, look_at(yaw_deg, pitch_deg, torch.tensor([0.3, -0.7, 1.1])))
     distance = torch.linspace(0.5, 20, 35).reshape(5, 7)
     pixels, zdepth = project(camera, unproject(camera, distance))
     columns, rows = torch.meshgrid(torch.arange(7) + 0.5, torch.arange(5) + 0.5, indexing="xy")

@@ -187,7 +187,7 @@ def test_the_panorama_ablation_runs_every_heuristic_up_to_the_panorama(here, run
     assert cli.main(["-m", "experiment=panorama_ablation", "image=photo.jpg", "seed=1,2", "quiet=true"]) == 0
     ran = [(config["panorama"]["heuristic"], config["seed"]) for config in runs]
     assert sorted(ran) == [(name, seed) for name in ("adhoc", "anchored", "sequential") for seed in (1, 2)]
-    assert {(config["until"], config["panorama"]["stand_in"]) for config in runs} == {("panorama", False)}
+    assert {(config["until"], config["panorama"]["prefill"]) for config in runs} == {("panorama", None)}
     assert len(list((here / "runs" / "panorama_ablation").iterdir())) == 6
 
 

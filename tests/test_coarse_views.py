@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.scenes import BoxRoom
-from train.splat.view_order import coarse_level, halved
-from worldgen.geometry.cameras import look
+from train.splat.view_levels import halved
+from train.splat.view_order import coarse_level
+from worldgen.geometry.cameras import look_at
 from worldgen.types import Camera, SupervisionView
 
 
@@ -16,7 +17,7 @@ def view_of(camera: Camera) -> SupervisionView:
 
 
 def test_a_halved_view_is_what_a_camera_of_half_the_size_sees():
-    camera = Camera(look(20.0, 10.0, torch.tensor([0.2, 0.0, 0.1])), 260, 195, 240.0, 236.0, 120.0, 102.0)
+    camera = Camera(look_at(20.0, 10.0, torch.tensor([0.2, 0.0, 0.1])), 260, 195, 240.0, 236.0, 120.0, 102.0)
     half = halved(view_of(camera))
     assert (half.camera.width, half.camera.height) == (130, 97)
     assert half.rgb.shape == (3, 97, 130)

@@ -12,10 +12,8 @@ import wandb
 from eval.compare import cli
 from eval.compare.cli import main
 from eval.compare.compared import STEP_NAMES, from_wandb
-from eval.compare.wandb_files import WandbRun
+from eval.compare.wandb_api import WandbRun
 from eval.scoring.scores import Score, write_scores
-from tests.wandb_folders import begun
-from worldgen.runs.wandb_runs import wandb_run
 
 FACTS = {
     "lift": {"points": 1000},
@@ -200,7 +198,7 @@ def test_every_format_holds_the_same_table(tmp_path, capsys):
         (["."], "no run in it"),
         (["group=mine"], "group: mine, wanted only with wandb="),
         (["wandb="], "wandb: nothing, wanted a name"),
-        (["wandb=."], "wandb: no offline-run-* folder in ."),
+        (["wandb=."], "wandb: no run folder that was logged in ."),
         (["scores=nowhere", "room"], "scores.csv: no such file"),
     ],
 )
@@ -216,44 +214,18 @@ def test_bad_input_ends_in_one_line(tmp_path, monkeypatch, capsys, arguments, me
     assert err.count("\n") == 1
 
 
-def log(run_dir: Path, step: str, config: dict, summary: dict, group: str = "sweep") -> None:
-    about = {"run": run_dir.name, "photo": "room.jpg", "step": step, "versions": {"torch": "2"}}
-    run_dir.mkdir(parents=True, exist_ok=True)
-    with wandb_run(
-        run_dir, job_type=step, group=group, name=step, config=about | config, project="worldgen", entity=None
-    ) as run:
-        run.log({name: value for name, value in summary.items() if not isinstance(value, str)})
-
-
-def test_offline_wandb_folders_make_the_same_table(tmp_path, capsys, monkeypatch):
-    monkeypatch.setenv("WANDB_MODE", "offline")
-    for seed in (1, 2):
-        run_dir = tmp_path / f"room-seed={seed}"
-        log(
-            run_dir, "lift", {"lift": {"stride": 2}, "seed": seed}, {"seconds": 9.0, "peak_memory_mb": 1.0, "points": 1}
-        )
-        log(run_dir, "fov", {"seed": seed}, {"seconds": 2.0, "peak_memory_mb": 50.0, "deg": 80.0})
-        log(
-            run_dir,
-            "lift",
-            {"lift": {"stride": 2}, "seed": seed},
-            {"seconds": 3.0, "peak_memory_mb": 75.0, "points": 7},
-        )
-    log(tmp_path / "other", "fov", {"seed": 3}, {"seconds": 2.0, "peak_memory_mb": 50.0}, group="elsewhere")
-    assert len(begun(tmp_path)) == 7
+def test_runs_that_wandb_was_told_of_offline_are_read_from_their_folders(tmp_path, capsys):
+    for name in ("sweep/one", "sweep/two", "elsewhere/three", "sweep/never_logged"):
+        write_run(tmp_path / name, seed=name)
+        if name != "sweep/never_logged":
+            (tmp_path / name / "wandb").mkdir()
+    (tmp_path / "sweep" / "evaluation" / "wandb").mkdir(parents=True)
     rows, last = compared(capsys, f"wandb={tmp_path}", "group=sweep")
-    assert last == {"runs": 2, "finished": 0, "differ": ["seed"]}
-    assert rows[1] == {
-        "run": "room-seed=2",
-        "photo": "room.jpg",
-        "state": "without prompts and later steps",
-        "seed": "2",
-        "fov (s)": 2.0,
-        "lift (s)": 3.0,  # of the later of two runs with one id
-        "all steps (s)": 5.0,
-        "peak memory (MB)": 75.0,
-        "points": 7,
-    }
+    assert last == {"runs": 2, "finished": 2, "differ": ["panorama.seed"]}
+    assert [row["run"] for row in rows] == ["one", "two"]
+    assert [row["run"] for row in compared(capsys, f"wandb={tmp_path}")[0]] == ["three", "one", "two"]
+    assert main([f"wandb={tmp_path}", "group=nobody"]) == 2
+    assert "wandb: none in a folder nobody" in capsys.readouterr().err
 
 
 def test_the_api_is_asked_for_a_group(capsys, monkeypatch):

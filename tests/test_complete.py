@@ -8,13 +8,13 @@ from scenes import BoxRoom
 
 from worldgen.embedded.layout import Seen, level_heights
 from worldgen.errors import UserError
-from worldgen.geometry.cameras import distance_to_zdepth, look, world_rays
+from worldgen.geometry.cameras import distance_to_zdepth, look_at, world_rays
 from worldgen.geometry.points import render_points
 from worldgen.recipe.complete import CompleteSettings, complete, prompt_for
 from worldgen.recipe.cube import cube_cameras, cube_positions
 from worldgen.recipe.hole_scores import HoleScores, reachable, thinned
 from worldgen.recipe.lift import LiftSettings, lift
-from worldgen.types import Camera, PointCloud, Prompts, View
+from worldgen.types import Camera, PointCloud, Prompts, View, ViewDepth
 
 PILLARS = (
     ((0.6, -1.5, 2.0), (1.1, 1.6, 2.5)),
@@ -34,15 +34,16 @@ class Painter:
     def __init__(self):
         self.prompts, self.seeds, self.known = [], [], []
 
-    def __call__(self, rgb, known, prompt, seed):
-        self.prompts.append(prompt)
-        self.seeds.append(seed)
-        self.known.append(known)
-        return torch.where(known, rgb, PAINT[:, None, None])
+    def __call__(self, rgb, known, prompts, seeds):
+        self.prompts += prompts
+        self.seeds += seeds
+        self.known += list(known == 1)
+        return torch.where(known[:, None] == 1, rgb, PAINT[:, None, None])
 
 
 def true_depth(rgb, camera):
-    return distance_to_zdepth(camera, ROOM.view(camera).distance)
+    zdepth = distance_to_zdepth(camera, ROOM.view(camera).distance)
+    return ViewDepth(zdepth, torch.ones_like(zdepth, dtype=torch.bool))
 
 
 def no_depth(rgb, camera):
@@ -99,7 +100,7 @@ def test_what_is_added_lies_behind_what_was_seen_and_near_the_room(cloud, done):
     gap = ROOM.surface_gap(done.cloud.xyz)
     assert gap.median() < 0.15
     assert gap.quantile(0.9) < 1.0
-    towards_origin = [render_points(c, Camera.from_fov(96, 96, 90, look(30))) for c in (cloud, cloud + done.cloud)]
+    towards_origin = [render_points(c, Camera.from_fov(96, 96, 90, look_at(30))) for c in (cloud, cloud + done.cloud)]
     changed = (towards_origin[0].rgb - towards_origin[1].rgb).abs().amax(0) > 0.1
     assert changed.float().mean() < 0.01
 
@@ -203,7 +204,7 @@ def test_no_budget_no_views(cloud):
 def test_what_stands_before_the_seen_is_pushed_behind_it(cloud):
     """Pixels that look past a pillar's edge, wrongly at half their distance: behind the pillar is the next place."""
     seen = Seen(cloud)
-    truth = ROOM.view(Camera.from_fov(96, 96, 90, look(0, 0, torch.tensor([0.6, 0.0, -0.3]))))
+    truth = ROOM.view(Camera.from_fov(96, 96, 90, look_at(0, 0, torch.tensor([0.6, 0.0, -0.3]))))
     wrong = View(truth.camera, truth.rgb, truth.known, truth.distance * 0.5)
     everywhere = torch.ones_like(truth.known)
     xyz = truth.camera.position + world_rays(truth.camera) * wrong.distance[..., None]
@@ -246,7 +247,7 @@ def test_level_heights_are_floor_and_ceiling(cloud):
 
 
 def test_prompts_follow_the_pitch():
-    cameras = [Camera.from_fov(8, 8, 90, look(40, pitch_deg)) for pitch_deg in (45, 0, -45)]
+    cameras = [Camera.from_fov(8, 8, 90, look_at(40, pitch_deg)) for pitch_deg in (45, 0, -45)]
     assert [prompt_for(camera, OUTDOORS) for camera in cameras] == ["the sky", "a place", "the ground"]
 
 

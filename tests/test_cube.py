@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from worldgen.geometry.cameras import look
+from worldgen.geometry.cameras import look_at
 from worldgen.recipe.cube import cube_cameras, cube_positions, cube_rotations
 
 
@@ -16,7 +16,7 @@ def test_six_face_centres_and_eight_corners():
 
 
 def test_rotations_look_at_the_faces_and_the_corners():
-    forward = torch.stack([look(yaw, pitch)[:3, 2] for yaw, pitch in cube_rotations()])
+    forward = torch.stack([look_at(yaw, pitch)[:3, 2] for yaw, pitch in cube_rotations()])
     directions = torch.nn.functional.normalize(cube_positions(2.0), dim=1)
     torch.testing.assert_close(forward, directions, rtol=0, atol=1e-6)
 

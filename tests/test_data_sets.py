@@ -8,12 +8,11 @@ import pytest
 import torch
 from PIL import Image
 
-from eval.benchmarks import panorama
-from eval.data import panoramas, poses, scannetpp
+from eval.data import nearby_pairs, panorama_crops, scannetpp
 from eval.data.__main__ import main
 from tests.scenes import BoxRoom
 from worldgen.errors import UserError
-from worldgen.geometry.cameras import look
+from worldgen.geometry.cameras import look_at
 from worldgen.geometry.equirect import to_perspective
 from worldgen.io.photo import load_photo
 from worldgen.recipe.fov import ExifFov
@@ -38,7 +37,7 @@ def told(capsys) -> dict:
 def truths(monkeypatch):
     """One fine and one coarse panorama of a room, in place of the real ones."""
     found = [(f"room_{height}", BoxRoom().panorama(height)[0].rgb) for height in (512, 256)]
-    monkeypatch.setattr(panorama, "truth_panoramas", lambda: iter(found))
+    monkeypatch.setattr(panorama_crops, "truth_panoramas", lambda: iter(found))
 
 
 def test_a_photo_lies_in_the_middle_of_its_panorama(truths, tmp_path, capsys):
@@ -66,7 +65,7 @@ def test_fine_panoramas_can_be_asked_for_alone_and_reduced(truths, tmp_path, cap
 def test_a_photo_tells_its_field_of_view(tmp_path, fov_deg):
     rgb = torch.rand(3, 75, 100)
     view = View(Camera.from_fov(100, 75, fov_deg), rgb, torch.ones(75, 100, dtype=torch.bool))
-    panoramas.save_photo(tmp_path / "photo.png", view)
+    panorama_crops.save_photo(tmp_path / "photo.png", view)
     photo = load_photo(tmp_path / "photo.png")
     assert ExifFov()(photo).deg == pytest.approx(fov_deg, abs=1e-4)
     assert (photo.rgb - rgb).abs().max() <= 0.5 / 255 + 1e-6
@@ -129,7 +128,7 @@ def room_cameras() -> dict[str, Camera]:
     """Five along a line of 0.4 m steps; the last looks the other way."""
     return {
         f"DSC0000{index}.JPG": Camera.from_fov(
-            *SIZE, 70.0, look(180.0 * (index == 4), 5.0, torch.tensor([0.4 * index, 0, 0]))
+            *SIZE, 70.0, look_at(180.0 * (index == 4), 5.0, torch.tensor([0.4 * index, 0, 0]))
         )
         for index in range(5)
     }
@@ -191,7 +190,7 @@ def quaternion(rotation: torch.Tensor) -> list[float]:
 def test_nerfstudio_and_colmap_poses_are_the_cameras_that_were_written(tmp_path):
     cameras = {
         f"v{index}.JPG": Camera.from_fov(
-            *SIZE, 60.0, look(57.0 * index, 11.0 * index - 20, torch.tensor([index, 0.5, -index]))
+            *SIZE, 60.0, look_at(57.0 * index, 11.0 * index - 20, torch.tensor([index, 0.5, -index]))
         )
         for index in range(4)
     }
@@ -202,15 +201,17 @@ def test_nerfstudio_and_colmap_poses_are_the_cameras_that_were_written(tmp_path)
         assert torch.allclose(picture_.camera.c2w.float(), camera.c2w, atol=1e-5)
         assert torch.allclose(picture_.camera.intrinsics, camera.intrinsics)
     for index in range(3):  # its world is another one, but what lies between two cameras is not
-        expected = poses.a_to_b((by_colmap[index], by_colmap[index + 1]))
-        assert torch.allclose(poses.a_to_b((by_transforms[index], by_transforms[index + 1])), expected, atol=1e-5)
+        expected = nearby_pairs.a_to_b((by_colmap[index], by_colmap[index + 1]))
+        assert torch.allclose(
+            nearby_pairs.a_to_b((by_transforms[index], by_transforms[index + 1])), expected, atol=1e-5
+        )
 
 
 def test_pairs_are_near_each_other_and_look_the_same_way(tmp_path):
     write_transforms(tmp_path / "data" / "room", room_cameras())
     pairs = scannetpp.conditioning_pairs(tmp_path, per_scene=None)
     assert [name.replace("room-DSC0000", "").replace("DSC0000", "") for name in pairs] == ["0-1", "1-0", "2-1", "3-2"]
-    step = poses.a_to_b(pairs["room-DSC00000-DSC00001"])
+    step = nearby_pairs.a_to_b(pairs["room-DSC00000-DSC00001"])
     assert step[:3, 3].norm().item() == pytest.approx(0.4, abs=1e-6)
     assert step[0, 3] < 0  # B stands to the right, so that what A sees lies further to B's left
     assert len(scannetpp.conditioning_pairs(tmp_path, per_scene=2)) == 2

@@ -44,8 +44,8 @@ def refined(gaussians: Gaussians, pull: Tensor, settings: DensitySettings, seed:
     """Everything 5.5 m away and nothing frozen, unless told."""
     count = len(gaussians)
     options = {"distance_m": torch.full((count,), 5.5), "frozen": torch.zeros(count, dtype=torch.bool)} | options
-    draw = torch.Generator().manual_seed(seed)
-    return refine(gaussians, pulled(pull), settings=settings, draw=draw, **options)
+    generator = torch.Generator().manual_seed(seed)
+    return refine(gaussians, pulled(pull), settings=settings, generator=generator, **options)
 
 
 def assert_same(found: Gaussians, wanted: Gaussians) -> None:
@@ -111,8 +111,8 @@ def test_refines_row_by_row_as_gsplat_does(absgrad, prune_size, transparent_shar
     record = GradientRecord.empty(count)
     for render in renders:
         record.add(**render)
-    nothing, draw = torch.zeros(count, dtype=torch.bool), torch.Generator().manual_seed(7)
-    ours = refine(gaussians, record, torch.full((count,), scene_scale), nothing, settings, draw)
+    nothing, generator = torch.zeros(count, dtype=torch.bool), torch.Generator().manual_seed(7)
+    ours = refine(gaussians, record, torch.full((count,), scene_scale), nothing, settings, generator)
 
     assert torch.equal(torch.where(ours.fresh, 0, ours.origin + 1).float(), marks)
     halves = (ours.gaussians.log_scales != gaussians.log_scales[ours.origin]).any(dim=1)
@@ -211,12 +211,12 @@ def test_size_counts_relative_to_the_distance():
 def test_the_last_word_on_what_goes():
     gaussians, asked = cloud(100), []
 
-    def may_go(grown: Gaussians, pruned: Tensor) -> Tensor:
+    def prunable(grown: Gaussians, pruned: Tensor) -> Tensor:
         asked.append((len(grown), int(pruned.sum())))
         return torch.arange(len(grown)) % 2 == 0
 
     transparent = gaussians.opacity_logits.sigmoid() < 0.005
-    came = refined(gaussians, torch.zeros(100), DensitySettings(), may_go=may_go)
+    came = refined(gaussians, torch.zeros(100), DensitySettings(), prunable=prunable)
     assert asked == [(100, int(transparent.sum()))]
     assert came.origin.tolist() == [row for row in range(100) if not transparent[row] or row % 2]
 
@@ -225,10 +225,10 @@ def test_the_record_is_a_mean_over_the_renders_that_drew_it():
     record = GradientRecord.empty(4)
     record.add(torch.tensor([0, 2]), torch.tensor([[3e-3, 4e-3], [1.0, 0.0]]), width=2000, height=2000)
     record.add(torch.tensor([0]), torch.tensor([[1.0, 0.0]]), width=10, height=40)
-    record = GradientRecord(record.total.clone(), record.seen.clone())  # as from a checkpoint
+    record = GradientRecord(record.grad_sum.clone(), record.grad_count.clone())  # as from a checkpoint
     record.add(torch.tensor([3, 0]), torch.tensor([[0.0, -1.0], [0.0, 0.0]]), width=10, height=40)
     torch.testing.assert_close(record.mean(), torch.tensor([10 / 3, 0.0, 1000.0, 20.0]))
-    assert record.seen.tolist() == [3, 0, 1, 1]
+    assert record.grad_count.tolist() == [3, 0, 1, 1]
 
 
 def test_splatfactos_schedule_in_shares():

@@ -1,16 +1,19 @@
 """A network's depths become a panorama's distances: pytest tests/test_depth.py"""
 
+import math
+
 import pytest
 import torch
 
 from tests.scenes import BoxRoom
+from worldgen.embedded.auto_depth import AutoDepth
 from worldgen.embedded.fastdepth import FastDepth
 from worldgen.errors import UserError
-from worldgen.geometry.cameras import distance_to_zdepth
+from worldgen.geometry.cameras import distance_to_zdepth, world_rays
 from worldgen.geometry.colour import colourise
 from worldgen.geometry.equirect import directions
-from worldgen.recipe.depth import AutoDepth, MergeSettings, ViewMergedDepth, ground_height, raise_to_ground
-from worldgen.types import Camera, Prompts
+from worldgen.recipe.depth import MergeSettings, ViewMergedDepth, ground_height, raise_to_ground
+from worldgen.types import Camera, Prompts, ViewDepth
 
 ROOM = BoxRoom()
 PANORAMA, TRUTH = ROOM.panorama(128)
@@ -30,7 +33,8 @@ class Oracle:
     def __call__(self, rgb, camera):
         assert rgb.shape == (3, camera.height, camera.width)
         own = torch.exp(self.spread * torch.randn(1, generator=self.generator))
-        return distance_to_zdepth(camera, ROOM.view(camera).distance) * self.scale * own
+        zdepth = distance_to_zdepth(camera, ROOM.view(camera).distance) * self.scale * own
+        return ViewDepth(zdepth, torch.ones_like(zdepth, dtype=torch.bool))
 
 
 def relative_error(distances):
@@ -52,6 +56,42 @@ def test_views_of_different_scale_agree_in_the_end():
     found = ViewMergedDepth(Oracle(spread=0.3), settings=SMALL)(PANORAMA, prompts(True))
     error = (found.distance / TRUTH.distance).log()
     assert (error - error.median()).abs().quantile(0.9) < 0.05
+
+
+class Masked(Oracle):
+    """Answers inf, and says that it is invalid, where the room's ceiling is more than `deg` above the horizon."""
+
+    def __init__(self, deg, scale=1.0):
+        super().__init__(scale)
+        self.deg = deg
+
+    def __call__(self, rgb, camera):
+        depth = super().__call__(rgb, camera)
+        valid = world_rays(camera)[..., 1] > -math.sin(math.radians(self.deg))
+        return ViewDepth(torch.where(valid, depth.zdepth, torch.inf), valid)
+
+
+def test_what_no_view_has_a_valid_depth_of_is_the_sky_and_the_rest_is_as_true_as_ever():
+    found = ViewMergedDepth(Masked(30), settings=SMALL)(PANORAMA, prompts(True))
+    latitude = torch.rad2deg(torch.asin(directions(*found.sky.shape)[..., 1]))
+    assert found.sky[latitude < -35].all()
+    assert not found.sky[latitude > -28].any()
+    assert (found.distance[found.sky] == SMALL.sky_m).all()
+    assert relative_error(found)[~found.sky].quantile(0.95) < 0.02
+    large = ViewMergedDepth(Masked(30), settings=MergeSettings(view_size=96, merge_height=64))(PANORAMA, prompts(True))
+    assert large.distance.isfinite().all()
+    assert (large.sky == found.sky).float().mean() > 0.95
+
+
+def test_invalid_pixels_of_either_network_do_not_move_the_scale():
+    shape, metric = Masked(25, 0.01), Masked(40)
+    found = ViewMergedDepth(shape, metric, SMALL)(PANORAMA, prompts(True))
+    assert relative_error(found)[~found.sky].quantile(0.95) < 0.02
+
+
+def test_a_network_that_has_no_answer_at_all_is_told():
+    with pytest.raises(UserError, match=r"depth\.shape: no valid depth in any view"):
+        ViewMergedDepth(Masked(-90), settings=SMALL)(PANORAMA, prompts(True))
 
 
 def test_the_merged_grid_is_enlarged_to_the_panorama_and_wraps():
@@ -79,7 +119,7 @@ def test_auto_asks_the_estimator_that_the_prompts_suggest():
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("fov_deg", 10.0), ("merge_height", 8), ("min_ground_m", 0.0), ("rings", [[0, 4]]), ("rings", [])],
+    [("fov_deg", 10.0), ("merge_height", 8), ("sky_m", 0.0), ("min_ground_m", 0.0), ("rings", [[0, 4]]), ("rings", [])],
 )
 def test_bad_settings_name_their_key(key, value):
     with pytest.raises(UserError, match=f"depth.*{key}"):
@@ -102,8 +142,10 @@ def test_fastdepth_answers_finite_metres_at_the_views_size(width, height):
     answer = torch.rand(1, 1, 224, 224)
     answer[0, 0, 0, :4] = torch.tensor([float("nan"), float("inf"), -3.0, 0.0])
     network = FastDepth()
-    network.__dict__["_session"] = _Session(answer)
-    zdepth = network(torch.rand(3, height, width), Camera.from_fov(width, height, 70))
+    network._session = _Session(answer)
+    answer = network(torch.rand(3, height, width), Camera.from_fov(width, height, 70))
+    zdepth = answer.zdepth
+    assert answer.valid.all()
     assert zdepth.shape == (height, width)
     assert zdepth.isfinite().all()
     assert zdepth.min() > 0
@@ -112,8 +154,8 @@ def test_fastdepth_answers_finite_metres_at_the_views_size(width, height):
 def test_fastdepth_keeps_the_networks_picture_upright():
     ramp = torch.linspace(1, 5, 224)[:, None].expand(224, 224)
     network = FastDepth()
-    network.__dict__["_session"] = _Session(ramp[None, None])
-    zdepth = network(torch.rand(3, 90, 160), Camera.from_fov(160, 90, 70))
+    network._session = _Session(ramp[None, None])
+    zdepth = network(torch.rand(3, 90, 160), Camera.from_fov(160, 90, 70)).zdepth
     torch.testing.assert_close(zdepth[:, 0], zdepth[:, -1])
     assert zdepth[0].mean() == pytest.approx(1, abs=0.05)
     assert zdepth[-1].mean() == pytest.approx(5, abs=0.05)

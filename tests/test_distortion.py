@@ -63,10 +63,10 @@ def test_offsets_count_half_pictures_right_and_down():
     seed=st.integers(0, 99),
 )
 def test_warp_and_its_gradients_are_torchs_in_float64(height, width, grid, strength, seed):
-    draw = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed)
     # Nothing sits exactly on a pixel, where the gradient along the offset jumps.
-    offsets = 0.0037 + strength * torch.randn(2, grid, grid, generator=draw)
-    image, upstream = torch.rand(2, 3, height, width, generator=draw)
+    offsets = 0.0037 + strength * torch.randn(2, grid, grid, generator=generator)
+    image, upstream = torch.rand(2, 3, height, width, generator=generator)
     outcomes = []
     for dtype in (torch.float32, torch.float64):
         inputs = [tensor.to(dtype).requires_grad_() for tensor in (image, offsets)]
@@ -145,8 +145,8 @@ def test_only_a_free_field_follows_a_shift_of_all_pictures():
 def random_field(images: int, grid: int, zero_mean: bool) -> DistortionField:
     """Far from the identity, with offsets that have a mean; the same weights for either gauge."""
     field = DistortionField(images, grid, zero_mean=zero_mean)
-    draw = torch.Generator().manual_seed(0)
-    torch.nn.init.normal_(field.layers[-1].weight, std=0.2, generator=draw)
+    generator = torch.Generator().manual_seed(0)
+    torch.nn.init.normal_(field.layers[-1].weight, std=0.2, generator=generator)
     torch.nn.init.constant_(field.layers[-1].bias, 0.5)
     return field
 

@@ -13,10 +13,10 @@ from eval import cli
 from eval.experiments import distortion_ablation
 from eval.experiments.ablation import as_markdown, assess, verdict
 from eval.experiments.ablation_pictures import CROP_PX, DPI, PANEL_INCHES, Fits, draw_crops
-from eval.protocols.base import HeldOutProtocol
+from eval.protocols.image_views import HeldOutProtocol
 from eval.protocols.methods import examine
 from eval.scoring.scores import Score, read_scores
-from eval.tables.build import TableSettings
+from eval.tables.settings import TableSettings
 from eval.tables.statistics import Interval
 from worldgen.config import compose_program, groups
 from worldgen.errors import UserError

@@ -11,7 +11,7 @@ from PIL import Image
 from tests.small_training import Psnr
 from train.data.posed import FolderScene
 from train.splat.settings import SplatOptimizer
-from worldgen.geometry.cameras import look, world_rays
+from worldgen.geometry.cameras import look_at, world_rays
 from worldgen.splat.density import DensitySettings
 from worldgen.splat.rasterize import rasterize
 from worldgen.types import Camera
@@ -21,7 +21,7 @@ SIZE, RADIUS, DISTANCE = 64, 0.6, 3.0
 
 def camera(yaw_deg: float, pitch_deg: float) -> Camera:
     """From 3 away, at the ball in the middle."""
-    c2w = look(yaw_deg, pitch_deg)
+    c2w = look_at(yaw_deg, pitch_deg)
     c2w[:3, 3] = -DISTANCE * c2w[:3, 2]
     return Camera.from_fov(SIZE, SIZE, 40.0, c2w)
 

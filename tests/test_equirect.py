@@ -9,8 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from py360convert import e2p
 
-from worldgen.geometry import equirect
-from worldgen.geometry.cameras import look, world_rays
+from worldgen.geometry.cameras import look_at, world_rays
 from worldgen.geometry.equirect import (
     directions,
     from_perspective,
@@ -18,6 +17,8 @@ from worldgen.geometry.equirect import (
     mask_to_perspective,
     pad,
     sample,
+    sample_by_torch,
+    spread_by_torch,
     to_perspective,
 )
 from worldgen.types import Camera
@@ -70,7 +71,7 @@ def test_padding_goes_round_the_back_and_over_the_poles():
 @given(looks, st.sampled_from(["bilinear", "bicubic"]))
 @settings(deadline=None, max_examples=25)
 def test_a_view_shows_the_colour_of_its_rays_also_across_the_back_and_the_poles(direction, mode):
-    camera = Camera.from_fov(24, 16, 100.0, look(*direction))
+    camera = Camera.from_fov(24, 16, 100.0, look_at(*direction))
     seen = to_perspective(panorama(), camera, mode)
     torch.testing.assert_close(seen, smooth(world_rays(camera)), atol=LEVEL, rtol=0)
 
@@ -80,14 +81,14 @@ def test_a_view_shows_the_colour_of_its_rays_also_across_the_back_and_the_poles(
 def test_kernels_agree_with_torch(mode, direction):
     generator = torch.Generator().manual_seed(3)
     noise = torch.rand(2, 64, 128, generator=generator)
-    camera = Camera.from_fov(40, 30, 95.0, look(*direction))
+    camera = Camera.from_fov(40, 30, 95.0, look_at(*direction))
     rays = world_rays(camera)
-    agree = (sample(noise, rays, mode) - equirect._sample_by_torch(noise, *lonlat(rays), mode)).abs() < 1e-4
+    agree = (sample(noise, rays, mode) - sample_by_torch(noise, rays, mode)).abs() < 1e-4
     assert agree.float().mean() > (0.99 if mode == "nearest" else 0.9999)  # a tie may fall on either side
     view = torch.rand(2, 20, 18, generator=generator)
-    camera = Camera.from_fov(18, 20, 70.0, look(*direction))
+    camera = Camera.from_fov(18, 20, 70.0, look_at(*direction))
     spread, inside = from_perspective(view, camera, 64, 128, mode)
-    twin, twin_inside = equirect._spread_by_torch(view, camera, 64, 128, mode)
+    twin, twin_inside = spread_by_torch(view, camera, 64, 128, mode)
     assert (inside == twin_inside).float().mean() > 0.999  # a ray along the very edge may fall on either side
     assert ((spread - twin).abs() < 1e-4).float().mean() > 0.99
 
@@ -100,7 +101,7 @@ def test_nearest_reads_the_pixel_itself():
 @given(looks, st.floats(30, 110))
 @settings(deadline=None, max_examples=25)
 def test_a_view_laid_on_the_panorama_comes_back(direction, fov_deg):
-    camera = Camera.from_fov(32, 32, fov_deg, look(*direction))
+    camera = Camera.from_fov(32, 32, fov_deg, look_at(*direction))
     spread, inside = from_perspective(smooth(world_rays(camera)), camera, HEIGHT, WIDTH)
     # At the very border half of what is read lies outside.
     whole = mask_to_perspective(inside, camera)
@@ -110,7 +111,7 @@ def test_a_view_laid_on_the_panorama_comes_back(direction, fov_deg):
 
 
 def test_a_view_lands_on_the_pixels_whose_direction_it_sees():
-    camera = Camera.from_fov(60, 40, 70.0, look(175.0, 30.0))
+    camera = Camera.from_fov(60, 40, 70.0, look_at(175.0, 30.0))
     spread, inside = from_perspective(smooth(world_rays(camera)), camera, HEIGHT, WIDTH)
     torch.testing.assert_close(spread[:, inside], panorama()[:, inside], atol=LEVEL, rtol=0)
     assert (spread[:, ~inside] == 0).all()
@@ -125,7 +126,7 @@ def test_six_cube_faces_cover_every_pixel():
     faces = [(0, 0), (90, 0), (180, 0), (-90, 0), (0, 90), (0, -90)]
     covered = torch.zeros(HEIGHT, WIDTH, dtype=torch.int)
     for direction in faces:
-        camera = Camera.from_fov(16, 16, 90.0, look(*direction))
+        camera = Camera.from_fov(16, 16, 90.0, look_at(*direction))
         covered += from_perspective(torch.ones(1, 16, 16), camera, HEIGHT, WIDTH)[1]
     assert covered.min() >= 1
     assert (covered > 1).float().mean() < 0.02
@@ -145,7 +146,7 @@ def test_reduction_keeps_values_beyond_one():
 
 def test_masks_are_true_only_where_everything_is_known():
     known = torch.ones(HEIGHT, WIDTH, dtype=torch.bool)
-    camera = Camera.from_fov(64, 64, 90.0, look(180.0))
+    camera = Camera.from_fov(64, 64, 90.0, look_at(180.0))
     assert mask_to_perspective(known, camera).all()
     known[:, :8] = False  # a strip right of the back
     seen = mask_to_perspective(known, camera)
@@ -156,7 +157,7 @@ def test_masks_are_true_only_where_everything_is_known():
 def test_inputs_are_left_alone():
     picture, view = panorama(), torch.rand(3, 16, 16)
     before, view_before = picture.clone(), view.clone()
-    camera = Camera.from_fov(16, 16, 90.0, look(20.0))
+    camera = Camera.from_fov(16, 16, 90.0, look_at(20.0))
     to_perspective(picture, camera)
     from_perspective(view, camera, HEIGHT, WIDTH)
     assert torch.equal(picture, before)
@@ -167,7 +168,7 @@ def test_inputs_are_left_alone():
 @pytest.mark.parametrize("size", [(64, 64), (96, 48)])
 def test_views_agree_with_py360convert(direction, size):
     (width, height), fov_deg = size, 85.0
-    camera = Camera.from_fov(width, height, fov_deg, look(*direction))
+    camera = Camera.from_fov(width, height, fov_deg, look_at(*direction))
     seen = to_perspective(panorama(512), camera)
     theirs = e2p(panorama(512).permute(1, 2, 0).numpy(), corner_fov_deg(camera), *direction, (height, width))
     np.testing.assert_allclose(seen.permute(1, 2, 0).numpy(), theirs, atol=LEVEL)
@@ -175,7 +176,7 @@ def test_views_agree_with_py360convert(direction, size):
 
 @pytest.mark.parametrize("direction", [(0.0, 0.0), (123.0, 35.0), (-90.0, -60.0), (179.0, 10.0)])
 def test_py360convert_reads_back_what_was_laid_on_the_panorama(direction):
-    camera = Camera.from_fov(128, 128, 85.0, look(*direction))
+    camera = Camera.from_fov(128, 128, 85.0, look_at(*direction))
     view = smooth(world_rays(camera))
     spread, _ = from_perspective(view, camera, 512, 1024)
     theirs = e2p(spread.permute(1, 2, 0).numpy(), corner_fov_deg(camera), *direction, (128, 128))

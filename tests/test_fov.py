@@ -12,8 +12,9 @@ from PIL import ExifTags, Image
 from PIL.TiffImagePlugin import IFDRational
 
 from worldgen.errors import UserError
+from worldgen.geometry.fov_range import check_fov
 from worldgen.io.photo import Lens, Photo, load_photo
-from worldgen.recipe.fov import ExifFov, check_fov, check_height
+from worldgen.recipe.fov import ExifFov, check_height
 
 
 def photo(lens: Lens, width: int = 600, height: int = 400) -> Photo:
@@ -123,6 +124,7 @@ def test_a_wrong_angle_is_told_without_importing_torch():
 import sys
 from worldgen.config import compose
 from worldgen.errors import UserError
+from worldgen.geometry.fov_range import check_fov
 try:
     compose("photo.jpg", ["fov_deg=200"])
 except UserError as error:

@@ -161,5 +161,5 @@ def test_a_panorama_that_says_nothing_is_a_photo_but_for_a_hint(tmp_path, capsys
     pipeline.run(config, Reporter())
     hint = "may be a 360-degree panorama, taken as a plain photo; panorama=given takes it as that"
     assert hint in capsys.readouterr().err
-    assert artifacts.load_json(tmp_path / "run" / "fov" / "fov.json")["deg"] == pytest.approx(70)
+    assert artifacts.load_json(tmp_path / "run" / "fov" / "camera.json")["fov_deg"] == pytest.approx(70)
     assert OmegaConf.select(config, "panorama.heuristic") == "auto"

@@ -20,9 +20,9 @@ def nothing_to_see() -> Gaussians:
 
 
 def test_psnr_is_that_of_the_known_pixels():
-    draw = torch.Generator().manual_seed(0)
-    known = torch.rand(32, 40, generator=draw) < 0.6
-    rgb = torch.rand(3, 32, 40, generator=draw)
+    generator = torch.Generator().manual_seed(0)
+    known = torch.rand(32, 40, generator=generator) < 0.6
+    rgb = torch.rand(3, 32, 40, generator=generator)
     view = View(Camera.from_fov(40, 32, 60.0), rgb, known)
     (picture,) = renders(nothing_to_see(), [view])
     assert torch.equal(picture[:, ~known], rgb[:, ~known])

@@ -6,17 +6,11 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.scenes import BoxRoom
-from worldgen.geometry.cameras import look
-from worldgen.recipe.lift import LiftSettings, lift
+from tests.scenes import BoxRoom, room_cloud
+from worldgen.geometry.cameras import look_at
 from worldgen.splat.initialise import frames, gaussians_from_cloud, thin
 from worldgen.splat.rasterize import rasterize
 from worldgen.types import Camera, PointCloud
-
-
-def room_cloud(height: int = 96) -> PointCloud:
-    panorama, distances = BoxRoom().panorama(height)
-    return lift(panorama.rgb, distances, LiftSettings())
 
 
 def shell(count: int, radius_m: float, seed: int = 0) -> PointCloud:
@@ -58,8 +52,8 @@ def test_frames_of_the_axes_are_exact(normal):
 @pytest.mark.parametrize("max_count", [100_000, 4000, 1000])
 @pytest.mark.parametrize("pitch_deg", [0.0, -60.0])
 def test_the_room_is_closed_and_has_its_colours(max_count, pitch_deg):
-    room, gaussians = BoxRoom(), gaussians_from_cloud(room_cloud(), max_count)
-    camera = Camera.from_fov(48, 48, 80, look(25, pitch_deg))
+    room, gaussians = BoxRoom(), gaussians_from_cloud(room_cloud(96), max_count)
+    camera = Camera.from_fov(48, 48, 80, look_at(25, pitch_deg))
     render = rasterize(gaussians, camera)
     assert render.alpha.min() > 0.8
     smooth = F.avg_pool2d(room.view(camera).rgb, 8)

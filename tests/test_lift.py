@@ -7,7 +7,7 @@ import torch
 
 from tests.scenes import BoxRoom
 from worldgen.errors import UserError
-from worldgen.geometry.cameras import look, project
+from worldgen.geometry.cameras import look_at, project
 from worldgen.geometry.equirect import directions
 from worldgen.recipe.lift import LiftSettings, lift
 from worldgen.types import Camera, DistanceMap
@@ -48,7 +48,7 @@ def test_seen_from_a_corner_of_the_cube_landmarks_are_within_a_pixel(corner):
     lifted_there = cloud.xyz[torch.cdist(rays, torch.nn.functional.normalize(cloud.xyz)).argmin(1)]
     errors = []
     for yaw in (0, 90, 180, 270):
-        camera = Camera.from_fov(256, 256, 90, look(yaw, position=corner))
+        camera = Camera.from_fov(256, 256, 90, look_at(yaw, position=corner))
         truth, zdepth = project(camera, landmarks)
         pixel, _ = project(camera, lifted_there)
         inside = (zdepth > 0) & (truth >= 0).all(-1) & (truth <= 256).all(-1)

@@ -13,9 +13,9 @@ from worldgen.splat.losses import photometric_loss
 
 def pictures(height: int, width: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
     """Two random pictures that resemble each other."""
-    draw = torch.Generator().manual_seed(seed)
-    target = torch.rand(3, height, width, generator=draw)
-    return (target + 0.2 * torch.randn(3, height, width, generator=draw)).clamp(0, 1), target
+    generator = torch.Generator().manual_seed(seed)
+    target = torch.rand(3, height, width, generator=generator)
+    return (target + 0.2 * torch.randn(3, height, width, generator=generator)).clamp(0, 1), target
 
 
 def loss_and_gradient(render, target, weight, ssim_share=0.2):
@@ -62,8 +62,8 @@ def test_without_ssim_it_is_the_weighted_absolute_difference():
 )
 def test_fused_loss_and_gradient_are_autograds_in_float64(height, width, share, masked, seed):
     render, target = pictures(height, width, seed)
-    draw = torch.Generator().manual_seed(seed)
-    weight = torch.rand(height, width, generator=draw) * (torch.rand(height, width, generator=draw) >= masked)
+    generator = torch.Generator().manual_seed(seed)
+    weight = torch.rand(height, width, generator=generator) * (torch.rand(height, width, generator=generator) >= masked)
     fused, fused_gradient = loss_and_gradient(render, target, weight, share)
     plain, plain_gradient = loss_and_gradient(render.double(), target, weight, share)
     assert fused.item() == pytest.approx(plain.item(), rel=1e-4, abs=1e-6)

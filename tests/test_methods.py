@@ -268,7 +268,8 @@ def test_runs_that_stopped_say_why(tmp_path, make_run):
 
 
 def test_failed_runs_are_listed_by_protocols(tmp_path, make_run):
-    from eval.protocols.base import PanoramaProtocol, WorldProtocol
+    from eval.protocols.panorama_views import PanoramaProtocol
+    from eval.protocols.world_views import WorldProtocol
 
     make_run("good", photo="a.jpg")
     make_run("bad", photo="b.jpg", until="prompts")

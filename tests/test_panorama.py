@@ -8,8 +8,10 @@ import torch
 import torch.nn.functional as F
 
 from worldgen.embedded.migan import MiganInpainter
+from worldgen.embedded.prefill import QuiltedPrefill
+from worldgen.embedded.sharpen import Sharpen
 from worldgen.errors import UserError
-from worldgen.geometry.cameras import look
+from worldgen.geometry.cameras import look_at
 from worldgen.geometry.equirect import to_perspective
 from worldgen.geometry.fill import push_pull
 from worldgen.recipe.panorama import PanoramaSettings, add_anchor, embed, remove_anchor, synthesize
@@ -17,17 +19,18 @@ from worldgen.types import Camera, Prompts, View
 
 PROMPTS = Prompts("all round", "above", "below", indoor=False, source="test")
 HEURISTICS = ("anchored", "sequential", "adhoc")
+HOOKS = {"prefill": QuiltedPrefill(), "finish": Sharpen()}
 RED = torch.tensor([1.0, 0.0, 0.0])
 
 
-def smooth(rgb, known, prompt, seed):
+def smooth(rgb, known, prompts, seeds):
     """An inpainter that fills holes smoothly."""
-    return push_pull(rgb * known, known)
+    return torch.stack([push_pull(picture * kept, kept) for picture, kept in zip(rgb, known, strict=True)])
 
 
-def blue(rgb, known, prompt, seed):
+def blue(rgb, known, prompts, seeds):
     """An inpainter that fills holes with one colour, whatever is around them."""
-    return torch.where(known, rgb, torch.tensor([0.0, 0.0, 1.0])[:, None, None])
+    return torch.where(known[:, None] == 1, rgb, torch.tensor([0.0, 0.0, 1.0])[:, None, None])
 
 
 def photo(width=96, height=72, fov_deg=80.0) -> View:
@@ -59,10 +62,10 @@ def test_every_heuristic_fills_everything(heuristic, size, fov_deg):
 
 
 @pytest.mark.parametrize("heuristic", HEURISTICS)
-@pytest.mark.parametrize("stand_in", [False, True])
-def test_the_photos_own_pixels_stay(heuristic, stand_in):
+@pytest.mark.parametrize("hooks", [{}, HOOKS], ids=["plain", "hooks"])
+def test_the_photos_own_pixels_stay(heuristic, hooks):
     given = photo()
-    made = synthesize(given, PROMPTS, blue, settings(heuristic, stand_in=stand_in))
+    made = synthesize(given, PROMPTS, blue, settings(heuristic, **hooks))
     bare = embed(given, 256)
     assert torch.equal(made.photo, bare.photo)
     assert torch.equal(made.rgb[:, made.photo], bare.rgb[:, made.photo].clamp(0, 1))
@@ -78,10 +81,10 @@ def test_looking_again_where_the_photo_was_taken_gives_the_photo(heuristic):
     assert -10 * math.log10(float((again - given.rgb).square().mean())) > 35
 
 
-def test_where_nothing_stands_in_the_anchor_never_survives():
+def test_the_anchor_never_survives():
     given = photo()
     red = View(given.camera, RED[:, None, None].expand(3, 72, 96).contiguous(), given.known)
-    made = synthesize(red, PROMPTS, blue, settings(stand_in=False, width=512, view_size=128))
+    made = synthesize(red, PROMPTS, blue, settings(width=512, view_size=128))
     behind = made.rgb[:, :, torch.arange(512).roll(256)[128:384]]
     assert behind[0].max() < 0.05
     assert made.rgb[0, made.photo].min() > 0.95
@@ -101,11 +104,11 @@ def test_the_anchor_is_the_photo_turned_round_and_goes_with_all_that_touched_it(
 def test_the_inpainter_is_told_what_it_looks_at_and_sees_the_anchor_first():
     told = []
 
-    def listener(rgb, known, prompt, seed):
-        told.append((prompt, seed))
-        return smooth(rgb, known, prompt, seed)
+    def listener(rgb, known, prompts, seeds):
+        told.append((prompts[0], seeds[0]))
+        return smooth(rgb, known, prompts, seeds)
 
-    synthesize(photo(), PROMPTS, listener, settings(stand_in=False), seed=5)
+    synthesize(photo(), PROMPTS, listener, settings(), seed=5)
     prompts = [prompt for prompt, _ in told]
     assert prompts[:4] == ["above", "above", "below", "below"]
     assert "all round" in prompts[4:]
@@ -116,22 +119,22 @@ def test_the_inpainter_is_told_what_it_looks_at_and_sees_the_anchor_first():
 def test_adhoc_asks_once():
     calls = []
 
-    def counter(rgb, known, prompt, seed):
+    def counter(rgb, known, prompts, seeds):
         calls.append(rgb.shape)
-        return smooth(rgb, known, prompt, seed)
+        return smooth(rgb, known, prompts, seeds)
 
     synthesize(photo(), PROMPTS, counter, settings("adhoc"))
     assert len(calls) == 1
 
 
-def test_with_a_stand_in_the_network_closes_gaps_and_is_shown_most_of_every_view():
+def test_with_a_prefill_the_network_closes_gaps_and_is_shown_most_of_every_view():
     shares = []
 
-    def watcher(rgb, known, prompt, seed):
+    def watcher(rgb, known, prompts, seeds):
         shares.append(float(known.float().mean()))
-        return smooth(rgb, known, prompt, seed)
+        return smooth(rgb, known, prompts, seeds)
 
-    synthesize(photo(), PROMPTS, watcher, settings())
+    synthesize(photo(), PROMPTS, watcher, settings(**HOOKS))
     assert min(shares) > 0.45
 
 
@@ -144,21 +147,21 @@ def test_left_and_right_edge_meet(heuristic):
 
 
 def test_the_same_seed_gives_the_same_panorama_another_one_another():
-    made = [synthesize(photo(), PROMPTS, smooth, settings(), seed=seed).rgb for seed in (1, 1, 2)]
+    made = [synthesize(photo(), PROMPTS, smooth, settings(**HOOKS), seed=seed).rgb for seed in (1, 1, 2)]
     assert torch.equal(made[0], made[1])
     assert not torch.equal(made[0], made[2])
 
 
 def test_the_network_paints_a_small_panorama():
     given = photo()
-    made = synthesize(given, PROMPTS, MiganInpainter(), settings(view_size=128))
-    horizon = to_perspective(made.rgb, Camera.from_fov(32, 32, 60.0, look(180.0)))
+    made = synthesize(given, PROMPTS, MiganInpainter(), settings(view_size=128, **HOOKS))
+    horizon = to_perspective(made.rgb, Camera.from_fov(32, 32, 60.0, look_at(180.0)))
     assert (horizon[2, :12].mean() - horizon[2, 20:].mean()) > 0.2  # blue sky over green ground at the back, too
 
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("heuristic", "spiral"), ("width", 1001), ("view_size", 1), ("feather", 0.4), ("gap_deg", 0), ("sharpen", -1)],
+    [("heuristic", "spiral"), ("width", 1001), ("view_size", 1), ("feather", 0.4), ("anchor_gap_deg", 0)],
 )
 def test_wrong_settings_name_the_key(key, value):
     with pytest.raises(UserError, match=f"panorama.{key}"):

@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 
-from eval.metrics.panoramas import GroundColour, Horizon, NearLpips, PhotoPsnr, SkyColour, WrapSeam
+from eval.metrics.panorama_seams import PhotoSeam, ViewSeam, WrapSeam
+from eval.metrics.panorama_truth import GroundColour, Horizon, NearLpips, PhotoPsnr, SkyColour
 from tests.test_metrics import needs
 from worldgen.errors import UserError
 from worldgen.geometry.equirect import directions, from_perspective
@@ -61,6 +62,19 @@ def test_lpips_near_the_photo_sees_what_is_beside_it(truth):
 def test_a_step_at_the_back_is_a_wrap_seam(truth):
     ramp = torch.linspace(0, 0.2, 2 * HEIGHT)
     assert one(WrapSeam(), truth * 0.7 + ramp, None) > 1.5 * one(WrapSeam(), truth, None)
+
+
+def test_a_darker_photo_is_a_seam_along_its_border_alone(truth):
+    _, photo = from_perspective(torch.zeros(1, 60, 80), Camera.from_fov(80, 60, 80.0), HEIGHT, 2 * HEIGHT)
+    darker = torch.where(photo, truth * 0.5, truth)
+    assert one(PhotoSeam(80.0), darker, None) > 2 * one(PhotoSeam(80.0), truth, None)
+    assert one(WrapSeam(), darker, None) == one(WrapSeam(), truth, None)
+
+
+def test_view_seams_are_those_of_a_heuristic_that_paints_views(truth):
+    assert one(ViewSeam("sequential"), truth, None) >= 1
+    with pytest.raises(UserError, match="adhoc, wanted one of anchored, sequential"):
+        ViewSeam("adhoc")
 
 
 def test_what_is_no_panorama_or_of_another_size_is_named(truth):

@@ -15,7 +15,7 @@ from PIL import ExifTags, Image
 
 from worldgen.errors import UserError
 from worldgen.io.photo import load_photo
-from worldgen.io.photo_lens import Lens
+from worldgen.io.photo_exif import Lens
 
 TOP_LEFT, TOP_RIGHT, BOTTOM_LEFT, BOTTOM_RIGHT = (200, 40, 40), (40, 200, 40), (40, 40, 200), (180, 180, 180)
 

@@ -12,7 +12,8 @@ from tests.test_photo import assert_quarters, quarters
 from worldgen.errors import UserError
 from worldgen.io import photo_formats
 from worldgen.io.photo import examine, load_photo
-from worldgen.io.photo_formats import photos_in, picture_suffixes
+from worldgen.io.photo_folder import photos_in
+from worldgen.io.photo_formats import picture_suffixes
 
 pillow_heif = pytest.importorskip("pillow_heif")
 FOCAL_35MM, QUARTER_TURN = 26, 6

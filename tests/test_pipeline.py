@@ -14,7 +14,7 @@ from PIL import Image
 from worldgen import pipeline
 from worldgen.config import compose
 from worldgen.errors import UserError
-from worldgen.io.gaussians import load_cloud
+from worldgen.io.clouds import load_cloud
 from worldgen.present.console import Reporter
 from worldgen.runs.disk import locked
 
@@ -27,6 +27,7 @@ FAKES = [
     "depth._target_=tests.fakes.WallAhead",
     "panorama.width=256",
 ]
+CAMERA_OF = '{{"fov_deg": {}, "width": {}, "height": 96}}'
 
 
 def overrides(photo: Path, out: Path, *more: str) -> list[str]:
@@ -128,9 +129,9 @@ def test_the_report_follows_what_it_tells(photo, world, tmp_path):
     out = copy_of(world, tmp_path)
     (out / "report.html").unlink()
     run(photo, out)
-    (out / "scores.json").write_text('{"sharpness": 0.75}')
-    run(photo, out)
-    assert "sharpness" in (out / "report.html").read_text(encoding="utf-8")
+    assert (out / "report.html").is_file()
+    run(photo, out, "splat.steps=21")
+    assert "&quot;steps&quot;: 21" in (out / "report.html").read_text(encoding="utf-8")
 
 
 def test_shares_are_told_in_percent(world):
@@ -167,8 +168,10 @@ def test_edited_prompts_and_panorama_are_kept_and_followed(photo, world, tmp_pat
 @pytest.mark.parametrize(
     ("file", "content", "message"),
     [
-        ("fov/fov.json", '{"deg": "wide"}', r"fov\.json: deg: 'wide', wanted more than 10"),
-        ("fov/fov.json", '{"degrees": 50}', r"fov\.json: deg: None, wanted more than 10"),
+        ("fov/camera.json", CAMERA_OF.format('"wide"', 128), r"camera\.json: fov_deg: 'wide', wanted more than 10"),
+        ("fov/camera.json", '{"width": 128, "height": 96}', r"camera\.json: fov_deg: None, wanted more than 10"),
+        ("fov/camera.json", CAMERA_OF.format(70, '"all"'), r"camera\.json: width: 'all', wanted whole pixels"),
+        ("fov/camera.json", CAMERA_OF.format(70, 100), r"width, height: 100, 96, wanted the photo's 128, 96"),
         ("panorama/panorama.png", "text", r"panorama\.png: not a readable picture"),
         ("panorama/photo_mask.png", "text", r"photo_mask\.png: not a readable picture"),
         ("depth/distance.npy", "text", r"distance\.npy: not a readable array"),

@@ -1,25 +1,45 @@
 """Points rendered with visibility, against the analytic room: pytest tests/test_points.py"""
 
 import math
+from itertools import pairwise
 
 import numba
 import pytest
 import torch
-from scenes import BoxRoom
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from worldgen.geometry.cameras import look, project
+from tests.scenes import BoxRoom
+from tests.scenes import room_cloud as lifted_room
+from worldgen.geometry import points
+from worldgen.geometry.cameras import look_at, project
 from worldgen.geometry.points import render_points, view_normals, view_points
-from worldgen.recipe.lift import LiftSettings, lift
 from worldgen.types import Camera, PointCloud, View
 
 ROOM = BoxRoom()
+angles, pitches = st.floats(-180, 180, width=32), st.floats(-90, 90, width=32)
 CORNERS = [torch.tensor([x, y, z]) for x in (-1.0, 1.0) for y in (-1.0, 1.0) for z in (-1.0, 1.0)]
 
 
 @pytest.fixture(scope="module")
 def room_cloud() -> PointCloud:
-    panorama, distances = ROOM.panorama(512)
-    return lift(panorama.rgb, distances, LiftSettings())
+    return lifted_room(512)
+
+
+@pytest.fixture(params=["numba", "torch"])
+def renderer(request, monkeypatch) -> None:
+    """Both ways to render, by numba as on the CPU and by torch as on a GPU."""
+    if request.param == "torch":
+        monkeypatch.setattr(points, "_render_by_numba", points._render_by_torch)
+
+
+def specks(count: int, seed: int) -> PointCloud:
+    """All round the origin and in it, of any size, seen from any side: behind the camera, beyond the picture, huge."""
+    generator = torch.Generator().manual_seed(seed)
+    xyz = 1.5 * torch.randn(count, 3, generator=generator)
+    normals = torch.nn.functional.normalize(torch.randn(count, 3, generator=generator), dim=1)
+    spacing = 0.5 * torch.rand(count, generator=generator) ** 4
+    return PointCloud(xyz, torch.rand(count, 3, generator=generator), normals, spacing)
 
 
 def plane(zdepth: float, half_m: float, spacing: float, colour: tuple[float, float, float]) -> PointCloud:
@@ -35,7 +55,7 @@ def plane(zdepth: float, half_m: float, spacing: float, colour: tuple[float, flo
 def test_the_room_from_a_corner_of_the_cube(room_cloud, corner):
     """Away from edges, where one pixel holds two things: distances within 1 %, colours as they are there."""
     for yaw_deg, pitch_deg in [(0, 0), (100, 20), (200, -30), (300, 10)]:
-        camera = Camera.from_fov(256, 256, 90, look(yaw_deg, pitch_deg, corner))
+        camera = Camera.from_fov(256, 256, 90, look_at(yaw_deg, pitch_deg, corner))
         view, truth = render_points(room_cloud, camera), ROOM.view(camera)
         relative = ((view.distance / truth.distance - 1).abs())[view.known]
         assert view.known.float().mean() > 0.9  # the rest stands behind the pillar
@@ -47,18 +67,20 @@ def test_the_room_from_a_corner_of_the_cube(room_cloud, corner):
 
 def test_what_the_cloud_was_lifted_from_has_no_holes(room_cloud):
     for yaw_deg in (0, 90, 180, 270):
-        assert render_points(room_cloud, Camera.from_fov(256, 256, 90, look(yaw_deg))).known.float().mean() > 0.999
+        assert render_points(room_cloud, Camera.from_fov(256, 256, 90, look_at(yaw_deg))).known.float().mean() > 0.999
 
 
+@pytest.mark.usefixtures("renderer")
 def test_a_surface_seen_closer_than_it_was_sampled_has_no_pinholes(room_cloud):
     """0.4 m before a wall that was sampled from 3 m away."""
-    camera = Camera.from_fov(256, 256, 60, look(-90, 0, torch.tensor([-2.6, 0.0, 0.0])))
+    camera = Camera.from_fov(256, 256, 60, look_at(-90, 0, torch.tensor([-2.6, 0.0, 0.0])))
     view, truth = render_points(room_cloud, camera), ROOM.view(camera)
     assert view.known.all()
     assert ((view.distance / truth.distance - 1).abs() < 0.01).all()
     assert (view.rgb - truth.rgb).abs().mean() < 0.02
 
 
+@pytest.mark.usefixtures("renderer")
 @pytest.mark.parametrize(("x", "y", "zdepth"), [(0.0, 0.0, 2.0), (-1.2, 0.7, 3.0), (1.9, -1.9, 2.0)])
 def test_a_point_lands_within_a_pixel(x, y, zdepth):
     point = PointCloud(
@@ -73,6 +95,7 @@ def test_a_point_lands_within_a_pixel(x, y, zdepth):
     torch.testing.assert_close(view.distance[view.known], torch.full((len(rows),), length), rtol=0.01, atol=0)
 
 
+@pytest.mark.usefixtures("renderer")
 @pytest.mark.parametrize("sparser", [1, 2])
 def test_no_background_through_a_foreground(sparser):
     """Not even where the foreground's points are further apart than they say."""
@@ -92,6 +115,7 @@ def test_no_background_through_a_foreground(sparser):
     assert (view.rgb[0][outside] == 1).all()
 
 
+@pytest.mark.usefixtures("renderer")
 def test_a_slit_between_two_things_stays_open():
     """8 px wide: no gap of one surface. The background is seen through it."""
     left, far = plane(1.0, 0.5, 0.01, (0.0, 1.0, 0.0)), plane(3.0, 4.0, 0.01, (1.0, 0.0, 0.0))
@@ -100,6 +124,7 @@ def test_a_slit_between_two_things_stays_open():
     assert (view.rgb[0, 100:156, 126:130] == 1).all()
 
 
+@pytest.mark.usefixtures("renderer")
 def test_surfaces_at_a_slant_do_not_hide_themselves():
     ground = plane(0.0, 20.0, 0.05, (0.0, 0.0, 1.0))
     ground = PointCloud(
@@ -117,19 +142,61 @@ def test_surfaces_at_a_slant_do_not_hide_themselves():
     torch.testing.assert_close(zdepth, expected, rtol=2e-3, atol=0)
 
 
+@pytest.mark.usefixtures("renderer")
 def test_nothing_behind_the_camera_or_before_the_near_plane_is_drawn():
     behind = plane(-1.0, 1.0, 0.05, (1.0, 1.0, 1.0))
     close = plane(0.03, 0.02, 0.01, (1.0, 1.0, 1.0))
     assert not render_points(behind + close, Camera.from_fov(64, 64, 90)).known.any()
 
 
+@pytest.mark.usefixtures("renderer")
 def test_an_empty_cloud_leaves_everything_unknown():
     empty = plane(1.0, 1.0, 0.5, (1.0, 1.0, 1.0))[:0]
-    assert not render_points(empty, Camera.from_fov(40, 24, 90)).known.any()
+    camera = Camera.from_fov(40, 24, 90)
+    assert not render_points(empty, camera).known.any()
+    assert not render_points([empty, empty], camera).known.any()
+
+
+@given(
+    st.integers(1, 4000), st.integers(0, 99), angles, pitches, st.floats(20, 150), st.sampled_from([0.01, 0.03, 0.5])
+)
+@settings(max_examples=25)
+def test_torch_does_what_the_kernels_do(count, seed, yaw_deg, pitch_deg, fov_deg, tolerance):
+    """But where rounding decides whether a pixel's centre lies in a disc, or one disc behind another."""
+    camera = Camera.from_fov(61, 47, fov_deg, look_at(yaw_deg, pitch_deg, torch.tensor([0.2, -0.1, 0.3])))
+    arguments = [specks(count, seed)], camera, 0.05, tolerance, 0.1
+    rgb, inverse = points._render_by_numba(*arguments)
+    twin_rgb, twin_inverse = points._render_by_torch(*arguments)
+    alike = ((rgb - twin_rgb).abs().amax(0) < 1e-3) & ((inverse - twin_inverse).abs() < 1e-3 * inverse.clamp(min=0.1))
+    assert alike.float().mean() > 0.995
+
+
+@given(st.lists(st.integers(0, 700), max_size=4), st.integers(0, 99), angles)
+@settings(max_examples=25)
+def test_clouds_in_pieces_look_like_the_joined_cloud(cuts, seed, yaw_deg):
+    cloud, camera = specks(700, seed), Camera.from_fov(40, 30, 90, look_at(yaw_deg))
+    ends = [0, *sorted(cuts), 700]
+    whole = render_points(cloud, camera)
+    pieces = render_points([cloud[a:b] for a, b in pairwise(ends)], camera)
+    for name in ("rgb", "known", "distance"):
+        assert torch.equal(getattr(pieces, name), getattr(whole, name)), name
+
+
+def test_a_pole_of_discs_that_overlap_the_pictures_edge_is_the_same_either_way():
+    """The largest discs there are, centred on each corner and far outside."""
+    camera = Camera.from_fov(40, 30, 90)
+    ticks = torch.tensor([-1.6, -1.0, 0.0, 1.0, 1.6])
+    x, y = (grid.flatten() for grid in torch.meshgrid(ticks, 0.75 * ticks, indexing="xy"))
+    xyz = torch.stack([x, y, torch.ones_like(x)], dim=1)
+    cloud = PointCloud(xyz, xyz.abs() / 2, torch.tensor([[0.0, 0.0, -1.0]]).expand(25, 3), torch.full((25,), 5.0))
+    rgb, inverse = points._render_by_numba([cloud], camera, 0.05, 0.03, 0.1)
+    twin_rgb, twin_inverse = points._render_by_torch([cloud], camera, 0.05, 0.03, 0.1)
+    torch.testing.assert_close(twin_rgb, rgb, atol=1e-5, rtol=0)
+    torch.testing.assert_close(twin_inverse, inverse, atol=1e-6, rtol=0)
 
 
 def test_the_same_picture_from_any_number_of_threads(room_cloud, set_threads):
-    camera = Camera.from_fov(120, 90, 80, look(30, 10, CORNERS[3]))
+    camera = Camera.from_fov(120, 90, 80, look_at(30, 10, CORNERS[3]))
     views = []
     for threads in (1, numba.config.NUMBA_NUM_THREADS):
         set_threads(threads)
@@ -139,8 +206,9 @@ def test_the_same_picture_from_any_number_of_threads(room_cloud, set_threads):
     assert torch.equal(one.distance, many.distance)
 
 
+@pytest.mark.usefixtures("renderer")
 def test_a_view_becomes_points_and_is_rendered_back():
-    camera = Camera.from_fov(96, 64, 75, look(25, -15, torch.tensor([0.3, -0.2, 0.5])))
+    camera = Camera.from_fov(96, 64, 75, look_at(25, -15, torch.tensor([0.3, -0.2, 0.5])))
     view = ROOM.view(camera)
     everywhere = torch.ones_like(view.known)
     points = view_points(view, everywhere)
@@ -152,7 +220,7 @@ def test_a_view_becomes_points_and_is_rendered_back():
 
 
 def test_normals_are_exact_on_planes_and_face_the_camera():
-    camera = Camera.from_fov(128, 96, 80, look(200, -25, torch.tensor([0.5, 0.2, -0.5])))
+    camera = Camera.from_fov(128, 96, 80, look_at(200, -25, torch.tensor([0.5, 0.2, -0.5])))
     view = ROOM.view(camera)
     normals = view_normals(camera, view.distance, view.known)
     assert (normals.abs().amax(-1) > 0.999).float().mean() > 0.97

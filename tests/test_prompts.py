@@ -7,8 +7,9 @@ import skimage.data
 import torch
 
 from tests.outdoors import meadow_view
+from worldgen.embedded.template_prompts import TemplatePrompter, indoor_probability
 from worldgen.errors import UserError
-from worldgen.recipe.prompts import TemplatePrompter, indoor_probability, load_prompts, save_prompts
+from worldgen.runs.artifacts import load_prompts, save_prompts
 from worldgen.types import Prompts
 
 PHOTOS = [("astronaut", True), ("motorcycle", True), ("rocket", False)]

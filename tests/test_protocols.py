@@ -12,22 +12,18 @@ from omegaconf import OmegaConf
 from PIL import Image
 from py360convert import e2p
 
-from eval.protocols import sources
-from eval.protocols.base import (
-    ConditioningProtocol,
-    FlatPanoramaProtocol,
-    ImagesProtocol,
-    PanoramaProtocol,
-    Protocol,
-    WorldProtocol,
-)
+from eval.protocols import picture_sources
+from eval.protocols.base import Protocol
+from eval.protocols.image_views import ConditioningProtocol, ImagesProtocol
 from eval.protocols.methods import examine
-from eval.protocols.sources import FlatPanorama, ImageFile, PanoramaView, SplatView, content_hash, pose_of
+from eval.protocols.panorama_views import FlatPanoramaProtocol, PanoramaProtocol
+from eval.protocols.picture_sources import FlatPanorama, ImageFile, PanoramaView, SplatView, content_hash, pose_of
 from eval.protocols.trajectories import corner_places, path_places
+from eval.protocols.world_views import WorldProtocol
 from tests.small_world import FOV_DEG, room_splats, write_run
 from worldgen.config import CONF_DIR
 from worldgen.errors import UserError
-from worldgen.geometry.cameras import look
+from worldgen.geometry.cameras import look_at
 from worldgen.geometry.equirect import directions
 from worldgen.io.gaussians import save_gaussians, write_ply, write_spz
 from worldgen.runs.artifacts import save_image
@@ -165,7 +161,7 @@ def test_worlds_are_rendered_by_our_renderer(run_dir):
 def test_splats_load_from_every_format(tmp_path, suffix):
     write = {".ply": write_ply, ".spz": write_spz, ".safetensors": save_gaussians}[suffix]
     write(tmp_path / f"world{suffix}", room_splats())
-    view = SplatView(tmp_path / f"world{suffix}", pose_of(look(30.0)), 90.0, (SIZE, SIZE))
+    view = SplatView(tmp_path / f"world{suffix}", pose_of(look_at(30.0)), 90.0, (SIZE, SIZE))
     write_ply(tmp_path / "exact.ply", room_splats())
     exact = replace(view, path=tmp_path / "exact.ply").load()
     assert exact.std() > 0.05
@@ -281,13 +277,13 @@ def test_wrong_settings_are_named(kind, settings, message):
 
 def test_sources_travel_and_are_known_by_their_content(panoramas, tmp_path):
     view = PanoramaView(panoramas / "smooth.png", 60.0, 0.0, 90.0, (SIZE, SIZE))
-    splats = SplatView(tmp_path / "world.ply", pose_of(look(30.0)), 90.0, (SIZE, SIZE))
+    splats = SplatView(tmp_path / "world.ply", pose_of(look_at(30.0)), 90.0, (SIZE, SIZE))
     write_ply(splats.path, room_splats(16))
     kinds = [view, splats, ImageFile(view.path), FlatPanorama(view.path, 128)]
     for source in kinds:
         assert pickle.loads(pickle.dumps(source)) == source
     turned = [replace(view, yaw_deg=61.0), replace(view, fov_deg=80.0), replace(view, size=(SIZE, 48))]
-    turned += [replace(splats, c2w=pose_of(look(31.0))), replace(splats, fov_deg=91.0), FlatPanorama(view.path, 64)]
+    turned += [replace(splats, c2w=pose_of(look_at(31.0))), replace(splats, fov_deg=91.0), FlatPanorama(view.path, 64)]
     assert len({source.identity() for source in [*kinds, *turned]}) == len(kinds) + len(turned)
     copy = panoramas / "copy.png"
     copy.write_bytes(view.path.read_bytes())
@@ -298,8 +294,8 @@ def test_sources_travel_and_are_known_by_their_content(panoramas, tmp_path):
 
 def test_a_file_is_hashed_once(panoramas, monkeypatch):
     hashed = []
-    real = sources.sha256_of
-    monkeypatch.setattr(sources, "sha256_of", lambda path: hashed.append(path) or real(path))
+    real = picture_sources.sha256_of
+    monkeypatch.setattr(picture_sources, "sha256_of", lambda path: hashed.append(path) or real(path))
     for _ in range(3):
         content_hash(panoramas / "smooth.png")
     assert len(hashed) == 1

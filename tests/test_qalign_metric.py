@@ -1,14 +1,16 @@
 """Q-Align and Q-ReAlign through tiny networks in the hub's layout: the whole path from a picture to its score."""
 
-import sys
+import shutil
 
 import pytest
 import torch
 from huggingface_hub import constants
+from safetensors.torch import load_file, save_file
 from tiny_qalign import save_tiny_qalign, save_tiny_qrealign
 from torchvision.transforms.functional import to_pil_image
 
-from eval.metrics.qalign import QAlign, _load, _whole_transformers
+from eval.metrics.qalign import QAlign, _load
+from tests.pyiqas_llama import whole_transformers
 from worldgen.errors import UserError
 
 
@@ -35,10 +37,10 @@ def successor(tmp_path_factory):
 
 @pytest.mark.parametrize("task", ["quality", "aesthetic"])
 def test_qalign_scores_as_the_network_that_was_saved(task, built, pictures):
-    """The network as pyiqa builds it in memory, asked directly, against the one that the metric loads."""
+    """pyiqa's network, the authors' code, as it is built in memory and asked directly, against ours and its weights."""
     folder, network = built
     images = [to_pil_image((picture * 255).round().to(torch.uint8)) for picture in pictures]
-    with _whole_transformers():
+    with whole_transformers():
         expected = [float(network.score([image], task_=task)) for image in images]
     metric = QAlign(task, path=str(folder), device="cpu")
     assert metric.unavailable() is None
@@ -50,9 +52,29 @@ def test_qalign_scores_as_the_network_that_was_saved(task, built, pictures):
 def test_qalign_reads_its_prompt_from_the_first_token_on(built):
     """Whichever transformers: version 5 leaves it out where tokenizer_config.json does not ask for it."""
     network = _load("qalign", built[0], "float16", torch.device("cpu"))
-    ids = network.model.tokenizer("USER: How would you rate").input_ids
-    assert ids[0] == network.model.tokenizer.bos_token_id
-    assert len(set(network.model.preferential_ids_)) == 5
+    ids = network.tokenizer("USER: How would you rate").input_ids
+    assert ids[0] == network.tokenizer.bos_token_id
+    assert len(set(network.word_ids)) == 5
+
+
+def test_qrealign_scores_as_pyiqa(successor, pictures):
+    import pyiqa.archs.qrealign_arch as theirs
+
+    network = theirs.QReAlign(model=str(successor), dtype="auto")
+    for task in ("quality", "aesthetic"):
+        expected = network(pictures[0][None], task_=task).tolist()
+        ours = QAlign(task, model="qrealign", path=str(successor), device="cpu")(pictures[:1], [None])
+        assert ours == pytest.approx(expected, abs=0.002)
+
+
+def test_missing_weights_are_named(built, tmp_path):
+    folder = shutil.copytree(built[0], tmp_path / "cut")
+    (file,) = folder.glob("*.safetensors")
+    weights = load_file(file)
+    del weights["model.norm.weight"]
+    save_file(weights, file)
+    with pytest.raises(UserError, match=r"cut: model\.norm\.weight missing among the weights"):
+        QAlign(path=str(folder), device="cpu")([torch.rand(3, 8, 8)], [None])
 
 
 def test_qrealign_rates_between_0_and_1(successor, pictures):
@@ -69,42 +91,27 @@ def test_qrealign_rates_between_0_and_1(successor, pictures):
 def test_qrealign_weighs_the_five_words(successor, pictures):
     """Where the network is sure of one word, the score is that word's."""
     metric = QAlign(model="qrealign", path=str(successor), device="cpu")
-    network = _load("qrealign", successor, "auto", torch.device("cpu"))
-    last = network.model.lm_head.weight
+    rater = _load("qrealign", successor, "auto", torch.device("cpu"))
+    last = rater.network.lm_head.weight
     kept = last.data.clone()
     try:
-        for word, rating in zip(network.level_ids, (1.0, 0.75, 0.5, 0.25, 0.0), strict=True):
-            hidden = _last_hidden(network, pictures[0])
-            last.data[network.level_ids] = -hidden
+        for word, rating in zip(rater.word_ids, (1.0, 0.75, 0.5, 0.25, 0.0), strict=True):
+            hidden = _last_hidden(rater, pictures[0])
+            last.data[rater.word_ids] = -hidden
             last.data[word] = hidden
             assert metric(pictures[:1], [None]) == pytest.approx([rating], abs=1e-3)
     finally:
         last.data.copy_(kept)
 
 
-def _last_hidden(network, picture):
+@torch.no_grad()
+def _last_hidden(rater, picture):
     """What the head of the network reads: its answers are the product with it."""
     seen = []
-    handle = network.model.lm_head.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0][0, -1]))
-    network(picture[None])
+    handle = rater.network.lm_head.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0][0, -1]))
+    rater.score(to_pil_image((picture * 255).round().to(torch.uint8)), "quality")
     handle.remove()
     return seen[0].detach()
-
-
-def test_other_llamas_and_transformers_stay_as_they_were(built, pictures):
-    from transformers import LlamaConfig, LlamaModel, PreTrainedModel
-    from transformers.models.llama import modeling_llama
-
-    has_method = hasattr(PreTrainedModel, "invert_attention_mask")
-    _load.cache_clear()
-    before = (modeling_llama.LlamaDecoderLayer, LlamaModel.forward)
-    QAlign(path=str(built[0]), device="cpu")(pictures[:1], [None])
-    assert (modeling_llama.LlamaDecoderLayer, LlamaModel.forward) == before
-    assert "pyiqa" not in LlamaModel.forward.__module__
-    assert hasattr(PreTrainedModel, "invert_attention_mask") == has_method
-    assert not any(path.endswith("q_align") for path in sys.path)
-    small = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
-    LlamaModel(LlamaConfig(vocab_size=10, **small))(torch.tensor([[1, 2, 3]]))
 
 
 def test_names_and_versions(built):
@@ -112,7 +119,7 @@ def test_names_and_versions(built):
     assert (metric.name, metric.better, metric.needs) == ("qalign_aesthetic", "higher", "nothing")
     assert QAlign("quality", model="qrealign").name == "qrealign_quality"
     assert metric.versions()["model"] == "one-align"
-    assert {"pyiqa", "transformers", "sha256", "dtype"} <= set(metric.versions())
+    assert {"worldgen", "transformers", "sha256", "dtype"} <= set(metric.versions())
 
 
 def test_missing_weights_are_told_at_once(tmp_path, monkeypatch):
@@ -137,13 +144,9 @@ def test_a_folder_of_something_else_is_named(successor, built):
         ({"task": "beauty"}, "task: 'beauty', wanted one of quality, aesthetic"),
         ({"model": "clip"}, "model: 'clip', wanted one of qalign, qrealign"),
         ({"model": "qrealign", "size": "huge"}, "metric.qrealign_quality.size: 'huge', wanted one of mini, lite, pro"),
-        ({"dtype": "float64"}, "metric.qalign_quality.dtype: 'float64', wanted one of float16, 8bit, 4bit"),
+        ({"dtype": "float64"}, "metric.qalign_quality.dtype: 'float64', wanted one of float16, bfloat16, float32"),
     ],
 )
 def test_settings_that_cannot_be(settings, message):
     with pytest.raises(UserError, match=message):
         QAlign(**settings)
-
-
-def test_quantised_needs_a_gpu():
-    assert QAlign(dtype="4bit", device="cpu").unavailable() == "metric.qalign_quality.dtype: 4bit needs a GPU"

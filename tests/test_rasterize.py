@@ -14,11 +14,11 @@ import pytest
 import torch
 
 from worldgen.errors import UserError
-from worldgen.geometry.cameras import look
+from worldgen.geometry.cameras import look_at
 from worldgen.splat import cuda, reference
 from worldgen.splat.kernels import binning, blend, raster
 from worldgen.splat.kernels.options import FAST_PARALLEL
-from worldgen.splat.raster_info import Drawn
+from worldgen.splat.raster_info import RasterInfo
 from worldgen.splat.rasterize import Render, rasterize, sh_degree
 from worldgen.types import Camera, Gaussians
 
@@ -28,7 +28,7 @@ BACKGROUND = torch.tensor([0.2, 0.5, 0.8])
 
 def camera(width: int = 53, height: int = 41) -> Camera:
     """Neither a multiple of the tile nor of the block, off centre, turned and away from the origin."""
-    c2w = look(20.0, 10.0, torch.tensor([0.5, -0.3, 0.2]))
+    c2w = look_at(20.0, 10.0, torch.tensor([0.5, -0.3, 0.2]))
     return Camera(c2w, width, height, 0.6 * width, 0.7 * width, 0.45 * width, 0.55 * height)
 
 
@@ -69,7 +69,7 @@ def compare_with_reference(gaussians: Gaussians, antialiased: bool, image_limit:
     decided = decided_pixels(gaussians, view, antialiased)
     ours, truth = leaves(gaussians), leaves(gaussians, torch.float64)
     render = rasterize(ours, view, BACKGROUND, antialiased)
-    wanted = Render(*reference.rasterize(truth, view, BACKGROUND, antialiased), Drawn())
+    wanted = Render(*reference.rasterize(truth, view, BACKGROUND, antialiased), RasterInfo())
     random = torch.Generator().manual_seed(9)
     ours_loss = truth_loss = 0.0
     for name in IMAGES:
@@ -98,7 +98,7 @@ def test_centres_have_the_gradients_of_the_reference(absgrad):
     decided = decided_pixels(gaussians, view, False)
     splats = reference.project(gaussians, view, False)
     centres = splats.centre.requires_grad_()
-    rgb, _, _ = reference.draw(splats, view, BACKGROUND)
+    rgb, _, _ = reference.composite(splats, view, BACKGROUND)
     weight = torch.randn(rgb.shape, generator=torch.Generator().manual_seed(3)) * decided
     per_pixel = ((rgb * weight).sum(0)).flatten()
     if absgrad:
@@ -110,10 +110,10 @@ def test_centres_have_the_gradients_of_the_reference(absgrad):
     ours = leaves(gaussians)
     render = rasterize(ours, view, BACKGROUND, absgrad=absgrad)
     with pytest.raises(RuntimeError, match="wanted a backward pass"):
-        _ = render.drawn.centre_grad
+        _ = render.info.centre_grad
     (render.rgb * weight).sum().backward()
-    rows = render.drawn.rows
-    found = torch.zeros(len(gaussians), 2).index_copy_(0, rows, render.drawn.centre_grad)
+    rows = render.info.rows
+    found = torch.zeros(len(gaussians), 2).index_copy_(0, rows, render.info.centre_grad)
     by_depth = (gaussians.means - view.position) @ view.c2w[:3, 2]
     order = torch.nonzero(by_depth >= reference.NEAR)[:, 0]
     order = order[torch.argsort(by_depth[order], stable=True)]
@@ -230,14 +230,14 @@ def test_strided_and_float64_tensors_are_taken_and_get_gradients_of_their_own_ki
 
 def test_a_render_is_freed_with_its_graph(monkeypatch):
     made = []
-    draw = raster.draw
+    rasterize_on_cpu = raster.rasterize
 
     def watched(*arguments):
-        *images, drawing = draw(*arguments)
+        *images, drawing = rasterize_on_cpu(*arguments)
         made.append(weakref.ref(drawing))
         return *images, drawing
 
-    monkeypatch.setattr(raster, "draw", watched)
+    monkeypatch.setattr(raster, "rasterize", watched)
     gc.disable()
     try:
         render = rasterize(leaves(scene(20, 0, seed=0)), camera())
@@ -311,7 +311,7 @@ def _gsplat_by_reference(**call) -> tuple[torch.Tensor, torch.Tensor, dict]:
     gaussians = Gaussians(call["means"], call["quats"], call["scales"].log(), call["opacities"].logit(), call["colors"])
     antialiased = {"classic": False, "antialiased": True}[call["rasterize_mode"]]
     splats = reference.project(gaussians, view, antialiased)
-    rgb, alpha, zdepth = reference.draw(splats, view, call["backgrounds"][0])
+    rgb, alpha, zdepth = reference.composite(splats, view, call["backgrounds"][0])
     info = {"means2d": splats.centre[None], "radii": torch.ones(1, len(splats.centre), 2)}
     return torch.cat([rgb, zdepth[None]]).permute(1, 2, 0)[None], alpha[None, ..., None], info
 
@@ -320,7 +320,7 @@ def _gsplat_by_reference(**call) -> tuple[torch.Tensor, torch.Tensor, dict]:
 def test_gsplat_is_asked_for_the_same_picture(monkeypatch, antialiased):
     monkeypatch.setitem(sys.modules, "gsplat", types.SimpleNamespace(rasterization=_gsplat_by_reference))
     gaussians = scene(150, 1, seed=7)
-    found = Render(*cuda.draw(gaussians, camera(), BACKGROUND, antialiased, 1, Drawn()), Drawn())
+    found = Render(*cuda.rasterize(gaussians, camera(), BACKGROUND, antialiased, 1, RasterInfo()), RasterInfo())
     wanted = rasterize(gaussians, camera(), BACKGROUND, antialiased)
     decided = decided_pixels(gaussians, camera(), antialiased)
     for name in IMAGES:
@@ -331,7 +331,7 @@ def test_gsplat_is_asked_for_the_same_picture(monkeypatch, antialiased):
 def test_cuda_without_gsplat_is_one_clear_line(monkeypatch):
     monkeypatch.setitem(sys.modules, "gsplat", None)
     with pytest.raises(UserError, match=r"^gsplat: not importable .*wanted for Gaussians on a CUDA device") as caught:
-        cuda.draw(scene(2, 0, seed=0), camera(), BACKGROUND, False, 0, Drawn())
+        cuda.rasterize(scene(2, 0, seed=0), camera(), BACKGROUND, False, 0, RasterInfo())
     assert "\n" not in str(caught.value)
 
 
@@ -353,7 +353,7 @@ def compare_cuda_with_cpu(antialiased: bool) -> None:
         loss = sum((getattr(render, name) * decided.to(device)).square().sum() for name in IMAGES)
         loss.backward()
         renders.append([getattr(render, name).detach().cpu() for name in IMAGES])
-        centres = torch.zeros(len(here), 2).index_copy_(0, render.drawn.rows.cpu(), render.drawn.centre_grad.cpu())
+        centres = torch.zeros(len(here), 2).index_copy_(0, render.info.rows.cpu(), render.info.centre_grad.cpu())
         gradients.append([*(tensor.grad.cpu() for tensor in here.tensors().values()), centres])
     for ours, theirs in zip(*renders, strict=True):
         assert ((ours - theirs).abs() * decided).max() < 1e-3

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from worldgen.errors import UserError
+from worldgen.runs.disk import landing
 from worldgen.runs.folder import RunFolder
 from worldgen.runs.record import load_record, look
 
@@ -33,7 +34,7 @@ def chain(folder: RunFolder, letter: str = "x") -> dict[str, str]:
 
     def first(out: Path) -> dict:
         (out / "text.txt").write_text(letter)
-        (out / "more").mkdir()
+        (out / "more").mkdir(exist_ok=True)
         (out / "more" / "constant.txt").write_text("constant")
         return {"letter": letter}
 
@@ -268,6 +269,8 @@ def test_a_full_disk_is_named_and_leaves_the_version_before_it(root):
     with opened(root) as folder, pytest.raises(UserError, match="No space left"):
         folder.step("first", {"letter": "y"}, [], fill)
     assert (root / "first" / "text.txt").read_text() == "x"
+    with opened(root) as folder:
+        assert chain(folder) == ALL_KEPT
     assert not list(root.glob(".*worldgen*"))
 
 
@@ -278,6 +281,81 @@ def test_a_full_disk_is_recognised_behind_a_librarys_own_exception(root, monkeyp
 
     with opened(root) as folder, pytest.raises(UserError, match="No space left"):
         folder.step("first", {"letter": "y"}, [], fail)
+
+
+def five_parts(out: Path, die_at: int | None = None, by_signal: bool = False) -> dict:
+    """A step of five files that are landed one by one; dies while it writes one of them."""
+    made = 0
+    for number in range(5):
+        path = out / "parts" / f"{number}.txt"
+        if path.exists():
+            continue
+        path.parent.mkdir(exist_ok=True)
+        with landing(path) as half:
+            half.write_text(f"half of {number}")
+            if number == die_at:
+                if by_signal:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                raise RuntimeError("broken")
+            half.write_text(f"part {number}")
+        made += 1
+    return {"made": made}
+
+
+def die(root: Path, config: dict, die_at: int, by_signal: bool) -> None:
+    def attempt() -> None:
+        with opened(root) as folder:
+            folder.step("parts", config, [], lambda out: five_parts(out, die_at, by_signal))
+
+    if not by_signal:
+        with pytest.raises(RuntimeError, match="broken"):
+            attempt()
+        return
+    process = multiprocessing.get_context("fork").Process(target=attempt)
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("by_signal", [False, True], ids=["by an exception", "by SIGKILL"])
+def test_a_step_that_was_killed_goes_on_with_what_it_had_made(tmp_path, by_signal):
+    die(tmp_path, {"size": 1}, die_at=2, by_signal=by_signal)
+    die(tmp_path, {"size": 1}, die_at=3, by_signal=by_signal)
+    with opened(tmp_path) as folder:
+        result = folder.step("parts", {"size": 1}, [], five_parts)
+    assert result.facts == {"made": 2}
+    assert sorted(load_record(tmp_path / "parts").files) == [f"parts/{number}.txt" for number in range(5)]
+    assert load_record(tmp_path / "parts").attempts == 3
+    assert sorted(path.name for path in (tmp_path / "parts").rglob(".*")) == [".step.json"]
+    assert not list(tmp_path.glob(".*worldgen*"))
+
+
+def test_an_attempt_at_something_else_is_swept_away(tmp_path, monkeypatch):
+    die(tmp_path, {"size": 1}, die_at=3, by_signal=False)
+    die(tmp_path, {"size": 2}, die_at=3, by_signal=False)
+    monkeypatch.setattr("worldgen.runs.attempts.versions", lambda: {"torch": "99"})
+    with opened(tmp_path) as folder:
+        assert folder.step("parts", {"size": 2}, [], five_parts).facts == {"made": 5}
+    assert load_record(tmp_path / "parts").attempts == 1
+    die(tmp_path, {"size": 3}, die_at=3, by_signal=False)
+    with opened(tmp_path) as folder:
+        assert folder.step("parts", {"size": 2}, [], five_parts).status == "kept"
+        assert folder.step("parts", {"size": 3}, [], five_parts).facts == {"made": 5}
+
+
+def test_the_seconds_of_all_attempts_count(tmp_path, monkeypatch):
+    now = iter([1000.0, 5000.0])
+    monkeypatch.setattr("worldgen.runs.attempts.time.time", lambda: next(now))
+    with opened(tmp_path) as folder:
+
+        def fail(out: Path) -> None:
+            raise RuntimeError("broken")
+
+        with pytest.raises(RuntimeError):
+            folder.step("parts", {}, [], fail)
+        for path in (tmp_path / ".parts.worldgen-new", tmp_path / ".parts.worldgen-new" / ".attempt.json"):
+            os.utime(path, (0, 1042.0))
+        assert 42 <= folder.step("parts", {}, [], five_parts).seconds < 43
 
 
 CHANGES_ON_DISK = ("mkdir", "rename", "replace", "fsync", "unlink", "rmdir", "symlink")

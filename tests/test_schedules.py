@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from worldgen.geometry.cameras import look
+from worldgen.geometry.cameras import look_at
 from worldgen.geometry.equirect import from_perspective
 from worldgen.recipe.schedules import ANCHORED, HORIZON, SEQUENTIAL
 from worldgen.types import Camera
@@ -50,6 +50,6 @@ def test_views_are_told_what_they_show(schedule):
 def test_views_see_every_direction(schedule):
     seen = torch.zeros(32, 64, dtype=torch.bool)
     for view in schedule.with_anchor + schedule.without_anchor:
-        camera = Camera.from_fov(8, 8, view.fov_deg, look(view.yaw_deg, view.pitch_deg))
+        camera = Camera.from_fov(8, 8, view.fov_deg, look_at(view.yaw_deg, view.pitch_deg))
         seen |= from_perspective(torch.zeros(1, 8, 8), camera, 32, 64)[1]
     assert bool(seen.all())

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eval.scoring.scores import Score, read_evaluation, read_scores, scores_text, whole_set, write_scores
+from eval.scoring.scores import Score, read_evaluation, read_scores, scores_text, set_scores, write_scores
 from worldgen.errors import UserError
 
 names = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=12)
@@ -98,7 +98,7 @@ def test_paths_of_any_bytes_come_back(tmp_path):
 
 def test_whole_sets_are_apart():
     found = [score("a", "all", "all", 12.5, "fid"), score("a", "one", "v", 3.0)]
-    assert whole_set(found) == {"fid": {"a": 12.5}}
+    assert set_scores(found) == {"fid": {"a": 12.5}}
 
 
 def test_evaluations_hold_what_json_holds(tmp_path):

@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 
-from worldgen.embedded.sharpen import sharpen
+from worldgen.embedded.sharpen import Sharpen, sharpen
+from worldgen.errors import UserError
 from worldgen.geometry.fill import blur
 
 EVERYWHERE = torch.ones(64, 128, dtype=torch.bool)
@@ -40,3 +41,8 @@ def test_it_goes_round_the_back():
     rgb = textured()
     turned = sharpen(rgb.roll(40, 2), EVERYWHERE, 1.0).roll(-40, 2)
     torch.testing.assert_close(turned, sharpen(rgb, EVERYWHERE, 1.0))
+
+
+def test_wrong_settings_name_the_key():
+    with pytest.raises(UserError, match=r"panorama\.finish\.amount: -1, wanted"):
+        Sharpen(amount=-1)

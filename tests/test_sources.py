@@ -9,12 +9,13 @@ import pytest
 import torch
 from PIL import Image
 
-from eval.protocols import sources
-from eval.protocols.base import FlatPanoramaProtocol, PanoramaProtocol, WorldProtocol
+from eval.protocols import picture_sources
 from eval.protocols.file_frames import FileFrame
-from eval.protocols.sources import FlatPanorama, ImageFile, PanoramaView, SplatView, pose_of
+from eval.protocols.panorama_views import FlatPanoramaProtocol, PanoramaProtocol
+from eval.protocols.picture_sources import FlatPanorama, ImageFile, PanoramaView, SplatView, pose_of
+from eval.protocols.world_views import WorldProtocol
 from tests.small_world import room_splats
-from worldgen.geometry.cameras import look
+from worldgen.geometry.cameras import look_at
 from worldgen.io.gaussians import save_gaussians, write_ply, write_spz
 from worldgen.splat import rasterize
 from worldgen.types import Gaussians
@@ -86,7 +87,7 @@ def made(tmp_path) -> dict[str, ImageFile | PanoramaView | FlatPanorama | SplatV
         "ImageFile": ImageFile(tmp_path / "noise.png"),
         "PanoramaView": PanoramaView(tmp_path / "noise.png", 20.0, 10.0, 80.0, (40, 30)),
         "FlatPanorama": FlatPanorama(tmp_path / "noise.png", 96),
-        "SplatView": SplatView(tmp_path / "world.ply", pose_of(look(3.0, 2.0)), 60.0, (48, 36)),
+        "SplatView": SplatView(tmp_path / "world.ply", pose_of(look_at(3.0, 2.0)), 60.0, (48, 36)),
     }
 
 
@@ -107,7 +108,7 @@ def test_another_resampling_shows_in_pixels_and_identity(made, monkeypatch):
     for kind in ("PanoramaView", "FlatPanorama"):
         before, known_as = np.array(fingerprint(made[kind])), made[kind].identity()
         with monkeypatch.context() as patch:
-            patch.setattr(sources, "_RESAMPLING", "bilinear")
+            patch.setattr(picture_sources, "_RESAMPLING", "bilinear")
             assert np.abs(np.array(fingerprint(made[kind])) - before).max() > 4 * LEVELS_APART
             assert made[kind].identity() != known_as
 
@@ -119,7 +120,7 @@ def test_whatever_decides_pixels_is_in_the_identity(made, monkeypatch):
             patch.setattr(type(source), "VERSION", "0")
             assert source.identity() != known[kind]
     with monkeypatch.context() as patch:
-        patch.setattr(sources, "KERNELS", "0")
+        patch.setattr(picture_sources, "KERNELS", "0")
         changed = {kind for kind, source in made.items() if source.identity() != known[kind]}
     assert changed == {"SplatView"}
     for package, decides in (
@@ -127,11 +128,11 @@ def test_whatever_decides_pixels_is_in_the_identity(made, monkeypatch):
         ("torch", {"PanoramaView", "FlatPanorama"}),
     ):
         with monkeypatch.context() as patch:
-            patch.setattr(sources, "version", lambda name, other=package: "0" if name == other else real(name))
-            for cached in (sources._libraries, sources._decoder):
+            patch.setattr(picture_sources, "version", lambda name, other=package: "0" if name == other else real(name))
+            for cached in (picture_sources._libraries, picture_sources._decoder):
                 cached.cache_clear()
             assert {kind for kind, source in made.items() if source.identity() != known[kind]} == decides
-    for cached in (sources._libraries, sources._decoder):
+    for cached in (picture_sources._libraries, picture_sources._decoder):
         cached.cache_clear()
     assert {kind: source.identity() for kind, source in made.items()} == known
 
@@ -140,8 +141,8 @@ real = importlib.metadata.version
 
 
 def test_what_torch_was_built_for_is_no_other_version(monkeypatch):
-    monkeypatch.setattr(sources, "version", lambda name: "2.13.0+cpu")
-    assert sources._version("torch") == "2.13.0"
+    monkeypatch.setattr(picture_sources, "version", lambda name: "2.13.0+cpu")
+    assert picture_sources._version("torch") == "2.13.0"
 
 
 def test_every_setting_of_a_protocol_that_moves_a_view_is_in_its_identity(tmp_path):
@@ -169,8 +170,8 @@ def test_coverage_is_the_share_that_is_not_background(tmp_path, suffix):
     write = {".ply": write_ply, ".spz": write_spz, ".safetensors": save_gaussians}[suffix]
     room = room_splats(64)
     write(path, Gaussians(**{name: value[room.means[:, 2] > 0] for name, value in room.tensors().items()}))
-    front, back = (SplatView(path, pose_of(look(yaw_deg)), 60.0, (48, 48)) for yaw_deg in (0.0, 180.0))
-    side = SplatView(path, pose_of(look(90.0)), 60.0, (48, 48))
+    front, back = (SplatView(path, pose_of(look_at(yaw_deg)), 60.0, (48, 48)) for yaw_deg in (0.0, 180.0))
+    side = SplatView(path, pose_of(look_at(90.0)), 60.0, (48, 48))
     assert front.coverage() > 0.95
     assert back.coverage() < 0.02
     assert 0.3 < side.coverage() < 0.7
@@ -181,11 +182,11 @@ def test_splats_are_seen_where_their_frame_puts_them(tmp_path):
     """One world written in four frames, each with its own unit and origin: all are seen as the original is."""
     original = splats()
     write_ply(tmp_path / "ours.ply", original)
-    view = SplatView(tmp_path / "ours.ply", pose_of(look(3.0, 2.0)), 60.0, (48, 36))
+    view = SplatView(tmp_path / "ours.ply", pose_of(look_at(3.0, 2.0)), 60.0, (48, 36))
     expected = view.load()
     for axes in ("opencv", "opengl", "y_up", "z_up"):
         frame = FileFrame(axes, 0.25, (30.0, -20.0, 10.0))
-        theirs = sources.transformed(original, frame.rotation.T, 1 / frame.scale)
+        theirs = picture_sources.transformed(original, frame.rotation.T, 1 / frame.scale)
         for suffix, write, apart in ((".ply", write_ply, 0.02), (".spz", write_spz, 2.5)):
             path = tmp_path / f"{axes}{suffix}"
             write(path, replace(theirs, means=theirs.means + torch.tensor(frame.origin)))
@@ -209,6 +210,6 @@ def test_an_origin_far_away_costs_no_precision(tmp_path):
     for name, away in zip("xyz", origin, strict=True):
         wide[name] += away
     PlyData([PlyElement.describe(wide, "vertex")]).write(tmp_path / "far.ply")
-    near = SplatView(tmp_path / "near.ply", pose_of(look(3.0)), 60.0, (48, 36))
+    near = SplatView(tmp_path / "near.ply", pose_of(look_at(3.0)), 60.0, (48, 36))
     far = replace(near, path=Path(tmp_path / "far.ply"), world=FileFrame(origin=origin))
     assert (far.load() - near.load()).abs().max() <= 1.01 / 255

@@ -29,7 +29,7 @@ def test_a_whole_step_fits_the_picture():
 
 
 def test_every_kind_of_step_is_timed_and_told(capsys):
-    found = bench.benchmark(500, 32, rounds=1, prototype=None)
+    found = bench.benchmark(500, 32, rounds=1)
     assert {"whole", "raster", "torch"} <= found.keys()
     assert all(found[name]["wall_ms"] > 0 for name in ("whole", "raster", "torch"))
     assert len(capsys.readouterr().out.splitlines()) == 3

@@ -8,20 +8,20 @@ import torch
 
 import train.data.triangulate
 from eval.synthetic.rendering import render
-from eval.synthetic.room import TexturedRoom
+from eval.synthetic.textured_room import TexturedRoom
 from tests.posed_folders import write_blender
-from train.data.clouds import focus_distance, random_points
 from train.data.posed import FolderScene
+from train.data.random_points import focus_distance, random_points
 from train.data.start_points import found_points, guessed_points
 from train.data.triangulate import matched_pairs, triangulated_points
-from worldgen.geometry.cameras import look, project
+from worldgen.geometry.cameras import look_at, project
 from worldgen.types import Camera, SupervisionView
 
 PLACES = [(-0.5, 0.0, 0.0), (-0.25, 0.15, 0.1), (0.0, -0.1, 0.0), (0.25, 0.1, -0.1), (0.5, 0.0, 0.1)]
 
 
 def camera_at(place: tuple[float, float, float], yaw_deg: float = 0.0, size_px: int = 224) -> Camera:
-    return Camera.from_fov(size_px, size_px, 70.0, look(yaw_deg, 0.0, torch.tensor(place)))
+    return Camera.from_fov(size_px, size_px, 70.0, look_at(yaw_deg, 0.0, torch.tensor(place)))
 
 
 @pytest.fixture(scope="module")
@@ -101,14 +101,14 @@ def ring(radius: float, count: int = 12, outwards: bool = False) -> list[Camera]
         yaw_deg = 360 * number / count
         yaw = math.radians(yaw_deg)
         place = torch.tensor([-radius * math.sin(yaw), 0.0, -radius * math.cos(yaw)])
-        cameras.append(Camera.from_fov(64, 48, 50.0, look(yaw_deg + 180 * outwards, 0.0, place)))
+        cameras.append(Camera.from_fov(64, 48, 50.0, look_at(yaw_deg + 180 * outwards, 0.0, place)))
     return cameras
 
 
 def test_the_focus_is_where_the_cameras_look():
     assert focus_distance(ring(3.0)) == pytest.approx(3.0, rel=1e-4)
     assert focus_distance(ring(3.0, outwards=True)) == pytest.approx(3.0, rel=1e-3)  # how far apart they are
-    side_by_side = [Camera.from_fov(64, 48, 50.0, look(0.0, 0.0, torch.tensor([x, 0.0, 0.0]))) for x in (-2.0, 2.0)]
+    side_by_side = [Camera.from_fov(64, 48, 50.0, look_at(0.0, 0.0, torch.tensor([x, 0.0, 0.0]))) for x in (-2.0, 2.0)]
     assert focus_distance(side_by_side) == pytest.approx(2.0)
     assert focus_distance(side_by_side[:1]) == 1.0
 

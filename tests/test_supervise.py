@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from worldgen.errors import UserError
-from worldgen.geometry.cameras import look
+from worldgen.geometry.cameras import look_at
 from worldgen.geometry.equirect import directions
 from worldgen.recipe.training_views import SupervisionSettings, panorama_cameras, supervision
 from worldgen.types import Camera, CompletedView, Panorama, View
@@ -49,7 +49,7 @@ def test_the_photos_own_view_comes_first_in_its_own_shape():
 
 def test_completed_views_count_only_where_they_were_inpainted():
     photo, panorama = photo_and_panorama()
-    camera = Camera.from_fov(16, 16, 90, look(30, 0, torch.tensor([1.0, 0.0, 0.0])))
+    camera = Camera.from_fov(16, 16, 90, look_at(30, 0, torch.tensor([1.0, 0.0, 0.0])))
     inpainted = torch.zeros(16, 16, dtype=torch.bool)
     inpainted[4:8, 4:8] = True
     completed = CompletedView(View(camera, torch.rand(3, 16, 16), torch.ones(16, 16, dtype=torch.bool)), inpainted)

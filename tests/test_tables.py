@@ -11,8 +11,9 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from eval.scoring.scores import Score, read_evaluation, read_scores, write_scores
-from eval.tables.build import TableSettings, build
+from eval.tables.build import build
 from eval.tables.formats import FORMATS, as_json, metadata, render
+from eval.tables.settings import TableSettings
 from worldgen.config import CONF_DIR
 from worldgen.errors import UserError
 

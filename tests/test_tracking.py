@@ -11,20 +11,19 @@ import torch
 import wandb
 from PIL import Image
 
-from eval.compare.wandb_files import offline_runs, read_offline
 from eval.scoring.scores import Score, write_scores
 from eval.tables.statistics import Interval
 from eval.wandb_evaluation import log_evaluation, pictures_of
-from tests.scenes import BoxRoom
-from tests.small_world import room_cloud, write_run
+from tests.scenes import BoxRoom, room_cloud
+from tests.small_world import write_run
 from tests.test_pipeline import FAKES
-from tests.wandb_folders import begun
+from tests.wandb_folders import begun, read_offline
 from worldgen import pipeline
 from worldgen.cli import NAMES_NO_RUN
 from worldgen.command import run_suffix
 from worldgen.config import compose
 from worldgen.errors import UserError
-from worldgen.io.gaussians import save_cloud
+from worldgen.io.clouds import save_cloud
 from worldgen.present.console import Reporter
 from worldgen.runs import wandb_runs
 from worldgen.runs.artifacts import save_image
@@ -128,7 +127,6 @@ def test_a_step_whose_log_was_lost_goes_on_with_the_same_run(tmp_path, notes):
     ids = [read_offline(path).id for path in begun(tmp_path / "run")]
     assert len(ids) == 4
     assert ids[:2] == ids[2:]
-    assert len(offline_runs(tmp_path, None)) == 2
 
 
 def test_ids_are_of_the_folder_and_the_step(tmp_path, monkeypatch):
@@ -148,10 +146,7 @@ def test_who_is_told_of_a_run_does_not_name_its_folder():
 
 def test_a_group_can_be_named(tmp_path, notes):
     make(tmp_path / "run", watch(tmp_path / "run", notes, group="mine"))
-    assert len(begun(tmp_path)) == 2
-    assert {run.group for run in offline_runs(tmp_path, "mine")} == {"mine"}
-    with pytest.raises(UserError, match="none of the group 'other'"):
-        offline_runs(tmp_path, "other")
+    assert [read_offline(path).group for path in begun(tmp_path)] == ["mine", "mine"]
 
 
 def test_a_run_that_is_under_way_is_left_alone(tmp_path, notes):
@@ -214,7 +209,7 @@ def test_the_recipe_logs_its_steps(tmp_path):
     for _ in range(2):
         pipeline.run(compose(tmp_path / "photo.png", overrides, out=tmp_path / "sweep/run"), Reporter(quiet=True))
     assert len(begun(tmp_path / "sweep/run")) == 2
-    runs = {run.job_type: run for run in offline_runs(tmp_path / "sweep", "sweep")}
+    runs = {run.job_type: run for run in map(read_offline, begun(tmp_path / "sweep"))}
     assert set(runs) == {"fov", "prompts"}
     assert runs["fov"].summary["deg"] == 70.0
     assert runs["prompts"].config["prompts"]["_target_"].endswith("TemplatePrompter")
@@ -289,38 +284,3 @@ def test_runs_of_a_sweep_give_their_own_panoramas(tmp_path):
         "adhoc": "room-panorama=adhoc",
         "anchored": "room-panorama=anchored",
     }
-
-
-@pytest.mark.parametrize("content", [b"", b"something else", b":W&B\xe1\xbe\x00"])
-def test_a_file_that_wandb_did_not_write_is_named(tmp_path, content):
-    (tmp_path / "run-x.wandb").write_bytes(content)
-    with pytest.raises(UserError, match=r"run-x\.wandb: "):
-        read_offline(tmp_path / "run-x.wandb")
-
-
-def test_broken_files_beside_whole_ones_are_left_out(tmp_path, notes, capsys):
-    make(tmp_path / "run", watch(tmp_path / "run", notes))
-    first, second = begun(tmp_path / "run")
-    first.write_bytes(b"")
-    assert [run.id for run in offline_runs(tmp_path, None)] == [read_offline(second).id]
-    assert capsys.readouterr().err.startswith(f"left out: {first}: ")
-
-
-def test_a_file_that_was_cut_off_is_read_to_its_end(tmp_path, notes):
-    make(tmp_path / "run", watch(tmp_path / "run", notes))
-    path = begun(tmp_path / "run")[0]
-    whole = path.read_bytes()
-    path.write_bytes(whole[: len(whole) - 20])
-    run = read_offline(path)
-    assert run.id == run_id(tmp_path / "run", "panorama")
-    assert run.config["panorama"] == {"width": 32}
-
-
-def test_records_of_any_length_are_put_together(tmp_path):
-    text = "x" * 100_000  # more than three blocks
-    with wandb.init(id="long", dir=str(tmp_path), config={"text": text}, settings=wandb.Settings(silent=True)) as run:
-        for index in range(300):
-            run.summary[f"value {index}"] = index
-    (found,) = map(read_offline, begun(tmp_path))
-    assert found.config["text"] == text
-    assert [found.summary[f"value {index}"] for index in range(300)] == list(range(300))

@@ -8,10 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from eval.compare.wandb_files import read_offline
 from eval.synthetic import scenes
 from tests.small_training import SETTINGS, fit
-from tests.wandb_folders import begun
+from tests.wandb_folders import begun, read_offline
 from train.lightning.checkpoints import AtomicCheckpointIO, checkpoints, newest_sound
 from train.splat import cli
 from worldgen.errors import UserError

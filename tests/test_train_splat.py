@@ -15,14 +15,16 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from tests.small_training import ROOM, SETTINGS, fit, room_cloud, room_scene, room_views
-from train.lightning.checkpoints import AtomicCheckpointIO, checkpoints, is_sound, newest_sound
+from tests.scenes import room_cloud
+from tests.small_training import ROOM, SETTINGS, fit, room_scene, room_views
+from train.lightning.checkpoints import checkpoints, newest_sound
 from train.splat.corrections import Corrections
 from train.splat.fit import initial_gaussians
 from train.splat.settings import BilateralSettings, CorrectionSettings, DistortionSettings, SplatOptimizer
-from train.splat.view_order import crop, view_order
+from train.splat.view_levels import crop, survey
+from train.splat.view_order import view_order
 from worldgen.errors import UserError
-from worldgen.geometry.cameras import look
+from worldgen.geometry.cameras import look_at
 from worldgen.splat.initialise import gaussians_from_cloud
 from worldgen.splat.losses import photometric_loss
 from worldgen.splat.rasterize import rasterize
@@ -50,7 +52,7 @@ def fitted(tmp_path_factory):
 
 def test_it_fits_the_panorama_and_reports_facts(fitted):
     result, folder = fitted
-    start = gaussians_from_cloud(room_cloud(), SETTINGS["max_gaussians"])
+    start = gaussians_from_cloud(room_cloud(128), SETTINGS["max_gaussians"])
     ahead = Camera.from_fov(64, 64, 80)
     assert psnr_db(result.gaussians, ahead) > psnr_db(start, ahead) + 0.5
     facts = result.facts
@@ -117,31 +119,6 @@ def test_checkpoints_of_other_arguments_are_not_taken(fitted, tmp_path):
     assert stopped(tmp_path, 35, seed=7) != stopped(tmp_path, 35, ssim_share=0.3)
 
 
-@pytest.mark.parametrize("damage", [lambda whole: whole[:-1], lambda whole: whole[:100], lambda whole: b""])
-def test_a_cut_checkpoint_is_not_sound(tmp_path, damage):
-    path = tmp_path / "step-00000001.ckpt"
-    AtomicCheckpointIO().save_checkpoint({"tensor": torch.arange(1000)}, path)
-    assert is_sound(path)
-    assert torch.equal(AtomicCheckpointIO().load_checkpoint(path)["tensor"], torch.arange(1000))
-    path.write_bytes(damage(path.read_bytes()))
-    assert not is_sound(path)
-    assert newest_sound(tmp_path) is None
-
-
-class Unpicklable:
-    def __reduce__(self):
-        raise OSError("the disk is full")
-
-
-def test_a_checkpoint_that_cannot_be_written_leaves_the_older_one(tmp_path):
-    path = tmp_path / "step-00000001.ckpt"
-    AtomicCheckpointIO().save_checkpoint({"tensor": torch.ones(3)}, path)
-    with pytest.raises(OSError, match="the disk is full"):
-        AtomicCheckpointIO().save_checkpoint({"tensor": torch.zeros(3), "broken": Unpicklable()}, path)
-    assert torch.equal(AtomicCheckpointIO().load_checkpoint(path)["tensor"], torch.ones(3))
-    assert list(tmp_path.iterdir()) == [path]
-
-
 def test_ctrl_c_stays_ctrl_c(tmp_path):
     def track(items, total, what):
         for item in items:
@@ -174,7 +151,7 @@ def test_it_is_silent_and_moves_the_bar(tmp_path, capfd, caplog):
 def test_the_field_absorbs_what_warped_views_would_smear(tmp_path):
     scene = replace(room_scene(generated=12, warp_px=2.5), held_out=())
     settings = {"steps": 240, "max_gaussians": 4000, "logger": "none"}
-    beside = Camera.from_fov(64, 64, 80, look(60, 5, torch.tensor([0.5, 0.1, 0.3])))
+    beside = Camera.from_fov(64, 64, 80, look_at(60, 5, torch.tensor([0.5, 0.1, 0.3])))
     quality_db = {}
     for correction in (CorrectionSettings(), CorrectionSettings("distortion", DistortionSettings(grid=8))):
         out_dir = tmp_path / correction.name / "splat"
@@ -211,7 +188,7 @@ def test_the_sky_stays_where_it_is_and_its_number_too(tmp_path):
     scene = room_scene()
     up = scene.cloud.xyz[:, 1] < -1.2
     scene = replace(scene, cloud=replace(scene.cloud, sky=up))
-    start, sky = initial_gaussians(scene, SplatOptimizer(max_gaussians=4000), 0)
+    start, sky = initial_gaussians(scene, survey(scene.views).middle, SplatOptimizer(max_gaussians=4000), 0)
     assert 100 < sky.sum() < len(start)
     gaussians = SplatOptimizer(**SETTINGS | {"logger": "none"})(scene, tmp_path / "splat").gaussians
     assert len(gaussians) > len(start)
@@ -221,7 +198,7 @@ def test_the_sky_stays_where_it_is_and_its_number_too(tmp_path):
 
 
 def test_what_ended_up_transparent_or_broken_is_removed(tmp_path, monkeypatch):
-    start = gaussians_from_cloud(room_cloud(), 100)
+    start = gaussians_from_cloud(room_cloud(128), 100)
     start.opacity_logits[:10], start.log_scales[10:20, 1] = -20.0, float("nan")
     monkeypatch.setattr("train.splat.fit.gaussians_from_cloud", lambda *_: start)
     monkeypatch.setattr("train.splat.fit.thin", lambda cloud, *_: cloud[: len(start)])
@@ -239,8 +216,8 @@ def test_higher_harmonics_are_learned_too(tmp_path):
 
 
 def test_a_cropped_view_has_the_loss_of_the_whole():
-    gaussians = gaussians_from_cloud(room_cloud(), 4000)
-    camera = Camera.from_fov(120, 90, 90, look(30, 10, torch.tensor([0.5, 0.0, 0.3])))
+    gaussians = gaussians_from_cloud(room_cloud(128), 4000)
+    camera = Camera.from_fov(120, 90, 90, look_at(30, 10, torch.tensor([0.5, 0.0, 0.3])))
     weight = torch.zeros(90, 120)
     weight[30:50, 70:101] = torch.rand(20, 31)
     whole = SupervisionView(camera, ROOM.view(camera).rgb, weight, generated=True)
@@ -315,7 +292,7 @@ def test_wrong_corrections_name_their_key(make, message):
 
 
 def test_nothing_to_start_from(tmp_path):
-    for cloud, views in ((room_cloud()[:0], room_views()), (room_cloud(), [])):
+    for cloud, views in ((room_cloud(128)[:0], room_views()), (room_cloud(128), [])):
         with pytest.raises(UserError, match="splat: "):
             SplatOptimizer()(Scene("room", cloud, tuple(views)), tmp_path)
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
-from worldgen.geometry.cameras import look
+from worldgen.geometry.cameras import look_at
 from worldgen.splat.rasterize import rasterize
 from worldgen.splat.reference import harmonics
 from worldgen.splat.transform import harmonics_rotation, quaternion_product, transformed
@@ -21,14 +21,14 @@ def rotation(seed: int) -> torch.Tensor:
 
 def scene(degree: int, count: int = 300) -> Gaussians:
     """Long, flat, coloured by direction: whatever is not turned along shows."""
-    draw = torch.Generator().manual_seed(degree)
-    means = torch.randn(count, 3, generator=draw) * torch.tensor([1.5, 1.0, 0.7]) + torch.tensor([0.0, 0.0, 4.0])
+    generator = torch.Generator().manual_seed(degree)
+    means = torch.randn(count, 3, generator=generator) * torch.tensor([1.5, 1.0, 0.7]) + torch.tensor([0.0, 0.0, 4.0])
     return Gaussians(
         means=means,
-        quats=torch.randn(count, 4, generator=draw),
-        log_scales=torch.randn(count, 3, generator=draw) - 2,
-        opacity_logits=torch.randn(count, generator=draw),
-        sh=0.5 * torch.randn(count, (degree + 1) ** 2, 3, generator=draw),
+        quats=torch.randn(count, 4, generator=generator),
+        log_scales=torch.randn(count, 3, generator=generator) - 2,
+        opacity_logits=torch.randn(count, generator=generator),
+        sh=0.5 * torch.randn(count, (degree + 1) ** 2, 3, generator=generator),
     )
 
 
@@ -39,7 +39,7 @@ def seen(gaussians: Gaussians, c2w: torch.Tensor) -> torch.Tensor:
 @pytest.mark.parametrize("degree", [0, 1, 2, 3])
 @pytest.mark.parametrize("scale", [1.0, 3.0])
 def test_a_camera_that_goes_along_sees_the_same(degree, scale):
-    gaussians, c2w, turn = scene(degree), look(10.0, 5.0, torch.tensor([0.3, -0.2, 0.1])), rotation(degree)
+    gaussians, c2w, turn = scene(degree), look_at(10.0, 5.0, torch.tensor([0.3, -0.2, 0.1])), rotation(degree)
     along = c2w.clone()
     along[:3, :3] = turn.float() @ c2w[:3, :3]
     along[:3, 3] = scale * turn.float() @ c2w[:3, 3]
@@ -66,10 +66,10 @@ def test_rotations_of_harmonics_are_a_group_of_orthogonal_matrices(degree):
     first, second = harmonics_rotation(one, degree), harmonics_rotation(other, degree)
     torch.testing.assert_close(first @ first.T, torch.eye(2 * degree + 1, dtype=torch.float64), atol=1e-10, rtol=0)
     torch.testing.assert_close(harmonics_rotation(other @ one, degree), second @ first, atol=1e-10, rtol=0)
-    draw = torch.Generator().manual_seed(degree)
-    rays = torch.nn.functional.normalize(torch.randn(50, 3, generator=draw, dtype=torch.float64), dim=1)
+    generator = torch.Generator().manual_seed(degree)
+    rays = torch.nn.functional.normalize(torch.randn(50, 3, generator=generator, dtype=torch.float64), dim=1)
     band = slice(degree**2, (degree + 1) ** 2)
-    values = torch.randn(2 * degree + 1, generator=draw, dtype=torch.float64)
+    values = torch.randn(2 * degree + 1, generator=generator, dtype=torch.float64)
     turned = harmonics(rays @ one, (degree + 1) ** 2)[:, band] @ values
     torch.testing.assert_close(harmonics(rays, (degree + 1) ** 2)[:, band] @ (first @ values), turned)
 

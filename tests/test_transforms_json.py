@@ -2,7 +2,6 @@
 same, and what is left out is counted."""
 
 import codecs
-import json
 import math
 from pathlib import Path
 
@@ -19,12 +18,12 @@ from tests.posed_folders import (
     colour_error,
     frame,
     wall_points,
-    write_pictures,
     write_text_ply,
+    write_transforms,
 )
 from tests.scenes import texture
 from train.data.posed import FolderScene
-from train.splat.fit import scene_sha256
+from train.splat.identity import scene_sha256
 from worldgen.errors import UserError
 from worldgen.geometry.world_frame import points_into
 from worldgen.io.transforms_json import read_transforms
@@ -42,14 +41,9 @@ def frames(**more: object) -> list[dict]:
 
 
 def write(folder: Path, content: dict, pictures: bool = True) -> Path:
-    """transforms.json with pictures of the room by centred cameras, and its points."""
-    if pictures:
-        write_pictures(folder / "images", centred())
-    folder.mkdir(parents=True, exist_ok=True)
-    write_text_ply(folder / "sparse_pc.ply", wall_points())
-    path = folder / "transforms.json"
-    path.write_text(json.dumps({"ply_file_path": "sparse_pc.ply", "frames": frames()} | content))
-    return path
+    """The file, of centred cameras."""
+    shared = {"frames": frames()} | content
+    return write_transforms(folder, centred() if pictures else {}, shared) / "transforms.json"
 
 
 def expect_the_same(found: list, tolerance: float = 1e-9) -> None:

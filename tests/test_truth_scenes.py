@@ -10,21 +10,15 @@ from omegaconf import OmegaConf
 
 from eval.synthetic import scenes
 from eval.synthetic.rendering import render
-from eval.synthetic.room import ROOM, TexturedRoom
-from eval.synthetic.scenes import (
-    PanoramaScene,
-    RoomScene,
-    exact_cameras,
-    generated_cameras,
-    held_out_cameras,
-    planted_offsets,
-)
-from eval.synthetic.shell import DrapedPanorama, drape
+from eval.synthetic.scene_cameras import exact_cameras, generated_cameras, held_out_cameras, planted_offsets
+from eval.synthetic.scenes import PanoramaScene, RoomScene
+from eval.synthetic.shell import PanoramaShell, shell_of
+from eval.synthetic.textured_room import ROOM, TexturedRoom
 from tests.outdoors import meadow
 from tests.scenes import BoxRoom
 from worldgen.config import CONF_DIR
 from worldgen.errors import UserError
-from worldgen.geometry.cameras import look, project, world_rays
+from worldgen.geometry.cameras import look_at, project, world_rays
 from worldgen.geometry.equirect import directions
 from worldgen.splat.distortion import warp
 from worldgen.types import Camera
@@ -32,15 +26,15 @@ from worldgen.types import Camera
 SMALL = RoomScene(size=48, samples=1, generated=14, held_out=4, cloud_rows=32)
 
 
-def draped_pillar() -> DrapedPanorama:
+def pillar_shell() -> PanoramaShell:
     """With a pillar so near and so steep that it hides something."""
     panorama, distances = BoxRoom(pillars=(((0.7, -1.5, 0.9), (0.9, 1.6, 1.1)),)).panorama(128)
-    return drape(panorama.rgb, distances.distance, steepest=8, round_deg=2)
+    return shell_of(panorama.rgb, distances.distance, steepest=8, round_deg=2)
 
 
-@pytest.fixture(scope="module", params=["room", "draped"])
+@pytest.fixture(scope="module", params=["room", "shell"])
 def truth(request):
-    return TexturedRoom() if request.param == "room" else draped_pillar()
+    return TexturedRoom() if request.param == "room" else pillar_shell()
 
 
 @pytest.fixture
@@ -50,7 +44,7 @@ def meadow_scene(monkeypatch) -> PanoramaScene:
 
 
 def camera_at(*place: float, yaw_deg: float = 0.0, pitch_deg: float = 0.0, size: int = 64) -> Camera:
-    return Camera.from_fov(size, size, 90, look(yaw_deg, pitch_deg, torch.tensor(place)))
+    return Camera.from_fov(size, size, 90, look_at(yaw_deg, pitch_deg, torch.tensor(place)))
 
 
 def test_without_strength_every_view_is_the_truth():
@@ -176,7 +170,7 @@ def test_what_two_views_see_in_common_has_one_colour(truth):
 
 def test_edges_of_a_draped_panorama_become_slopes_in_front_of_which_nothing_moves():
     distance = meadow(64)[1].distance.clamp(max=30)
-    surface = drape(torch.zeros(3, 64, 128), distance, steepest=3, round_deg=2)
+    surface = shell_of(torch.zeros(3, 64, 128), distance, steepest=3, round_deg=2)
     before = (distance.log()[:, 1:] - distance.log()[:, :-1]).abs() / (torch.pi / 64)
     assert before[24:40].max() > 10
     assert surface.steepest < 1.3 * 3

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from worldgen.geometry.cameras import look
+from worldgen.geometry.cameras import look_at
 from worldgen.types import Camera, DistanceMap, Gaussians, Panorama, PointCloud, View
 
 
@@ -27,7 +27,7 @@ def test_resized_camera_sees_the_same():
 
 
 def test_world_to_camera_undoes_camera_to_world():
-    camera = Camera.from_fov(8, 8, 90.0, look(33.0, -12.0, torch.tensor([1.0, -2.0, 3.0])))
+    camera = Camera.from_fov(8, 8, 90.0, look_at(33.0, -12.0, torch.tensor([1.0, -2.0, 3.0])))
     torch.testing.assert_close(camera.w2c @ camera.c2w, torch.eye(4), atol=1e-6, rtol=0)
 
 

@@ -9,11 +9,11 @@ import torch
 from scipy.optimize import brentq
 
 from tests.lenses import distorted, photo_by, rays_of, room_by, straight
-from worldgen.geometry.cameras import look
+from worldgen.geometry.cameras import look_at
 from worldgen.io.undistort import Distortion, largest_radius, pinhole, undistort
 from worldgen.types import Camera
 
-LENS = Camera(look(20.0, 10.0, torch.tensor([0.2, 0.1, -0.3])), 320, 240, 220.0, 210.0, 152.0, 126.0)
+LENS = Camera(look_at(20.0, 10.0, torch.tensor([0.2, 0.1, -0.3])), 320, 240, 220.0, 210.0, 152.0, 126.0)
 LENSES = {
     "barrel": Distortion((-0.15, 0.02, 0.004, -0.003)),
     "pincushion": Distortion((0.12, 0.03)),

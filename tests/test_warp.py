@@ -4,14 +4,14 @@ import pytest
 import torch
 from scenes import BoxRoom
 
-from worldgen.geometry.cameras import look, project, unproject
+from worldgen.geometry.cameras import look_at, project, unproject
 from worldgen.geometry.fill import erode
 from worldgen.geometry.warp import forward_warp, round_trip_warp
 from worldgen.types import Camera, View
 
 ROOM = BoxRoom()
-HERE = Camera.from_fov(256, 192, 80, look(25))
-THERE = Camera.from_fov(256, 192, 80, look(32, 5, torch.tensor([0.9, -0.3, 0.4])))
+HERE = Camera.from_fov(256, 192, 80, look_at(25))
+THERE = Camera.from_fov(256, 192, 80, look_at(32, 5, torch.tensor([0.9, -0.3, 0.4])))
 
 
 def truly_seen(view: View, camera: Camera) -> torch.Tensor:

@@ -82,8 +82,8 @@ def test_the_unit_is_told_by_cameras_points_or_nothing():
 
 
 def some_gaussians() -> Gaussians:
-    draw = torch.Generator().manual_seed(0)
-    means, scales, quats = (torch.randn(50, width, generator=draw) for width in (3, 3, 4))
+    generator = torch.Generator().manual_seed(0)
+    means, scales, quats = (torch.randn(50, width, generator=generator) for width in (3, 3, 4))
     return Gaussians(means, quats, scales - 4, torch.zeros(50), torch.zeros(50, 1, 3))
 
 

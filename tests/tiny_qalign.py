@@ -25,7 +25,7 @@ def save_tiny_qalign(folder: Path) -> nn.Module:
     which knows its tokenizer, for comparison with the one that is loaded."""
     from transformers import CLIPImageProcessor, LlamaTokenizer
 
-    from eval.metrics.pyiqas_llama import pyiqas_llama
+    from tests.pyiqas_llama import pyiqas_llama
     from worldgen.models.hub import quiet_transformers
 
     folder.mkdir(parents=True, exist_ok=True)

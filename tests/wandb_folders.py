@@ -1,12 +1,34 @@
-"""What an offline run of wandb leaves on the disk; it may come there some milliseconds after the run's end."""
+"""What an offline run of wandb leaves on the disk, read back; it may come there some milliseconds after the run's end.
 
+It is one file of records in LevelDB's log format (blocks of 32 KiB, each record cut where a block ends), each record a
+protobuf of wandb's own; what a resumed run adds lies in a folder and file of its own.
+"""
+
+import json
+import struct
 import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-
-from eval.compare.wandb_files import read_offline
-from worldgen.errors import UserError
+from typing import Any
 
 _PATIENCE_S = 120
+_MAGIC, _HEADER_BYTES = b":W&B", 7
+_BLOCK_BYTES, _RECORD_HEADER = 32_768, struct.Struct("<IHB")  # checksum, length, kind
+_WHOLE, _FIRST, _LAST = 1, 2, 4
+
+
+@dataclass(frozen=True, eq=False)
+class LoggedRun:
+    """One run as its file has it. state: unfinished, finished or failed; began_ns: since 1970."""
+
+    id: str
+    group: str
+    job_type: str
+    state: str
+    config: dict[str, Any]
+    summary: dict[str, Any]
+    began_ns: int
 
 
 def begun(folder: Path) -> list[Path]:
@@ -22,5 +44,66 @@ def begun(folder: Path) -> list[Path]:
 def _is_whole(file: Path) -> bool:
     try:
         return read_offline(file).state != "unfinished"
-    except UserError:
+    except ValueError:
         return False
+
+
+def read_offline(file: Path) -> LoggedRun:
+    """A run-<id>.wandb file. Raises ValueError where it is none, or tells of no run yet."""
+    from wandb.proto import wandb_internal_pb2
+
+    content = file.read_bytes()
+    if not content.startswith(_MAGIC):
+        raise ValueError(f"{file}: not a file that wandb wrote")
+    about: dict[str, Any] = {}
+    config: dict[str, Any] = {}
+    summary: dict[str, Any] = {}
+    state = "unfinished"
+    for payload in _payloads(content):
+        record = wandb_internal_pb2.Record()
+        record.ParseFromString(payload)
+        kind = record.WhichOneof("record_type")
+        if kind == "run":
+            about = {"id": record.run.run_id, "group": record.run.run_group, "job_type": record.run.job_type}
+            about["began_ns"] = record.run.start_time.ToNanoseconds()
+            _update(config, record.run.config.update)
+        elif kind == "config":
+            _update(config, record.config.update)
+        elif kind == "summary":
+            _update(summary, record.summary.update)
+        elif kind == "exit":
+            state = "finished" if record.exit.exit_code == 0 else "failed"
+    if not about:
+        raise ValueError(f"{file}: tells of no run")
+    return LoggedRun(**about, state=state, config=config, summary=summary)
+
+
+def _payloads(content: bytes) -> Iterator[bytes]:
+    """The log's records, put together again."""
+    place, parts = _HEADER_BYTES, b""
+    while place + _RECORD_HEADER.size <= len(content):
+        left = _BLOCK_BYTES - place % _BLOCK_BYTES
+        if left < _RECORD_HEADER.size:
+            place += left
+            continue
+        _, length, kind = _RECORD_HEADER.unpack_from(content, place)
+        place += _RECORD_HEADER.size
+        if place + length > len(content):
+            return
+        parts = content[place : place + length] if kind in (_WHOLE, _FIRST) else parts + content[place : place + length]
+        place += length
+        if kind in (_WHOLE, _LAST):
+            yield parts
+            parts = b""
+
+
+def _update(node: dict[str, Any], items: Sequence[Any]) -> None:
+    """Sets values by their keys, which are one name or a path of names."""
+    for item in items:
+        keys = list(item.nested_key) or [item.key]
+        inner = node
+        for key in keys[:-1]:
+            if not isinstance(inner.get(key), dict):
+                inner[key] = {}
+            inner = inner[key]
+        inner[keys[-1]] = json.loads(item.value_json)

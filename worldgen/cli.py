@@ -117,6 +117,6 @@ def _each_photo(argument: str) -> str:
     key, _, folder = argument.partition("=")
     if key != "images":
         return argument
-    from worldgen.io.photo_formats import photos_in
+    from worldgen.io.photo_folder import photos_in
 
     return "image=" + ",".join(quote(str(path)) for path in photos_in(user_path(folder)))

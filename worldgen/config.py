@@ -67,15 +67,16 @@ def compose_program(root: str, overrides: Sequence[str]) -> DictConfig:
 
 def instantiate(config: DictConfig) -> Any:
     """The object that a config describes by its `_target_`. Raises UserError where that cannot be made of it."""
-    package = str(config.get("_target_", "")).partition(".")[0]
-    if package in _OUR_PACKAGES:
-        _expect_ours(package)
+    expect_ours(str(config.get("_target_", "")))
     with one_line_errors():
         return hydra.utils.instantiate(resolved_twice(config))
 
 
-def _expect_ours(package: str) -> None:
+def expect_ours(target: str) -> None:
     """Raises UserError where somebody's own train.py would be imported for ours; a script's own folder comes first."""
+    package = target.partition(".")[0]
+    if package not in _OUR_PACKAGES:
+        return
     there = sys.modules.get(package)
     spec = find_spec(package) if there is None else there.__spec__
     ours = Path(__file__).resolve().parents[1] / package
@@ -121,7 +122,7 @@ def finish(config: DictConfig, sweep_suffix: str = "") -> DictConfig:
     if not isinstance(config.seed, int) or isinstance(config.seed, bool) or config.seed < 0:
         raise UserError(f"seed: {config.seed!r}, wanted a whole number from 0")
     if config.fov_deg is not None:
-        from worldgen.recipe.fov import check_fov
+        from worldgen.geometry.fov_range import check_fov
 
         config.fov_deg = check_fov(config.fov_deg)
     image = user_path(str(config.image))
@@ -145,7 +146,7 @@ def namesakes(overrides: Sequence[str]) -> list[str]:
 def groups(root: str = "config") -> dict[str, list[str]]:
     """Config groups and their choices, by name, of the file `root` in conf/."""
     return {
-        group: sorted(path.stem for path in (CONF_DIR / group).glob("*.yaml") if _fits(path, root))
+        group: sorted(path.stem for path in (CONF_DIR / group).glob("[!_]*.yaml") if _fits(path, root))
         for group in sorted(defaults(root))
     }
 

@@ -5,86 +5,27 @@ has to, nothing heavy is imported.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from worldgen.config import CONF_DIR, instantiate
+from worldgen.config import expect_ours, instantiate, one_line_errors
 from worldgen.errors import UserError
 from worldgen.io.photo import MAX_SIDE_PX, examine, load_photo
 from worldgen.io.photo_sphere import GIVEN, Shape, heuristic_for
 from worldgen.models import assets
-from worldgen.present import report_stamp
+from worldgen.models.assets import targets_of
+from worldgen.models.pool import Pool
 from worldgen.present.console import Reporter
 from worldgen.runs.folder import RunFolder, StepResult, disk_errors
-from worldgen.runs.record import Wanted, unchanged
+from worldgen.runs.layout import MANIFEST
+from worldgen.runs.record import unchanged
+from worldgen.runs.steps_table import SPLAT, STEPS, StepSpec
 
 if TYPE_CHECKING:
     from worldgen.steps import Job
-
-
-@dataclass(frozen=True)
-class Step:
-    """name: its subfolder; groups: config groups that decide its result; inputs: steps whose files it reads;
-    outputs: files worth a link at the top of the run folder; editable: whether a file that was changed is a person's
-    edit, to be kept, or damage, to be made again; version: raised when its code comes to make something else of the
-    same inputs."""
-
-    name: str
-    title: str
-    groups: tuple[str, ...]
-    inputs: tuple[str, ...] = ()
-    outputs: tuple[str, ...] = ()
-    editable: bool = True
-    version: int = 1
-
-
-STEPS = (
-    Step("fov", "the photo's field of view", ("fov", "fov_deg")),
-    Step("prompts", "what the scene is", ("prompts",)),
-    Step(
-        "panorama",
-        "a panorama round the photo",
-        ("panorama", "inpainter"),
-        ("fov", "prompts"),
-        ("panorama.png",),
-    ),
-    Step("refine", "finer detail", ("refine",), ("prompts", "panorama"), ("panorama.png",)),
-    Step(
-        "depth",
-        "metric distances",
-        ("depth",),
-        ("prompts", "panorama", "refine"),
-        ("distance.png",),
-    ),
-    Step("lift", "a point cloud", ("lift",), ("panorama", "refine", "depth"), editable=False, version=2),
-    Step(
-        "complete",
-        "what the photo's place hides",
-        ("complete", "inpainter", "view_depth"),
-        ("prompts", "lift"),
-        editable=False,
-        version=2,
-    ),
-    Step(
-        "splat",
-        "Gaussian splats",
-        ("splat", "views"),
-        ("fov", "panorama", "refine", "lift", "complete"),
-        editable=False,
-        version=2,
-    ),
-    Step(
-        "export",
-        "files to look at",
-        ("export",),
-        ("lift", "complete", "splat"),
-        ("world.ply", "world.spz", "points.ply", "world.html", "flythrough.mp4"),
-    ),
-)
 
 
 def run(
@@ -100,7 +41,7 @@ def run(
     job = cache(partial(prepare, config, reporter, shape, steps))
     log_step = instantiate(config.logger).of_run(run_dir, image.name, config.group, reporter.note)
     RunFolder.expect_free(run_dir)
-    photo_sha256 = unchanged(run_dir, {step.name: _wanted(config, step) for step in steps}, image)
+    photo_sha256 = unchanged(run_dir, [(step, config_of(config, step)) for step in steps], image)
     finished = photo_sha256 is not None
     if finished:
         make_adapters(config, STEPS[len(steps) :])  # what made the others' files was checked when it did
@@ -108,28 +49,28 @@ def run(
         reporter.log_to(folder.root / "log.txt")
         for number, step in enumerate(steps, start=1):
             with reporter.step(number, len(steps), step.name, step.title) as line:
-                line.result = run_step(folder, step, _wanted(config, step), job)
+                line.result = run_step(folder, step, config_of(config, step), job, steps[number:])
             when_done(line.result)
             log_step(line.result)
-        if not finished or not report_stamp.is_current(folder.root):
+        if not finished or not _report_is_current(folder.root):
             _write_report(folder.root)
     return folder
 
 
-def prepare(config: DictConfig, reporter: Reporter, shape: Shape, steps: Sequence[Step] = STEPS) -> "Job":
+def prepare(config: DictConfig, reporter: Reporter, shape: Shape, steps: Sequence[StepSpec] = STEPS) -> "Job":
     """All that the steps work with, for a photo of that shape, so that what is wrong with any of it is said before the
     first one, and so that no step's time counts what is imported or fetched. Raises UserError."""
     path, given = Path(config.image), config.panorama.heuristic == GIVEN
     photo = load_photo(path, max(MAX_SIDE_PX, config.panorama.width) if given else MAX_SIDE_PX)
     adapters = make_adapters(config)
-    for name in assets.needed(config):
+    _ = adapters.runtime.torch_dtype  # says that there is no such device
+    for name in assets.needed([config_of(config, step) for step in steps]):
         assets.fetch(name, reporter.track)
     from worldgen.recipe.given import looks_closed
     from worldgen.steps import Job
 
-    for group in {group for step in steps for group in step.groups}:
-        if hasattr(adapters.get(group), "load"):
-            adapters[group].load()
+    if any(step.name == SPLAT for step in steps):
+        adapters["splat"].load()
     if not given and shape.may_be_sphere and looks_closed(photo.rgb):
         reporter.note(f"{path}: may be a 360-degree panorama, taken as a plain photo; panorama=given takes it as that")
     return Job(config, adapters, photo, reporter, shape.sphere)
@@ -140,13 +81,13 @@ def _settled(config: DictConfig, heuristic: str) -> DictConfig:
     so that no other has it made again."""
     panorama = {**config.panorama, "heuristic": heuristic}
     if heuristic == GIVEN:
-        panorama = {key: panorama[key] for key in OmegaConf.load(CONF_DIR / "panorama" / f"{GIVEN}.yaml")}
+        panorama = {key: panorama[key] for key in ("_target_", "heuristic", "width")}
     settled = config.copy()
     settled.panorama = panorama
     return settled
 
 
-def steps_until(last: str | None) -> tuple[Step, ...]:
+def steps_until(last: str | None) -> tuple[StepSpec, ...]:
     """The recipe up to the step `last`; None = the whole of it. Raises UserError."""
     names = [step.name for step in STEPS]
     if last is not None and last not in names:
@@ -154,37 +95,64 @@ def steps_until(last: str | None) -> tuple[Step, ...]:
     return STEPS if last is None else STEPS[: names.index(last) + 1]
 
 
-def run_step(folder: RunFolder, step: Step, wanted: Wanted, job: Callable[[], "Job"]) -> StepResult:
-    """Runs one step, unless its files stand for the same config and inputs already; only then `job` is asked for."""
+def run_step(
+    folder: RunFolder,
+    step: StepSpec,
+    config: dict[str, Any],
+    job: Callable[[], "Job"],
+    later: Sequence[StepSpec] = (),
+) -> StepResult:
+    """Runs one step, unless its files stand for the same config and inputs already; only then `job` is asked for, and
+    the adapters that the step needs are in memory; those that no `later` step uses are not any more afterwards."""
 
     def produce(out: Path) -> Any:
         work = job()
         from worldgen.steps import PRODUCE
 
-        return PRODUCE[step.name](work, out)
+        try:
+            work.adapters.load(step.groups)
+            return PRODUCE[step.name](work, out)
+        finally:
+            work.adapters.release_all_but({group for other in later for group in other.groups})
 
-    result = folder.step(step.name, wanted.config, wanted.inputs, produce, step.editable, wanted.version)
+    used = assets.used_by(config)
+    result = folder.step(step.name, config, step.inputs, produce, step.editable, step.version, used)
     for output in step.outputs:
         if (result.path / output).exists():
             folder.link(output, step.name, output)
     return result
 
 
-def _wanted(config: DictConfig, step: Step) -> Wanted:
+def config_of(config: DictConfig, step: StepSpec) -> dict[str, Any]:
+    """What a step is to be made of, JSON-able."""
     made_of = {group: _plain(config[group]) for group in step.groups} | {"seed": config.seed}
     if config.panorama.heuristic == GIVEN and not step.inputs:
-        made_of["photo"] = GIVEN  # these steps look at the photo itself
-    return Wanted(made_of, step.inputs, step.version)
+        made_of["panorama"] = _plain(
+            config.panorama
+        )  # these steps look at the photo itself, as the panorama that it is
+    return made_of
 
 
 def _plain(node: Any) -> Any:
     return OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
 
 
-def make_adapters(config: DictConfig, steps: Sequence[Step] = STEPS) -> dict[str, Any]:
+def make_adapters(config: DictConfig, steps: Sequence[StepSpec] = STEPS) -> Pool:
     """Every group's object, all before the first step, so that a wrong setting costs no time. Raises UserError."""
     groups = sorted({group for step in steps for group in step.groups if OmegaConf.is_config(config[group])})
-    return {group: instantiate(config[group]) for group in groups}
+    nodes = {group: _plain(config[group]) for group in groups}
+    for target in targets_of(nodes):
+        expect_ours(target)
+    runtime = instantiate(config.runtime)
+    with one_line_errors():
+        return Pool(nodes, runtime)
+
+
+def _report_is_current(run_dir: Path) -> bool:
+    """Whether the report was written after the manifest last changed. A file that was changed by hand does not show
+    there: who finds one writes the report again in any case."""
+    report, manifest = run_dir / "report.html", run_dir / MANIFEST
+    return report.is_file() and report.stat().st_mtime_ns >= manifest.stat().st_mtime_ns
 
 
 def _write_report(run_dir: Path) -> None:

@@ -14,50 +14,49 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
+from worldgen.errors import expect
 from worldgen.geometry.colour import colourise
-from worldgen.io.gaussians import load_cloud, load_gaussians, save_cloud, save_gaussians
+from worldgen.geometry.fov_range import check_fov
+from worldgen.io.clouds import save_cloud
+from worldgen.io.gaussians import save_gaussians
 from worldgen.io.photo import Photo
 from worldgen.io.photo_sphere import GIVEN, Sphere
+from worldgen.models.pool import Pool
+from worldgen.models.recorded import RecordedInpainter
 from worldgen.present.console import Reporter
 from worldgen.recipe.complete import complete
 from worldgen.recipe.export import export
-from worldgen.recipe.fov import Fov, check_fov, check_height
+from worldgen.recipe.fov import check_height
 from worldgen.recipe.given import FRONT_FOV_DEG, all_round, front_view, given_panorama
 from worldgen.recipe.lift import lift
 from worldgen.recipe.panorama import synthesize
-from worldgen.recipe.prompts import load_prompts, save_prompts
 from worldgen.recipe.training_views import supervision
 from worldgen.runs import artifacts
-from worldgen.types import Camera, Panorama, PointCloud, Prompts, Scene, View
+from worldgen.runs.reader import CAMERA, RunReader
+from worldgen.runs.steps_table import COMPLETE, DEPTH, EXPORT, FOV, LIFT, PANORAMA, PROMPTS, REFINE, SPLAT
+from worldgen.types import Fov, Panorama, Scene, View
 
 
 @dataclass
 class Job:
-    """One photo on its way through the recipe. adapters: the object that each config group stands for. sphere: what the
-    photo says of the sphere that it shows, if it does."""
+    """One photo on its way through the recipe. adapters: the object that each config group stands for; those that the
+    step in hand uses are loaded. sphere: what the photo says of the sphere that it shows, if it does."""
 
     config: DictConfig
-    adapters: Mapping[str, Any]
+    adapters: Pool
     photo: Photo
     reporter: Reporter
     sphere: Sphere | None = None
 
-    @property
-    def run_dir(self) -> Path:
-        return Path(self.config.out)
-
-    def path(self, step: str, filename: str) -> Path:
-        """Where an earlier step's file is, or would be; the step's folder for `""`."""
-        return self.run_dir / step / filename
+    @cached_property
+    def reader(self) -> RunReader:
+        """Of what the earlier steps left."""
+        return RunReader(Path(self.config.out))
 
     def seed(self, step: str) -> int:
         """A step's own seed, so that one step's draws never move another's."""
         digest = hashlib.sha256(f"{self.config.seed}/{step}".encode()).digest()
         return int.from_bytes(digest[:4], "big")
-
-    @property
-    def prompts(self) -> Prompts:
-        return load_prompts(self.path("prompts", "prompts.json"))
 
     @property
     def is_given(self) -> bool:
@@ -71,33 +70,27 @@ class Job:
 
     @property
     def photo_view(self) -> View:
-        """The photo as the camera at the origin, looking along +z, took it; of a given panorama the front view."""
-        path = self.path("fov", "fov.json")
-        deg = check_fov(artifacts.load_json(path).get("deg"), f"{path}: deg")
-        if self.is_given:
-            return front_view(self.given_panorama, deg)
-        height, width = self.photo.rgb.shape[1:]
-        known = torch.ones(height, width, dtype=torch.bool)
-        return View(Camera.from_fov(width, height, deg), self.photo.rgb, known)
+        """The photo as the camera at the origin, looking along +z, took it; of a given panorama the front view.
 
-    @property
-    def panorama_path(self) -> Path:
-        """The refined panorama where there is one."""
-        refined = self.path("refine", "panorama.png")
-        return refined if refined.exists() else self.path("panorama", "panorama.png")
+        Raises UserError where a person gave the camera another size than the photo's.
+        """
+        camera = self.reader.camera()
+        if self.is_given:
+            return front_view(self.given_panorama, camera.fov_deg)
+        height, width = self.photo.rgb.shape[1:]
+        path = self.reader.path(FOV, CAMERA)
+        fits = (camera.width, camera.height) == (width, height)
+        expect(f"{path}: width, height", f"{camera.width}, {camera.height}", fits, f"the photo's {width}, {height}")
+        return View(camera, self.photo.rgb, torch.ones(height, width, dtype=torch.bool))
 
     @cached_property
     def panorama(self) -> Panorama:
-        return artifacts.load_panorama(self.panorama_path, self.path("panorama", "photo_mask.png"))
-
-    @property
-    def cloud(self) -> PointCloud:
-        """What the panorama shows and what the completed views added."""
-        added = load_cloud(self.path("complete", "cloud.safetensors"))
-        return load_cloud(self.path("lift", "cloud.safetensors")) + added
+        """Refined, where there is a refined one."""
+        return self.reader.panorama()
 
 
 def fov_step(job: Job, out: Path) -> dict:
+    """The photo's field of view, and so its camera."""
     by_hand = job.config.fov_deg
     if by_hand is not None:
         fov = Fov(check_fov(by_hand), "fov_deg, by hand")
@@ -107,18 +100,24 @@ def fov_step(job: Job, out: Path) -> dict:
         fov = job.adapters["fov"](job.photo)
     if not job.is_given:
         check_height(job.photo, fov.deg)
-    artifacts.save_json(out / "fov.json", asdict(fov))
+    height, width = job.photo.rgb.shape[1:]
+    if job.is_given:
+        front = front_view(job.given_panorama, fov.deg).camera
+        height, width = front.height, front.width
+    artifacts.save_photo_camera(out / CAMERA, width, height, fov.deg, fov.source)
     return asdict(fov)
 
 
 def prompts_step(job: Job, out: Path) -> dict:
+    """What the scene is."""
     prompts = job.adapters["prompts"](all_round(job.given_panorama) if job.is_given else job.photo.rgb)
-    save_prompts(out / "prompts.json", prompts)
+    artifacts.save_prompts(out / "prompts.json", prompts)
     return asdict(prompts)
 
 
 def panorama_step(job: Job, out: Path) -> dict:
-    panorama = _whole(job.given_panorama) if job.is_given else _painted(job)
+    """A panorama round the photo."""
+    panorama = _whole(job.given_panorama) if job.is_given else _painted(job, out / "views")
     artifacts.save_panorama(out, panorama)
     height, width = panorama.photo.shape
     return {"size": f"{width}x{height}", "from_the_photo_percent": _percent(panorama.photo)}
@@ -129,20 +128,23 @@ def _whole(rgb: Tensor) -> Panorama:
     return Panorama(rgb, torch.ones(rgb.shape[1:], dtype=torch.bool))
 
 
-def _painted(job: Job) -> Panorama:
+def _painted(job: Job, views: Path) -> Panorama:
+    """The photo's panorama; the painted views land in the folder `views`, where a killed attempt may have left some."""
     return synthesize(
         job.photo_view,
-        job.prompts,
-        job.adapters["inpainter"],
+        job.reader.prompts(),
+        RecordedInpainter(job.adapters["inpainter"], views),
         job.adapters["panorama"],
         job.reporter.track,
-        job.seed("panorama"),
+        job.seed(PANORAMA),
     )
 
 
 def refine_step(job: Job, out: Path) -> dict:
-    panorama = artifacts.load_panorama(job.path("panorama", "panorama.png"), job.path("panorama", "photo_mask.png"))
-    refined = job.adapters["refine"](panorama, job.prompts, job.reporter.track, job.seed("refine"))
+    """Finer detail, where there is a model for it."""
+    refined = job.adapters["refine"](
+        job.reader.unrefined_panorama(), job.reader.prompts(), job.reporter.track, job.seed(REFINE)
+    )
     if refined is None:
         facts = {"skipped": "no text-to-image model in this profile"}
         artifacts.save_json(out / "skipped.json", facts)
@@ -152,7 +154,8 @@ def refine_step(job: Job, out: Path) -> dict:
 
 
 def depth_step(job: Job, out: Path) -> dict:
-    distances = job.adapters["depth"](job.panorama, job.prompts, job.reporter.track)
+    """How far away everything is."""
+    distances = job.adapters["depth"](job.panorama, job.reader.prompts(), job.reporter.track)
     artifacts.save_distances(out, distances)
     artifacts.save_pixels(out / "distance.png", colourise(distances.distance, distances.sky))
     metres = distances.distance[~distances.sky]
@@ -161,20 +164,22 @@ def depth_step(job: Job, out: Path) -> dict:
 
 
 def lift_step(job: Job, out: Path) -> dict:
-    cloud = lift(job.panorama.rgb, artifacts.load_distances(job.path("depth", "")), job.adapters["lift"])
+    """The panorama as points."""
+    cloud = lift(job.panorama.rgb, job.reader.distances(), job.adapters["lift"])
     save_cloud(out / "cloud.safetensors", cloud)
     return {"points": len(cloud)}
 
 
 def complete_step(job: Job, out: Path) -> dict:
+    """What the photo's place hides."""
     completion = complete(
-        load_cloud(job.path("lift", "cloud.safetensors")),
-        job.prompts,
+        job.reader.lifted(),
+        job.reader.prompts(),
         job.adapters["inpainter"],
         job.adapters["view_depth"],
         job.adapters["complete"],
         job.reporter.track,
-        job.seed("complete"),
+        job.seed(COMPLETE),
     )
     save_cloud(out / "cloud.safetensors", completion.cloud)
     artifacts.save_completed(out, completion.views)
@@ -182,17 +187,18 @@ def complete_step(job: Job, out: Path) -> dict:
 
 
 def splat_step(job: Job, out: Path) -> dict:
-    completed = artifacts.load_completed(job.path("complete", ""))
-    views = supervision(job.photo_view, job.panorama, completed, job.adapters["views"])
-    scene = Scene(job.photo.path.stem, job.cloud, tuple(views))
-    result = job.adapters["splat"](scene, out, job.reporter.track, job.seed("splat"))
+    """Gaussians, fitted to all views."""
+    views = supervision(job.photo_view, job.panorama, job.reader.completed(), job.adapters["views"])
+    scene = Scene(job.photo.path.stem, job.reader.cloud(), tuple(views))
+    result = job.adapters["splat"](scene, out, job.reporter.track, job.seed(SPLAT))
     save_gaussians(out / "gaussians.safetensors", result.gaussians)
     return result.facts
 
 
 def export_step(job: Job, out: Path) -> dict:
-    gaussians = load_gaussians(job.path("splat", "gaussians.safetensors"))
-    return export(gaussians, job.cloud, job.run_dir, out, job.adapters["export"], job.reporter.track) or {}
+    """Files to look at."""
+    gaussians, cloud = job.reader.gaussians(), job.reader.cloud()
+    return export(gaussians, cloud, job.reader.root, out, job.adapters["export"], job.reporter.track) or {}
 
 
 def _percent(mask: Tensor) -> float:
@@ -201,14 +207,13 @@ def _percent(mask: Tensor) -> float:
 
 
 PRODUCE: dict[str, Callable[[Job, Path], Mapping[str, Any]]] = {
-    "fov": fov_step,
-    "prompts": prompts_step,
-    "panorama": panorama_step,
-    "refine": refine_step,
-    "depth": depth_step,
-    "lift": lift_step,
-    "complete": complete_step,
-    "splat": splat_step,
-    "export": export_step,
+    FOV: fov_step,
+    PROMPTS: prompts_step,
+    PANORAMA: panorama_step,
+    REFINE: refine_step,
+    DEPTH: depth_step,
+    LIFT: lift_step,
+    COMPLETE: complete_step,
+    SPLAT: splat_step,
+    EXPORT: export_step,
 }
-"""By the names of the steps in `pipeline.STEPS`."""

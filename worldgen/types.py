@@ -5,7 +5,8 @@ Cameras follow OpenCV (x right, y down, z forward); distances are in metres; ima
 """
 
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -24,7 +25,8 @@ def _expect(name: str, tensor: Tensor, shape: tuple[int | None, ...]) -> None:
 class Camera:
     """A pinhole camera. Pixel centres lie at +0.5.
 
-    c2w: [4, 4] float32, camera to world, OpenCV axes, metres.
+    c2w: [4, 4] float32, camera to world, OpenCV axes, metres; on the CPU as a rule,
+    wherever the pictures are.
     fx, fy, cx, cy: pixels.
     """
 
@@ -41,9 +43,12 @@ class Camera:
 
     @classmethod
     def from_fov(cls, width: int, height: int, fov_deg: float, c2w: Tensor | None = None) -> "Camera":
-        """Square pixels, centred principal point; `fov_deg` is the horizontal field of view."""
+        """Square pixels, centred principal point; `fov_deg` is the horizontal field of view.
+
+        c2w: [4, 4], camera to world, of any precision; the identity, on the CPU, if None.
+        """
         focal = 0.5 * width / math.tan(math.radians(fov_deg) / 2)
-        pose = torch.eye(4) if c2w is None else c2w.to(torch.float32)
+        pose = torch.eye(4, device="cpu") if c2w is None else c2w.to(torch.float32)
         return cls(pose, width, height, focal, focal, width / 2, height / 2)
 
     @property
@@ -58,8 +63,8 @@ class Camera:
 
     @property
     def w2c(self) -> Tensor:
-        """[4, 4], world to camera."""
-        inverse = torch.eye(4, dtype=self.c2w.dtype)
+        """[4, 4], world to camera, where c2w is and as precise."""
+        inverse = torch.eye(4, dtype=self.c2w.dtype, device=self.c2w.device)
         rotation = self.c2w[:3, :3].T
         inverse[:3, :3] = rotation
         inverse[:3, 3] = -rotation @ self.c2w[:3, 3]
@@ -67,8 +72,9 @@ class Camera:
 
     @property
     def intrinsics(self) -> Tensor:
-        """[3, 3], pixels."""
-        return torch.tensor([[self.fx, 0.0, self.cx], [0.0, self.fy, self.cy], [0.0, 0.0, 1.0]])
+        """[3, 3], pixels, float32, where c2w is."""
+        rows = [[self.fx, 0.0, self.cx], [0.0, self.fy, self.cy], [0.0, 0.0, 1.0]]
+        return torch.tensor(rows, device=self.c2w.device)
 
     def resized(self, width: int, height: int) -> "Camera":
         """The same view at another resolution."""
@@ -103,6 +109,25 @@ class CompletedView:
 
     view: View
     inpainted: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class ViewDepth:
+    """Of a perspective view. zdepth: [H, W] along the optical axis, finite and > 0 where valid; valid: bool [H, W]."""
+
+    zdepth: Tensor
+    valid: Tensor
+
+    def __post_init__(self) -> None:
+        _expect("ViewDepth.valid", self.valid, tuple(self.zdepth.shape))
+
+
+@dataclass(frozen=True)
+class Fov:
+    """deg: horizontal field of view of the upright photo. source: where the value comes from, for a person."""
+
+    deg: float
+    source: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,12 +179,12 @@ class PointCloud:
     rgb: Tensor
     normals: Tensor
     spacing: Tensor
-    sky: Tensor | None = None
+    sky: Tensor = None  # type: ignore[assignment]  # never None once __post_init__ is through
 
     def __post_init__(self) -> None:
         count = len(self.xyz)
         if self.sky is None:
-            object.__setattr__(self, "sky", torch.zeros(count, dtype=torch.bool))
+            object.__setattr__(self, "sky", torch.zeros(count, dtype=torch.bool, device=self.xyz.device))
         _expect("PointCloud.sky", self.sky, (count,))
         _expect("PointCloud.xyz", self.xyz, (count, 3))
         _expect("PointCloud.rgb", self.rgb, (count, 3))
@@ -173,13 +198,13 @@ class PointCloud:
         return PointCloud(self.xyz[index], self.rgb[index], self.normals[index], self.spacing[index], self.sky[index])
 
     def __add__(self, other: "PointCloud") -> "PointCloud":
-        return PointCloud(
-            torch.cat([self.xyz, other.xyz]),
-            torch.cat([self.rgb, other.rgb]),
-            torch.cat([self.normals, other.normals]),
-            torch.cat([self.spacing, other.spacing]),
-            torch.cat([self.sky, other.sky]),
-        )
+        return PointCloud.joined([self, other])
+
+    @classmethod
+    def joined(cls, clouds: "Sequence[PointCloud]") -> "PointCloud":
+        """One cloud of one or more, in their order."""
+        columns = ([getattr(cloud, name) for cloud in clouds] for name in ("xyz", "rgb", "normals", "spacing", "sky"))
+        return cls(*map(torch.cat, columns))
 
 
 @dataclass(frozen=True, eq=False)
@@ -203,8 +228,8 @@ class SupervisionView:
 
     def to(self, device: torch.device) -> "SupervisionView":
         """The same, with its pictures on another device."""
-        moved = {name: value.to(device) for name, value in vars(self).items() if isinstance(value, Tensor)}
-        return replace(self, **moved)
+        alpha = None if self.alpha is None else self.alpha.to(device)
+        return replace(self, rgb=self.rgb.to(device), weight=self.weight.to(device), alpha=alpha)
 
 
 @dataclass(frozen=True)
@@ -221,15 +246,18 @@ class Scene:
 
     name: what its results are called; views: what is fitted; held_out: what is compared with afterwards, never fitted,
     `known` where it counts; frame: of a scene that was moved and scaled to be fitted; guessed: the points were drawn at
-    random, nobody knows what is there.
+    random, nobody knows what is there. source: names all that the scene follows from, files by their hashes, so that it
+    is known again where float32 is rounded otherwise; "" = nobody knows. `views` may read pictures from disk as they
+    are asked for: whoever takes them holds a few at a time.
     """
 
     name: str
     cloud: PointCloud
-    views: tuple[SupervisionView, ...]
-    held_out: tuple[View, ...] = ()
+    views: Sequence[SupervisionView]
+    held_out: Sequence[View] = ()
     frame: WorldFrame = WorldFrame()
     guessed: bool = False
+    source: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -246,7 +274,7 @@ class Gaussians:
     log_scales: Tensor
     opacity_logits: Tensor
     sh: Tensor
-    antialiased: bool = False
+    antialiased: bool = field(default=False, kw_only=True)
 
     def __post_init__(self) -> None:
         count = len(self.means)
@@ -260,7 +288,7 @@ class Gaussians:
         return len(self.means)
 
     def tensors(self) -> dict[str, Tensor]:
-        """Name to tensor, in a fixed order."""
+        """Name to tensor [N, ...], in a fixed order."""
         return {
             "means": self.means,
             "quats": self.quats,
@@ -268,3 +296,7 @@ class Gaussians:
             "opacity_logits": self.opacity_logits,
             "sh": self.sh,
         }
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> "Gaussians":
+        """What `change` makes of each tensor [N, ...]: a choice of rows, another device."""
+        return Gaussians(*map(change, self.tensors().values()), antialiased=self.antialiased)

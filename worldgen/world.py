@@ -1,7 +1,6 @@
 """From Python: `generate` makes a world from a photo, `World` looks at one. The command line runs the same code."""
 
 import html
-import json
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -11,11 +10,10 @@ from torch import Tensor
 
 from worldgen import view
 from worldgen.errors import UserError
-from worldgen.geometry.cameras import look
-from worldgen.io.gaussians import load_cloud, load_gaussians
+from worldgen.geometry.cameras import look_at
+from worldgen.geometry.fov_range import check_fov
 from worldgen.recipe.export import ExportSettings, write_world
-from worldgen.recipe.fov import check_fov
-from worldgen.runs import artifacts
+from worldgen.runs.reader import RunReader
 from worldgen.splat.rasterize import rasterize
 from worldgen.types import Camera, DistanceMap, Gaussians, Panorama, PointCloud
 
@@ -26,11 +24,12 @@ class World:
     def __init__(self, run_dir: str | Path) -> None:
         """Raises UserError where the folder is not one that the recipe finished."""
         self.run_dir = Path(run_dir)
-        if not (self.run_dir / "manifest.json").is_file():
+        self._reader = RunReader(self.run_dir)
+        if not self._reader.manifest_path.is_file():
             raise UserError(
                 f"{self.run_dir}: no manifest.json in it, wanted a run folder as `python -m worldgen` makes it"
             )
-        self._existing("splat", "gaussians.safetensors")
+        self._reader.gaussians_path()
 
     @classmethod
     def open(cls, path: str | Path) -> "World":
@@ -38,32 +37,29 @@ class World:
         return cls(path)
 
     def __repr__(self) -> str:
-        photo = json.loads((self.run_dir / "manifest.json").read_text(encoding="utf-8")).get("photo", {})
+        photo = self._reader.manifest()["photo"]
         parts = [f"from {photo['name']}"] if photo.get("name") else []
         return f"<World {', '.join([str(self.run_dir), *parts, f'{len(self.gaussians):,} splats'])}>"
 
     @cached_property
     def gaussians(self) -> Gaussians:
         """The splats, world frame, metres."""
-        return load_gaussians(self._existing("splat", "gaussians.safetensors"))
+        return self._reader.gaussians()
 
     @cached_property
     def cloud(self) -> PointCloud:
         """The points that the panorama shows, and those that completion added."""
-        lifted = load_cloud(self._existing("lift", "cloud.safetensors"))
-        return lifted + load_cloud(self._existing("complete", "cloud.safetensors"))
+        return self._reader.cloud()
 
     @cached_property
     def panorama(self) -> Panorama:
         """The panorama, refined if it was."""
-        refined = self.run_dir / "refine" / "panorama.png"
-        picture = refined if refined.exists() else self._existing("panorama", "panorama.png")
-        return artifacts.load_panorama(picture, self._existing("panorama", "photo_mask.png"))
+        return self._reader.panorama()
 
     @cached_property
     def distance(self) -> DistanceMap:
         """Distances along the rays of the panorama, metres."""
-        return artifacts.load_distances(self._existing("depth", "distance.npy").parent)
+        return self._reader.distances()
 
     def camera(
         self,
@@ -81,7 +77,7 @@ class World:
         if len(size) != 2 or not all(isinstance(side, int) and side > 0 for side in size):
             raise UserError(f"size: {size!r}, wanted width and height in whole pixels")
         check_fov(fov_deg)
-        pose = look(yaw_deg, pitch_deg, torch.tensor(position, dtype=torch.float32))
+        pose = look_at(yaw_deg, pitch_deg, torch.tensor(position, dtype=torch.float32))
         return Camera.from_fov(*size, fov_deg, pose)
 
     @torch.no_grad()
@@ -95,7 +91,7 @@ class World:
         The notebook's output then holds the whole page, some megabytes. Outside of notebooks this serves the page until
         it is interrupted.
         """
-        page = self._existing("export", "world.html")
+        page = self._reader.page_path()
         if not _in_notebook():
             view.serve(self.run_dir)
             return
@@ -114,12 +110,6 @@ class World:
             write_world(self.gaussians, path, ExportSettings(), self.run_dir.resolve().name)
         except OSError as error:
             raise UserError(f"{path}: cannot be written ({error.strerror or error})") from error
-        return path
-
-    def _existing(self, step: str, filename: str) -> Path:
-        path = self.run_dir / step / filename
-        if not path.is_file():
-            raise UserError(f"{path}: not found, wanted a finished run; run the same command again to finish it")
         return path
 
 

@@ -28,8 +28,8 @@ from torch import Tensor
 
 from eval.command import run
 from eval.metrics.brisque_niqe import Brisque, Niqe, brisque_svm, niqe_pristine
+from eval.protocols.picture_sources import ImageFile
 from eval.protocols.pictures import Picture
-from eval.protocols.sources import ImageFile
 from eval.scoring.cache import ScoreCache
 from eval.scoring.score import score
 from eval.synthetic.panoramas import crop, truth_panoramas
@@ -71,20 +71,23 @@ class Reference:
             text=True,
             env=environment,
         )
+        assert self._process.stdin
+        assert self._process.stdout
+        self._stdin, self._stdout = self._process.stdin, self._process.stdout
         self.threads = int(self._answer())
 
     def __call__(self, paths: Sequence[Path]) -> tuple[float, list[dict[str, float]]]:
         """Seconds, and each file's scores."""
-        print(json.dumps([str(path) for path in paths]), file=self._process.stdin, flush=True)
+        print(json.dumps([str(path) for path in paths]), file=self._stdin, flush=True)
         seconds, scores = json.loads(self._answer())
         return seconds, scores
 
     def close(self) -> None:
-        self._process.stdin.close()
+        self._stdin.close()
         self._process.wait()
 
     def _answer(self) -> str:
-        line = self._process.stdout.readline()
+        line = self._stdout.readline()
         if not line:
             raise UserError("pyiqa: the process that times it ended; is the extra 'eval' installed?")
         return line

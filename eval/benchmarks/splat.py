@@ -1,27 +1,24 @@
 """Times a whole step of the optimisation on the CPU: rasteriser both ways, loss and its gradient, optimiser.
 
-    python -m eval.benchmarks.splat [--threads 2] [--prototype nb.py]
+    python -m eval.benchmarks.splat [--threads 2]
     python -m eval.benchmarks.splat --device cuda
 
-The Gaussians lie all round the viewer. In turn with ours, on the same scenes, run: the rasteriser alone; what a step
-costs with torch's own SSIM and torch's fused Adam over all Gaussians; and, if `--prototype` names a Python file with
-another numba rasteriser (class `NB_` with `setup`, `project`, `binning`, `fwd`, `bwd`, `pbwd`), that one alone. Memory
-is what a step needs beyond the parameters and Adam's state, measured in a process of its own. On a busy machine compare
-CPU time, and set OMP_WAIT_POLICY=passive, or every launch counts milliseconds of threads that spin. On a GPU the
-figures are those of `benchmark_cuda.py`. The last line is JSON.
+The Gaussians lie all round the viewer. In turn with ours, on the same scenes, run the rasteriser alone, and what a step
+costs with torch's own SSIM and torch's fused Adam over all Gaussians. Memory is what a step needs beyond the parameters
+and Adam's state, measured in a process of its own. On a busy machine compare CPU time, and set OMP_WAIT_POLICY=passive,
+or every launch counts milliseconds of threads that spin. On a GPU the figures are those of `splat_cuda.py`. The last
+line is JSON.
 """
 
 import argparse
-import importlib.util
 import json
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
+from typing import Any
 
 import numba
-import numpy as np
 import psutil
 import torch
 
@@ -53,7 +50,7 @@ class WholeStep:
     def __call__(self) -> None:
         render = rasterize(self.parameters, self.camera)
         photometric_loss(render.rgb, self.target, self.weight).backward()
-        self.optimiser.step(rows=render.drawn.rows)
+        self.optimiser.step(rows=render.info.rows)
         self.optimiser.zero_grad(set_to_none=True)
 
     def touch_state(self) -> None:
@@ -91,39 +88,9 @@ def raster_step(gaussians: Gaussians, camera: Camera) -> Step:
     return step
 
 
-def prototype_step(path: Path, gaussians: Gaussians, camera: Camera) -> Step:
-    """The rasteriser's pass through the kernels of another file."""
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module  # numba's cache looks the module up by name
-    sys.path.insert(0, str(path.parent))
-    spec.loader.exec_module(module)
-    engine = module.NB_()
-    parameters = {
-        "means": gaussians.means,
-        "quats": gaussians.quats,
-        "scales": gaussians.log_scales.exp(),
-        "opac": gaussians.opacity_logits.sigmoid(),
-        "sh": gaussians.sh,
-    }
-    lens = np.array([camera.fx, camera.fy, camera.cx, camera.cy], np.float32)
-    engine.setup(parameters, camera.w2c.numpy(), lens, camera.width, camera.height)
-    v_rgb, v_zdepth = _upstream(camera)
-    images = [v_rgb.permute(1, 2, 0).contiguous().numpy(), v_zdepth.numpy(), np.zeros(v_zdepth.shape, np.float32)]
-
-    def step() -> None:
-        engine.project()
-        engine.binning()
-        engine.fwd(np.zeros(3, np.float32))
-        engine.bwd(*images)
-        engine.pbwd()
-
-    return step
-
-
 def time_in_turn(steps: dict[str, Step], rounds: int) -> dict[str, dict[str, float]]:
     """Least milliseconds of CPU and of wall time per step; the steps take turns, so that noise falls on all alike."""
-    seconds = {name: [] for name in steps}
+    seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in steps}
     for step in steps.values():
         step()
     for _ in range(rounds):
@@ -140,33 +107,25 @@ def time_in_turn(steps: dict[str, Step], rounds: int) -> dict[str, dict[str, flo
     }
 
 
-def benchmark(count: int, size: int, rounds: int, prototype: Path | None) -> dict[str, object]:
+def benchmark(count: int, size: int, rounds: int) -> dict[str, Any]:
     """Times one scene; prints a line for each kind of step."""
     gaussians = panorama_scene(count)
     camera = Camera.from_fov(size, size, 90.0)
-    steps = {
+    steps: dict[str, Step] = {
         "whole": WholeStep(gaussians, camera),
         "raster": raster_step(gaussians, camera),
         "torch": torch_step(gaussians, camera),
     }
-    if prototype is not None:
-        steps["prototype"] = prototype_step(prototype, gaussians, camera)
     times = time_in_turn(steps, rounds)
     labels = {
         "whole": "whole step",
         "raster": "rasteriser alone",
         "torch": "with torch's loss and Adam",
-        "prototype": "the prototype's rasteriser",
     }
     for name, figures in times.items():
         print(f"{count:7d} Gaussians, {size}x{size}, {labels[name]:27s} {figures['cpu_ms']:7.1f} ms CPU "
               f"{figures['wall_ms']:7.1f} ms wall", flush=True)  # fmt: skip
-    result: dict[str, object] = {"gaussians": count, "size": size, **times}
-    if prototype is not None:
-        for name in ("whole", "raster"):
-            result[f"{name}_to_prototype"] = {
-                kind: round(times[name][kind] / times["prototype"][kind], 3) for kind in ("cpu_ms", "wall_ms")
-            }
+    result: dict[str, Any] = {"gaussians": count, "size": size, **times}
     return result
 
 
@@ -201,10 +160,9 @@ def _upstream(camera: Camera) -> tuple[torch.Tensor, torch.Tensor]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m eval.benchmarks.splat", description=__doc__.split("\n")[0])
-    parser.add_argument("--threads", type=int, default=numba.config.NUMBA_NUM_THREADS, help="numba threads")
+    parser.add_argument("--threads", type=int, default=numba.get_num_threads(), help="numba threads")
     parser.add_argument("--size", type=int, help="pixels of the image's edge (default: 512, on a GPU 1024)")
     parser.add_argument("--rounds", type=int, default=25)
-    parser.add_argument("--prototype", type=Path, help="a file with another rasteriser to time in turn")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--memory-of", type=int, metavar="N", help="only print the bytes per Gaussian at N Gaussians")
     options = parser.parse_args()
@@ -223,7 +181,7 @@ def main() -> None:
     compile_kernels()
     compile_s = round(time.perf_counter() - started, 2)
     print(f"kernels compiled or loaded in {compile_s} s")
-    scenes = [benchmark(n, size, options.rounds, options.prototype) for n in COUNTS]
+    scenes = [benchmark(n, size, options.rounds) for n in COUNTS]
     for scene in scenes:
         scene["bytes_per_gaussian"] = round(_measured_apart(scene["gaussians"], size), 1)
         print(f"{scene['gaussians']:7d} Gaussians: {scene['bytes_per_gaussian']} bytes each beyond parameters and Adam")

@@ -8,6 +8,7 @@ ours with the distortion field of the paper's size.
 import importlib
 import time
 from collections.abc import Callable
+from typing import Any
 
 import torch
 
@@ -58,13 +59,15 @@ def _our_step(gaussians: Gaussians, camera: Camera, field: DistortionField | Non
     target, weight = grey_target(camera, device)
     named = parameters.tensors().items()
     optimiser = SelectiveAdam({"params": [t], "lr": RATES[name], "name": name} for name, t in named)
-    optimisers = [optimiser] if field is None else [optimiser, torch.optim.Adam(field.parameters(), fused=True)]
+    optimisers: list[Any] = (
+        [optimiser] if field is None else [optimiser, torch.optim.Adam(field.parameters(), fused=True)]
+    )
 
     def step() -> None:
         render = rasterize(parameters, camera)
         rgb = render.rgb if field is None else field(render.rgb, 0)
         plain_loss(rgb, target, weight).backward()
-        optimisers[0].step(rows=render.drawn.rows)
+        optimisers[0].step(rows=render.info.rows)
         for other in optimisers[1:]:
             other.step()
         for each in optimisers:

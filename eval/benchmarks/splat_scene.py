@@ -1,6 +1,7 @@
 """What the benchmarks of the optimisation render: Gaussians all round the viewer, and a picture to fit them to."""
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -32,7 +33,10 @@ def panorama_scene(count: int, seed: int = 0, sh_degree: int = 1) -> Gaussians:
 
 def leaves(gaussians: Gaussians, device: str = "cpu") -> Gaussians:
     """The same as parameters of their own."""
-    return Gaussians(*(t.to(device, copy=True).requires_grad_() for t in gaussians.tensors().values()))
+    tensors: dict[str, Any] = {
+        name: t.to(device, copy=True).requires_grad_() for name, t in gaussians.tensors().items()
+    }
+    return Gaussians(**tensors)
 
 
 def grey_target(camera: Camera, device: str = "cpu") -> tuple[Tensor, Tensor]:

@@ -7,21 +7,24 @@ a run found done count with what they took when they were made. The last line is
 import argparse
 import json
 import sys
-from dataclasses import asdict
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
+from torch import Tensor
 
-from eval.benchmarks.panorama_scores import at_density_of, looks_of, photo_psnr_db, seams
 from eval.command import run
 from eval.metrics import psnr
+from eval.metrics.panorama_seams import worst_view_seam
+from eval.metrics.seam_ratios import border_seam, wrap_seam
 from worldgen.errors import UserError
+from worldgen.geometry.equirect import to_perspective
 from worldgen.io.photo import examine, load_photo
 from worldgen.io.photo_sphere import GIVEN
-from worldgen.pipeline import STEPS
 from worldgen.recipe.given import front_view, given_panorama
-from worldgen.runs.artifacts import load_json
-from worldgen.types import Camera, View
+from worldgen.runs.reader import RunReader
+from worldgen.runs.steps_table import STEPS
+from worldgen.types import View
 from worldgen.world import World
 
 WANTED = {
@@ -37,16 +40,35 @@ WANTED = {
 
 def measure(world: World, photo: View) -> dict[str, float]:
     """The figures in WANTED, by name."""
-    steps = load_json(world.run_dir / "manifest.json")["steps"]
+    steps = RunReader(world.run_dir).manifest()["steps"]
     heuristic = steps["panorama"]["config"]["panorama"].get("heuristic", "anchored")
     reduced = at_density_of(world.panorama.rgb, photo)
     return {
         "panorama_psnr_db": photo_psnr_db(world.panorama.rgb, photo),
         "world_psnr_db": psnr(world.render(reduced.camera), reduced.rgb),
-        **asdict(seams(world.panorama, looks_of(heuristic))),
+        "wrap_seam": wrap_seam(world.panorama.rgb),
+        "worst_view_seam": worst_view_seam(world.panorama.rgb, heuristic),
+        "photo_seam": border_seam(world.panorama.rgb, world.panorama.photo),
         "seconds": sum(step["seconds"] for step in steps.values()),
         "peak_memory_mb": max(step["peak_memory_mb"] for step in steps.values()),
     }
+
+
+def photo_psnr_db(panorama: Tensor, photo: View) -> float:
+    """dB between a photo and its camera's view of the panorama [3, H, W]; see `at_density_of`."""
+    photo = at_density_of(panorama, photo)
+    return psnr(to_perspective(panorama, photo.camera, "bicubic").clamp(0, 1), photo.rgb)
+
+
+def at_density_of(panorama: Tensor, photo: View) -> View:
+    """The photo, reduced to as many pixels per degree as the panorama has, if it has more."""
+    shrink = photo.camera.fx / (panorama.shape[-1] / (2 * torch.pi))
+    if shrink <= 1:
+        return photo
+    camera = photo.camera.resized(round(photo.camera.width / shrink), round(photo.camera.height / shrink))
+    size = (camera.height, camera.width)
+    rgb = F.interpolate(photo.rgb[None], size, mode="bicubic", antialias=True, align_corners=False)[0]
+    return View(camera, rgb.clamp(0, 1), torch.ones(size, dtype=torch.bool))
 
 
 def photo_view(run_dir: Path, image: Path | None) -> View:
@@ -54,22 +76,23 @@ def photo_view(run_dir: Path, image: Path | None) -> View:
 
     Raises UserError unless `image` is the file that the run began with.
     """
-    known = load_json(run_dir / "manifest.json")["photo"]
+    reader = RunReader(run_dir)
+    manifest, camera = reader.manifest(), reader.camera()
+    known = manifest["photo"]
     path = image or Path("examples", known["name"])
-    given = load_json(run_dir / "manifest.json")["steps"]["panorama"]["config"]["panorama"].get("heuristic") == GIVEN
+    given = manifest["steps"]["panorama"]["config"]["panorama"].get("heuristic") == GIVEN
     photo = load_photo(path)
     if photo.sha256 != known["sha256"]:
         raise UserError(f"{path}: another photo than the run's {known['name']}; --image=<file> names the right one")
     height, width = photo.rgb.shape[1:]
-    fov_deg = load_json(run_dir / "fov" / "fov.json")["deg"]
     if given:
-        return front_view(given_panorama(photo.rgb, examine(path).sphere, width), fov_deg)
-    return View(Camera.from_fov(width, height, fov_deg), photo.rgb, torch.ones(height, width, dtype=torch.bool))
+        return front_view(given_panorama(photo.rgb, examine(path).sphere, width), camera.fov_deg)
+    return View(camera, photo.rgb, torch.ones(height, width, dtype=torch.bool))
 
 
 def report(run_dir: Path, figures: dict[str, float]) -> None:
     """Prints what each step took, each figure beside what is wanted, and all of it as JSON."""
-    steps = load_json(run_dir / "manifest.json")["steps"]
+    steps = RunReader(run_dir).manifest()["steps"]
     for name in (step.name for step in STEPS):
         step = steps[name]
         print(f"{name:20} {step['seconds']:10.1f} s {step['peak_memory_mb']:8.0f} MB")

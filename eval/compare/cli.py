@@ -3,9 +3,10 @@
     python -m eval.compare runs/*                                  run folders, or folders that hold them
     python -m eval.compare runs/panorama_ablation scores=runs/scores --out comparison.md
     python -m eval.compare wandb=me/worldgen group=panorama_ablation
-    python -m eval.compare wandb=runs                              what WANDB_MODE=offline left there
+    python -m eval.compare wandb=runs                              those that logger=wandb logged, offline too
 
-Run folders tell all by themselves; W&B is asked only where wandb= says so. Scores come from scores=<folder>, and from
+Run folders tell all by themselves; W&B is asked only where wandb= names a project. A group is W&B's there, and of run
+folders the name of the folder that holds them. Scores come from scores=<folder>, and from
 evaluations that lie in or beside the runs; W&B knows them by method, not by run, so its rows have none. A run that
 failed, or has not ended yet, is a row like any other; one that lost a view in an evaluation has no score there, for it
 would be a mean over other views than the other runs'. The last line is one JSON object.
@@ -22,8 +23,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from eval.compare.compared import STEP_NAMES, ComparedRun, folders_of_runs, from_folder, from_wandb
-from eval.compare.wandb_files import offline_runs, online_runs
+from eval.compare.compared import STEP_NAMES, ComparedRun, folders_of_runs, from_folder, from_wandb, logged_folders
+from eval.compare.wandb_api import online_runs
 from eval.scoring.scores import SCORES_FILE
 from worldgen.errors import UserError
 from worldgen.paths import user_path
@@ -50,11 +51,14 @@ class Asked:
 
 def compare(asked: Asked) -> list[ComparedRun]:
     """Every run that is asked for, scored where an evaluation scored it. Raises UserError where there is none."""
-    found = [from_folder(folder) for folder in folders_of_runs(asked.runs)]
+    folders, found = folders_of_runs(asked.runs), []
     if asked.wandb is not None:
         place = user_path(asked.wandb)
-        logged = offline_runs(place, asked.group) if place.is_dir() else online_runs(asked.wandb, asked.group)
-        found += from_wandb(logged)
+        if place.is_dir():
+            folders += logged_folders(place, asked.group)
+        else:
+            found = from_wandb(online_runs(asked.wandb, asked.group))
+    found = [*map(from_folder, folders), *found]
     if not any(run.seconds for run in found):
         where = asked.wandb or ", ".join(map(str, asked.runs[:3])) or "nothing was named"
         raise UserError(f"{where}: no run in it, wanted folders of `python -m worldgen`, or wandb=<entity/project>")
@@ -134,12 +138,12 @@ def _with_scores(runs: Sequence[ComparedRun], asked: Sequence[Path]) -> list[Com
             suffix = f" ({folder.name})" if len(evaluations) > 1 else ""
             known |= {f"{metric}{suffix}": value for metric, value in own.scores.items()}
             if own.lost:
-                print(f"not scored: {run.name}: {_told_lost(own.lost)} in {folder}", file=sys.stderr)
+                print(f"not scored: {run.name}: {_lost_text(own.lost)} in {folder}", file=sys.stderr)
         scored.append(replace(run, scores=known))
     return scored
 
 
-def _told_lost(lost: Mapping[str, Sequence[str]]) -> str:
+def _lost_text(lost: Mapping[str, Sequence[str]]) -> str:
     """lost: {metric: views}."""
     views = sorted({view for of_metric in lost.values() for view in of_metric})
     names = f"{', '.join(views[:3])}{', ...' * (len(views) > 3)}"
@@ -204,8 +208,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    told = {"runs": len(runs), "finished": sum(run.finished for run in runs), "differ": differing(runs)}
-    print(json.dumps(told | ({"out": str(options.out)} if options.out else {})))
+    summary = {"runs": len(runs), "finished": sum(run.finished for run in runs), "differ": differing(runs)}
+    print(json.dumps(summary | ({"out": str(options.out)} if options.out else {})))
     return 0
 
 

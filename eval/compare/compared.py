@@ -6,11 +6,12 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
-from eval.compare.wandb_files import WandbRun
+from eval.compare.wandb_api import WandbRun
 from worldgen.errors import UserError
-from worldgen.pipeline import STEPS
+from worldgen.runs.steps_table import STEPS
+from worldgen.runs.wandb_runs import group_of
 
 MANIFEST = "manifest.json"
 STEP_NAMES = tuple(step.name for step in STEPS)
@@ -56,6 +57,20 @@ def folders_of_runs(paths: Sequence[Path]) -> list[Path]:
         for folder in [path] if (path / MANIFEST).is_file() or not inside else inside:
             found.setdefault(folder.resolve(), folder)
     return list(found.values())
+
+
+def logged_folders(place: Path, group: str | None = None) -> list[Path]:
+    """The run folders below `place` whose steps W&B was told of, offline too: what they hold tells the same.
+
+    group: only those in a folder of that name, which is the group that a sweep's runs have by default. Raises UserError
+    where there is none.
+    """
+    logged = {path.parent for path in place.rglob("wandb") if (path.parent / MANIFEST).is_file()}
+    found = sorted(folder for folder in logged if group is None or group_of(folder) == group)
+    if not found:
+        which = f"none in a folder {group}" if logged else "no run folder that was logged"
+        raise UserError(f"wandb: {which} in {place}, wanted run folders of logger=wandb, or entity/project")
+    return found
 
 
 def from_folder(folder: Path) -> ComparedRun:
@@ -136,7 +151,7 @@ def _figures(facts: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
     return {name: value for name, value in found.items() if _is_number(value)}
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: Any) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
@@ -152,10 +167,10 @@ def _state(folder: Path, steps: Mapping[str, Any]) -> str:
         lines = (folder / "log.txt").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return state
-    told = [match for line in lines if (match := _LOG_LINE.match(line))]
-    if not told:
+    logged = [match for line in lines if (match := _LOG_LINE.match(line))]
+    if not logged:
         return state
-    last = told[-1]
+    last = logged[-1]
     if last["rest"].startswith(":"):  # "begins", and nothing after it
         return f"stopped in {last['step']}"
     if state != "finished" and last["number"] == last["total"]:

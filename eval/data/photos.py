@@ -4,7 +4,7 @@ from pathlib import Path
 
 from worldgen.errors import UserError
 from worldgen.io.photo import load_photo
-from worldgen.io.photo_formats import photos_in
+from worldgen.io.photo_folder import photos_in
 
 
 def check_photos(folder: Path) -> tuple[dict[str, Path], dict[str, str]]:

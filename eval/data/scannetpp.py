@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from eval.data.layout import IncompleteError, lacks, link_all, pictures_in
-from eval.data.poses import a_to_b, nearby_pairs
+from eval.data.folders import IncompleteError, lacks, link_all, pictures_in
+from eval.data.nearby_pairs import a_to_b, nearby_pairs
 from worldgen.errors import UserError
 from worldgen.io.colmap import read_colmap
 from worldgen.io.poses import PosedPicture
@@ -84,13 +84,13 @@ def write_pairs(folder: Path, pairs: Mapping[str, Pair]) -> None:
     link_all({name: first.path for name, (first, _) in pairs.items()}, folder / "photos")
     link_all({name: second.path for name, (_, second) in pairs.items()}, folder / "truth")
     cameras = {
-        name: {"a": _told(first), "b": _told(second), "a_to_b": a_to_b((first, second)).tolist()}
+        name: {"a": _camera_record(first), "b": _camera_record(second), "a_to_b": a_to_b((first, second)).tolist()}
         for name, (first, second) in pairs.items()
     }
     (folder / "pairs.json").write_text(json.dumps(cameras, indent=1) + "\n", encoding="utf-8")
 
 
-def _told(picture: PosedPicture) -> dict[str, Any]:
+def _camera_record(picture: PosedPicture) -> dict[str, Any]:
     camera = picture.camera
     size = {"width": camera.width, "height": camera.height}
     lens = {"fx": camera.fx, "fy": camera.fy, "cx": camera.cx, "cy": camera.cy}

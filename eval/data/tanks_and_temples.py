@@ -5,7 +5,7 @@ Knapitsch, Park, Zhou, Koltun: Tanks and Temples, ACM ToG 2017. It must be downl
 
 from pathlib import Path
 
-from eval.data.layout import IncompleteError, lacks, pictures_in
+from eval.data.folders import IncompleteError, lacks, pictures_in
 from worldgen.errors import UserError
 
 SCENES = ("Auditorium", "Ballroom", "Courtroom", "Museum", "Palace", "Temple")

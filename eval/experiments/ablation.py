@@ -11,8 +11,9 @@ from typing import Any, Literal
 from eval.metrics.base import Better
 from eval.scoring.completeness import compare_views
 from eval.scoring.scores import Score
-from eval.tables.build import Column, Table, TableSettings, build
+from eval.tables.build import Table, build
 from eval.tables.formats import markdown
+from eval.tables.settings import Column, TableSettings
 from eval.tables.statistics import Interval, mean_interval, paired_difference
 
 COMPARISONS = (("distortion", "none"), ("both", "bilateral"))
@@ -31,12 +32,12 @@ class Difference:
 
 @dataclass(frozen=True, kw_only=True)
 class Strength:
-    """warp_px: root mean square of the planted warps; table: methods by metrics; told: the lines of its footer
+    """warp_px: root mean square of the planted warps; table: methods by metrics; own_lines: the lines of its footer
     that are about this strength; truth: {metric: of the true views}; differences: {pair: {metric: of its methods}}."""
 
     warp_px: float
     table: Table
-    told: tuple[str, ...]
+    own_lines: tuple[str, ...]
     truth: Mapping[str, Interval]
     differences: Mapping[tuple[str, str], Mapping[str, Difference]]
 
@@ -68,14 +69,14 @@ def assess(
     }
     title = f"{settings.title}: views warped by {warp_px:g} px"
     table = build(replace(settings, title=title, baseline=None), rows, evaluation)
-    told = (
-        *(_told(pair, found, settings) for pair, found in differences.items() if found),
-        *_told_of_truth(truth, settings.columns),
+    own_lines = (
+        *(_difference_line(pair, found, settings) for pair, found in differences.items() if found),
+        *_truth_lines(truth, settings.columns),
     )
     return Strength(
         warp_px=warp_px,
-        table=replace(table, name=f"{settings.name}_{warp_px:g}px", footer=(*told, *table.footer)),
-        told=told,
+        table=replace(table, name=f"{settings.name}_{warp_px:g}px", footer=(*own_lines, *table.footer)),
+        own_lines=own_lines,
         truth=truth,
         differences={pair: found for pair, found in differences.items() if found},
     )
@@ -84,7 +85,7 @@ def assess(
 def as_markdown(strengths: Sequence[Strength]) -> str:
     """A table for each strength; what all of them would repeat stands below the last one alone."""
     tables = [strength.table for strength in strengths]
-    shared = set.intersection(*(set(table.footer) for table in tables)).difference(*(s.told for s in strengths))
+    shared = set.intersection(*(set(table.footer) for table in tables)).difference(*(s.own_lines for s in strengths))
     short = [replace(table, footer=tuple(line for line in table.footer if line not in shared)) for table in tables[:-1]]
     return "\n".join(markdown(table) for table in (*short, tables[-1]))
 
@@ -126,7 +127,7 @@ def _differences(
     return found
 
 
-def _told(pair: tuple[str, str], found: Mapping[str, Difference], settings: TableSettings) -> str:
+def _difference_line(pair: tuple[str, str], found: Mapping[str, Difference], settings: TableSettings) -> str:
     """One line: each metric's difference, its interval and its verdict."""
     parts = []
     for metric, difference in found.items():
@@ -140,7 +141,7 @@ def _told(pair: tuple[str, str], found: Mapping[str, Difference], settings: Tabl
     return f"{first} minus {second}, paired over {over}: {'; '.join(parts)}."
 
 
-def _told_of_truth(truth: Mapping[str, Interval], columns: Mapping[str, Column]) -> list[str]:
+def _truth_lines(truth: Mapping[str, Interval], columns: Mapping[str, Column]) -> list[str]:
     parts = [f"{c.label} {truth[metric].mean:.{c.digits}f}" for metric, c in columns.items() if metric in truth]
     return [f"The true views themselves: {', '.join(parts)}."] if parts else []
 

@@ -80,8 +80,8 @@ def draw_crops(path: Path, fits: Sequence[Fits]) -> None:
         for place, (name, crop) in enumerate(crops.items()):
             x = _GAP_PX + place * (side + _GAP_PX)
             sheet.paste(_enlarged(crop), (x, y + _LINE_PX))
-            told = name if name == TRUE else f"{name}, {psnr(crop, crops[TRUE]):.2f} dB"
-            draw.text((x, y + _LINE_PX + side + 2), told, "black", font)
+            label = name if name == TRUE else f"{name}, {psnr(crop, crops[TRUE]):.2f} dB"
+            draw.text((x, y + _LINE_PX + side + 2), label, "black", font)
     sheet.save(path)
 
 
@@ -119,8 +119,8 @@ def _lines(strengths: Sequence[Strength], place: int) -> dict[str, dict[float, I
     found: dict[str, dict[float, Interval]] = {}
     for strength in strengths:
         for row in strength.table.rows:
-            if row.cells[place].ours is not None:
-                found.setdefault(row.label, {})[strength.warp_px] = row.cells[place].ours
+            if (ours := row.cells[place].ours) is not None:
+                found.setdefault(row.label, {})[strength.warp_px] = ours
     return found
 
 

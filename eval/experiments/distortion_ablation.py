@@ -25,8 +25,9 @@ from omegaconf import DictConfig
 from eval.cli import FORMATS
 from eval.experiments.ablation import Strength, as_json, as_markdown, assess
 from eval.experiments.ablation_pictures import Fits, draw_crops, draw_curve
-from eval.protocols.base import HELD_OUT_DIR, Collected, Protocol
-from eval.protocols.methods import Item
+from eval.protocols.base import Collected, Protocol
+from eval.protocols.image_views import HELD_OUT_DIR
+from eval.protocols.outputs import Item
 from eval.protocols.pictures import Picture
 from eval.scoring.cache import ScoreCache
 from eval.scoring.evaluate import evaluate, outputs
@@ -65,8 +66,8 @@ def fits_in(protocol: Protocol, runs: Path, group_by: str) -> list[Collected]:
     found = [protocol.collect(output) for output in outputs(protocol, {}, str(runs), group_by)]
     finished = [fits.output.method for fits in found if fits.pictures]
     if len(finished) < 2:
-        told = f"finished fits with {finished[0]} alone" if finished else "no finished fits"
-        raise UserError(f"{runs}: holds {told}, wanted some with two values of {group_by}")
+        holds = f"finished fits with {finished[0]} alone" if finished else "no finished fits"
+        raise UserError(f"{runs}: holds {holds}, wanted some with two values of {group_by}")
     for fits in found:
         _expect_no_two_alike(fits.output.items)
     _expect_common(runs, found)
@@ -112,7 +113,7 @@ def fits_to_show(found: Sequence[Collected], warp_px: float) -> list[Fits]:
     folders: dict[tuple[str, int], dict[str, Path]] = {}
     for method in shown:
         for item in there[method]:
-            if strength_of(item) == warp_px:
+            if item.run and strength_of(item) == warp_px:
                 fit = folders.setdefault((item.run.photo_name, item.run.seed), {})
                 fit[method] = item.path / "splat" / HELD_OUT_DIR
     first: dict[str, Fits] = {}
@@ -138,6 +139,7 @@ def _expect_no_two_alike(items: Sequence[Item]) -> None:
     """Raises UserError where one correction was fitted twice to one scene: then which of the two would be meant?"""
     known: dict[tuple[str, int], Item] = {}
     for item in items:
+        assert item.run, "a fit is a run"
         other = known.setdefault((item.run.photo_sha256, item.run.seed), item)
         if other is not item:
             raise UserError(

@@ -7,6 +7,7 @@ from collections.abc import Hashable, Sequence
 from typing import Literal, Protocol
 
 from torch import Tensor
+from typing_extensions import TypeIs
 
 Better = Literal["lower", "higher"]
 Needs = Literal["nothing", "truth", "photo", "text"]
@@ -52,3 +53,8 @@ class SetMetric(Protocol):
 
     def distance(self, ours: Tensor, truth: Tensor) -> float:
         """Between two sets of features, [N, D] and [M, D]."""
+
+
+def is_set_metric(metric: Metric | SetMetric) -> TypeIs[SetMetric]:
+    """Whether it compares whole sets; otherwise it is a Metric."""
+    return hasattr(metric, "features")

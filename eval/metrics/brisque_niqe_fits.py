@@ -59,5 +59,5 @@ def _tables(dtype: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """
     shapes = torch.arange(0.2, 10 + 0.001, 0.001).to(getattr(torch, dtype))
     one, two, three = (torch.lgamma(i / shapes) for i in (1.0, 2.0, 3.0))
-    tables = shapes, (one + three - 2 * two).exp(), (2 * two - (one + three)).exp()
-    return tuple(table.double().numpy() for table in tables)
+    ratios, inverses = (one + three - 2 * two).exp(), (2 * two - (one + three)).exp()
+    return shapes.double().numpy(), ratios.double().numpy(), inverses.double().numpy()

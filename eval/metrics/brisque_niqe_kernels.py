@@ -12,7 +12,7 @@ _EIGHT_BIT = 2.0**-12  # levels; k / 255 in float32 lies within 2e-5 of k, howev
 _WINDOW = 7
 _MARGIN = _WINDOW // 2
 _HALVING_SIDE = [-0.01171875, -0.03515625, 0.11328125, 0.43359375]
-_HALVING = np.float32([*_HALVING_SIDE, *reversed(_HALVING_SIDE)])
+_HALVING = np.array([*_HALVING_SIDE, *reversed(_HALVING_SIDE)], np.float32)
 _BEFORE = 3  # taps of _HALVING before the pixel whose index is twice the new one's
 
 
@@ -87,7 +87,7 @@ def _window_means(rows, window, mean, mean_square):
             values = rows[i, j : j + width]
             for x in range(width):
                 square = values[x] * values[x]
-                mean[x] = _fused(values[x], weight, mean[x])
+                mean[x] = _fused(values[x], weight, mean[x])  # type: ignore[call-arg]
                 mean_square[x] = _fused(square, weight, mean_square[x])
 
 

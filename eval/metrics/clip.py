@@ -78,13 +78,14 @@ class _ClipScore(ABC):
         # The public `clip_score` and `CLIPScore` give a batch's mean alone; this is the function below both.
         from torchmetrics.functional.multimodal.clip_score import _clip_score_update
 
+        score_each: Any = _clip_score_update
         model, processor = _load(self.weights.folder(), self.dtype, self.device)
         values: list[float] = []
         for start in range(0, len(pictures), self.batch):
             batch = slice(start, start + self.batch)
             ours = [eight_bits(picture).to(self.device) for picture in pictures[batch]]
             theirs = [self._companion(companion) for companion in companions[batch]]
-            scores, _ = _clip_score_update(ours, theirs, model, processor)
+            scores, _ = score_each(ours, theirs, model, processor)
             values += scores.clamp(0, 100).tolist()
         return values
 

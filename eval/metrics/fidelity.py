@@ -1,20 +1,18 @@
 """How close a picture is to the true picture of the same view: PSNR, SSIM, LPIPS. All three on RGB in [0, 1].
 
-PSNR is torchmetrics' function, SSIM agrees with scikit-image's. LPIPS is pyiqa's network with the weights of our asset
-`lpips_alex`, which hold the AlexNet backbone too, so that nothing else is downloaded.
+PSNR is torchmetrics' function, SSIM agrees with scikit-image's, LPIPS with pyiqa's published values. Its weights are
+the asset `lpips_alex`, which holds the AlexNet backbone too, so that nothing else is downloaded.
 """
 
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import lru_cache
-from types import SimpleNamespace
 from typing import Any
-from unittest.mock import patch
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from eval.metrics.base import Better, Companion, Needs
 from worldgen.errors import UserError
@@ -24,6 +22,11 @@ from worldgen.models.hub import missing_package, package_versions
 _C1, _C2 = 0.01**2, 0.03**2
 _WINDOW = torch.exp(-(torch.arange(-5, 6, dtype=torch.float64) ** 2) / (2 * 1.5**2))
 _WINDOW /= _WINDOW.sum()
+_LPIPS = "1"  # raised when a value of LPIPS changes
+_IMAGENET_SHIFT, _IMAGENET_SCALE = (
+    (-0.030, -0.088, -0.188),
+    (0.458, 0.448, 0.450),
+)  # of pictures in -1..1, as LPIPS has it
 _SMALLEST_PX = {"ssim": 11, "lpips": 32}  # one window; what is left after AlexNet's strides
 
 
@@ -115,48 +118,43 @@ class Lpips(_AgainstTruth):
     """Zhang et al. 2018, version 0.1 on AlexNet: 0 where the pictures are equal, about 0.7 where nothing is alike."""
 
     name, better = "lpips", "lower"
-    packages = ("pyiqa",)
+    packages = ()
 
     def unavailable(self) -> str | None:
-        reason = super().unavailable()
-        if reason is None:
-            try:
-                fetch("lpips_alex")
-            except UserError as error:
-                reason = str(error)
-        return reason
+        try:
+            fetch("lpips_alex")
+        except UserError as error:
+            return str(error)
+        return None
 
     def versions(self) -> dict[str, str]:
-        return super().versions() | {"lpips_alex": f"sha256 {ASSETS['lpips_alex'].sha256}"}
+        return {"worldgen": _LPIPS, "lpips_alex": f"sha256 {ASSETS['lpips_alex'].sha256}"}
 
     def _value(self, picture: Tensor, truth: Tensor) -> Tensor:
-        return _lpips_network()(picture, truth)
+        """Eq. 1 of Zhang et al.: over the layers, mean squared differences of unit features, weighted by channel."""
+        weights = _lpips_weights()
+        layers = zip(_alexnet_features(picture, weights), _alexnet_features(truth, weights), strict=True)
+        differences = [(F.normalize(x, eps=1e-10) - F.normalize(y, eps=1e-10)).square() for x, y in layers]
+        shares = [F.conv2d(difference, lin).mean() for difference, lin in zip(differences, weights["lin"], strict=True)]
+        return torch.stack(shares).sum()
+
+
+def _alexnet_features(rgb: Tensor, weights: dict[str, Any]) -> list[Tensor]:
+    """[1, 3, H, W] in [0, 1] -> what each of AlexNet's five ReLUs lets through, [1, C, h, w]."""
+    shift, scale = (rgb.new_tensor(values)[:, None, None] for values in (_IMAGENET_SHIFT, _IMAGENET_SCALE))
+    found, layer = [], (2 * rgb - 1 - shift) / scale
+    for trunk, pooled in zip(weights["trunk"], weights["pool_before"], strict=True):
+        layer = F.max_pool2d(layer, 3, 2) if pooled else layer
+        layer = F.conv2d(layer, trunk["weight"], trunk["bias"], trunk["stride"], trunk["padding"]).relu()
+        found.append(layer)
+    return found
+
+
+@lru_cache(maxsize=1)
+def _lpips_weights() -> dict[str, Any]:
+    """trunk: AlexNet's convolutions; pool_before: whether each is pooled first; lin: each layer's channel weights."""
+    return torch.load(fetch("lpips_alex"), weights_only=True)
 
 
 def _size(picture: Tensor) -> str:
     return f"{picture.shape[2]} x {picture.shape[1]}"
-
-
-@lru_cache(maxsize=1)
-def _lpips_network() -> nn.Module:
-    """pyiqa's LPIPS, put together from our file instead of the two that it would download."""
-    from pyiqa.archs import lpips_arch
-
-    weights = torch.load(fetch("lpips_alex"), weights_only=True)
-    backbone = SimpleNamespace(features=_alexnet_features(weights))
-    with patch.object(lpips_arch, "models", SimpleNamespace(alexnet=lambda **_: backbone)):
-        network = lpips_arch.LPIPS(net="alex", version=weights["lpips_version"], pretrained=False)
-    for layer, values in zip(network.lins, weights["lin"], strict=True):
-        layer.model[-1].weight.data.copy_(values)
-    return network.requires_grad_(False).eval()
-
-
-def _alexnet_features(weights: dict[str, Any]) -> nn.Sequential:
-    """AlexNet's convolutions in torchvision's order, up to the fifth ReLU: what LPIPS slices."""
-    layers: list[nn.Module] = []
-    for trunk, pool in zip(weights["trunk"], weights["pool_before"], strict=True):
-        outputs, inputs, size, _ = trunk["weight"].shape
-        convolution = nn.Conv2d(inputs, outputs, size, trunk["stride"], trunk["padding"])
-        convolution.load_state_dict({"weight": trunk["weight"], "bias": trunk["bias"]})
-        layers += [nn.MaxPool2d(3, 2)] * pool + [convolution, nn.ReLU()]
-    return nn.Sequential(*layers)

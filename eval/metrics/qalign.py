@@ -1,28 +1,29 @@
-"""Q-Align (Wu et al. 2023) and its maintained successor Q-ReAlign, by pyiqa's code: a language model's rating.
+"""Q-Align (Wu et al. 2023) and its maintained successor Q-ReAlign: a language model's rating of a picture.
 
-Q-Align rates from 1 (bad) to 5 (excellent), the paper's scale; Q-ReAlign, as pyiqa gives it, from 0 to 1. One picture
-at a time. On a flat equirectangular picture Q-Align comes out 0.25 to 0.95 higher than on perspective views of it.
+Asked to rate a picture, the model says which of five words comes next; the score is the mean of the words' levels by
+their probabilities. Q-Align rates from 1 (bad) to 5 (excellent), the paper's scale; Q-ReAlign from 0 to 1. On a flat
+equirectangular picture Q-Align comes out 0.25 to 0.95 higher than on perspective views of it.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from functools import lru_cache, partial
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
-from unittest.mock import patch
 
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
-from eval.metrics.base import Companion
-from eval.metrics.pyiqas_llama import pyiqas_llama
+from eval.metrics.base import Better, Companion, Needs
 from worldgen.errors import UserError
 from worldgen.models.hub import (
     HubWeights,
     device_named,
     eight_bits,
     load_whole,
+    load_whole_into,
     missing_package,
     one_of,
     package_versions,
@@ -33,11 +34,12 @@ _QALIGN = "q-future/one-align"
 _QREALIGN = {"mini": "q-future/Q-ReAlign-Mini-0.8B", "lite": "q-future/Q-ReAlign-Lite-4B"}
 _QREALIGN |= {"pro": "q-future/Q-ReAlign-Pro-9B"}
 _DOWNLOAD = {"mini": "about 2 GB", "lite": "about 9 GB", "pro": "about 19 GB"}
-_QUANTISED = ("8bit", "4bit")  # by bitsandbytes, which puts the network on the GPU itself
 _DTYPES = {
-    "qalign": ("float16", *_QUANTISED),  # what pyiqa offers
+    "qalign": ("float16", "bfloat16", "float32"),  # the first is what it was published in
     "qrealign": ("auto", "bfloat16", "float16", "float32"),  # auto = as the weights are stored
 }
+_VERSION = "1"  # raised when a value changes
+_WORDS = ("excellent", "good", "fair", "poor", "bad")
 
 
 class QAlign:
@@ -48,8 +50,8 @@ class QAlign:
     dtype: see _DTYPES; None = the first one. device: auto (a GPU where there is one), cpu or cuda.
     """
 
-    better = "higher"
-    needs = "nothing"
+    better: Better = "higher"
+    needs: Needs = "nothing"
     across_processes = False
 
     def __init__(
@@ -73,32 +75,107 @@ class QAlign:
         self.weights = HubWeights(repo, gigabytes, key, path, download)
 
     def unavailable(self) -> str | None:
-        if self.dtype in _QUANTISED and self.device.type != "cuda":
-            return f"metric.{self.name}.dtype: {self.dtype} needs a GPU"
-        return missing_package("pyiqa", "transformers") or self.weights.unavailable()
+        """Why it cannot be computed here, in one line; None where it can."""
+        return missing_package("transformers", "sentencepiece") or self.weights.unavailable()
 
     def versions(self) -> dict[str, str]:
-        return package_versions("pyiqa", "transformers") | self.weights.versions() | {"dtype": self.dtype}
+        """What decides its values."""
+        return (
+            {"worldgen": _VERSION} | package_versions("transformers") | self.weights.versions() | {"dtype": self.dtype}
+        )
 
     @torch.no_grad()
     def __call__(self, pictures: Sequence[Tensor], companions: Sequence[Companion]) -> list[float]:
+        """One score for each picture [3, H, W] in [0, 1], of any size. Raises UserError where there is no network."""
         del companions
-        network = _load(self.model, self.weights.folder(), self.dtype, self.device)
-        with quiet_transformers(), _whole_transformers():
-            return [float(network(self._as_read(picture), task_=self.task)) for picture in pictures]
+        rater = _load(self.model, self.weights.folder(), self.dtype, self.device)
+        with quiet_transformers():
+            return [rater.score(_as_image(picture), self.task) for picture in pictures]
 
-    def _as_read(self, picture: Tensor) -> Tensor:
-        """[1, 3, H, W] as from a PNG: pyiqa would round down to eight bits."""
-        return (eight_bits(picture)[None] / 255).to(self.device)
+
+class Rater(ABC):
+    """One of the two networks, loaded. levels: the scores of the five words."""
+
+    levels: tuple[float, ...]
+    word_ids: list[int]
+
+    def score(self, image: Image.Image, task: str) -> float:
+        """The mean level by the words' probabilities."""
+        logits = self.next_word(image, task)[self.word_ids].float()
+        return float(logits.softmax(-1) @ logits.new_tensor(self.levels))
+
+    @abstractmethod
+    def next_word(self, image: Image.Image, task: str) -> Tensor:
+        """Logits of what follows the beginning of the answer, [vocabulary]."""
+
+
+class QAlignRater(Rater):
+    """Q-Align: what its authors' code asks, in the order in which it was trained."""
+
+    levels = (5.0, 4.0, 3.0, 2.0, 1.0)
+
+    def __init__(self, folder: Path, dtype: str, device: torch.device) -> None:
+        from transformers import CLIPImageProcessor, LlamaTokenizer
+
+        from eval.metrics.mplug_owl2 import MplugOwl2
+
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        with torch.device("meta"):
+            network = MplugOwl2(config)
+        self.network = load_whole_into(network, folder).to(device, getattr(torch, dtype)).eval()
+        self.images = CLIPImageProcessor.from_pretrained(folder, local_files_only=True)
+        # It was trained on prompts that open with this token. transformers 4 always puts it there, transformers 5 only
+        # where the folder's tokenizer_config.json asks for it.
+        self.tokenizer = LlamaTokenizer.from_pretrained(folder, add_bos_token=True, local_files_only=True)
+        self.word_ids = [self.tokenizer(word).input_ids[-1] for word in _WORDS]
+        self._like = self.network.lm_head.weight
+
+    def next_word(self, image: Image.Image, task: str) -> Tensor:
+        before = self.tokenizer(f"USER: How would you rate the {task} of this image?\n").input_ids
+        after = self.tokenizer(f"\nASSISTANT: The {task} of the image is").input_ids[1:]
+        ids = (torch.tensor(part, device=self._like.device) for part in (before, after))
+        pixels = self.images.preprocess(self._squared(image), return_tensors="pt")["pixel_values"]
+        return self.network(pixels.to(self._like), *ids)
+
+    def _squared(self, image: Image.Image) -> Image.Image:
+        """The picture in the middle of a square of the processor's mean colour."""
+        side = max(image.size)
+        mean = tuple(int(value * 255) for value in self.images.image_mean)
+        square = Image.new("RGB", (side, side), mean)
+        square.paste(image, ((side - image.width) // 2, (side - image.height) // 2))
+        return square
+
+
+class QReAlignRater(Rater):
+    """Q-ReAlign: the same question in a chat with a Qwen3.5."""
+
+    levels = (1.0, 0.75, 0.5, 0.25, 0.0)
+
+    def __init__(self, folder: Path, dtype: str, device: torch.device) -> None:
+        from transformers import AutoModelForImageTextToText, AutoProcessor
+
+        self.processor: Any = AutoProcessor.from_pretrained(folder, local_files_only=True)
+        self.network: nn.Module = load_whole(AutoModelForImageTextToText, folder, dtype=dtype).to(device).eval()
+        tokenizer = self.processor.tokenizer
+        self.word_ids = [tokenizer(f" {word}", add_special_tokens=False)["input_ids"][0] for word in _WORDS]
+
+    def next_word(self, image: Image.Image, task: str) -> Tensor:
+        nouns = {"quality": "quality", "aesthetic": "aesthetics"}
+        asked = {"type": "text", "text": f"Can you rate the {nouns[task]} of this picture?"}
+        chat = [{"role": "user", "content": [{"type": "image"}, asked]}]
+        text = self.processor.apply_chat_template(chat, add_generation_prompt=True)
+        text += f"The {nouns[task]} of the image is"
+        inputs = self.processor(text=[text], images=[image], return_tensors="pt").to(self.network.device)
+        return self.network(**inputs).logits[0, -1]
 
 
 @lru_cache(maxsize=1)
-def _load(model: str, folder: Path, dtype: str, device: torch.device) -> nn.Module:
+def _load(model: str, folder: Path, dtype: str, device: torch.device) -> Rater:
     """One network for both tasks. Raises UserError where the folder does not hold it."""
+    kind = QAlignRater if model == "qalign" else QReAlignRater
     try:
         with quiet_transformers():
-            network = _load_qalign(folder, dtype) if model == "qalign" else _load_qrealign(folder, dtype)
-            return (network if dtype in _QUANTISED else network.to(device)).eval()
+            return kind(folder, dtype, device)
     except UserError:
         raise
     except Exception as error:  # safetensors, json, OSError: a damaged folder shows itself in many ways
@@ -106,57 +183,6 @@ def _load(model: str, folder: Path, dtype: str, device: torch.device) -> nn.Modu
         raise UserError(f"{folder}: cannot be read as {model} ({reason}), wanted the hub's layout") from error
 
 
-def _load_qrealign(folder: Path, dtype: str) -> nn.Module:
-    import transformers
-    from pyiqa.archs.qrealign_arch import QReAlign
-
-    network = _from(folder, partial(load_whole, transformers.AutoModelForImageTextToText))
-    with patch.object(transformers, "AutoModelForImageTextToText", network):
-        return QReAlign(model=str(folder), dtype=dtype)
-
-
-def _load_qalign(folder: Path, dtype: str) -> nn.Module:
-    """pyiqa's network, which names its repository in four places: here all four read our folder."""
-    with pyiqas_llama():
-        from pyiqa.archs import qalign_arch
-        from pyiqa.archs.q_align import modeling_mplug_owl2
-
-        images = _from(folder, qalign_arch.CLIPImageProcessor.from_pretrained)
-        # Q-Align was trained on prompts that open with this token. transformers 4 always puts it there, transformers 5
-        # only where the folder's tokenizer_config.json asks for it.
-        tokenizer = _from(folder, partial(modeling_mplug_owl2.LlamaTokenizer.from_pretrained, add_bos_token=True))
-        network = _from(folder, partial(load_whole, qalign_arch.MPLUGOwl2LlamaForCausalLM))
-        with (
-            patch.multiple(modeling_mplug_owl2, LlamaTokenizer=tokenizer, CLIPImageProcessor=images),
-            patch.multiple(qalign_arch, MPLUGOwl2LlamaForCausalLM=network, CLIPImageProcessor=images),
-        ):
-            return qalign_arch.QAlign(dtype={"float16": "fp16"}.get(dtype, dtype))
-
-
-def _from(folder: Path, load: Callable[..., Any]) -> Any:
-    """Stands in for a class of transformers: its `from_pretrained` loads from `folder`, whatever it is asked for."""
-
-    def from_pretrained(_name: str, **options: Any) -> Any:
-        options.pop("trust_remote_code", None)  # the code is pyiqa's or transformers' own
-        return load(folder, **options)
-
-    return SimpleNamespace(from_pretrained=from_pretrained)
-
-
-@contextmanager
-def _whole_transformers() -> Iterator[None]:
-    """Gives PreTrainedModel back the method that pyiqa's mPLUG-Owl2 calls and transformers 5 has dropped."""
-    from transformers import PreTrainedModel
-
-    if hasattr(PreTrainedModel, "invert_attention_mask"):
-        yield
-        return
-    with patch.object(PreTrainedModel, "invert_attention_mask", _inverted_attention_mask, create=True):
-        yield
-
-
-def _inverted_attention_mask(self: Any, mask: Tensor) -> Tensor:
-    """1 = look, 0 = do not, [N, K] or [N, Q, K] -> what is added to the scores, [N, 1, 1 or Q, K]."""
-    shaped = mask[:, None, None, :] if mask.dim() == 2 else mask[:, None]
-    shaped = shaped.to(self.dtype)
-    return (1 - shaped) * torch.finfo(self.dtype).min
+def _as_image(picture: Tensor) -> Image.Image:
+    """As from a PNG."""
+    return Image.fromarray(eight_bits(picture).permute(1, 2, 0).contiguous().numpy())

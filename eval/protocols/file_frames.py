@@ -14,7 +14,7 @@ from worldgen.errors import UserError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from eval.protocols.methods import Output
+    from eval.protocols.outputs import Output
 
 # The rows of R: where our x (right), y (down) and z (forward) point in the file's coordinates.
 AXES: Mapping[str, tuple[tuple[int, int, int], ...]] = {
@@ -59,7 +59,7 @@ def take_frames(arguments: Sequence[str]) -> tuple[dict[str, FileFrame], list[st
 
     Raises UserError for values that are none.
     """
-    told: dict[str, dict[str, Any]] = {}
+    found: dict[str, dict[str, Any]] = {}
     others: list[str] = []
     for argument in arguments:
         key, _, value = argument.partition("=")
@@ -67,10 +67,10 @@ def take_frames(arguments: Sequence[str]) -> tuple[dict[str, FileFrame], list[st
         if not key.startswith("methods.") or setting not in _KEYS or not method:
             others.append(argument)
             continue
-        if setting in told.setdefault(method, {}):
+        if setting in found.setdefault(method, {}):
             raise UserError(f"{key}: given twice, wanted it once")
-        told[method][setting] = {"axes": _axes, "scale": _scale, "origin": _origin}[setting](key, value)
-    return {method: FileFrame(**settings) for method, settings in told.items()}, others
+        found[method][setting] = {"axes": _axes, "scale": _scale, "origin": _origin}[setting](key, value)
+    return {method: FileFrame(**settings) for method, settings in found.items()}, others
 
 
 def expect_methods(frames: Mapping[str, FileFrame], methods: Collection[str]) -> None:

@@ -5,7 +5,8 @@ from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
-from worldgen.io.photo_formats import is_systems_own, picture_suffixes
+from worldgen.io.photo_folder import is_systems_own
+from worldgen.io.photo_formats import picture_suffixes
 
 SPLAT_FILES = (".ply", ".spz")
 _NAMED = 5  # files that a note names; the others it counts

@@ -5,11 +5,12 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from eval.protocols.base import PanoramaProtocol, Protocol, expect_panoramas, panorama_of, photo_name
+from eval.protocols.base import Protocol, photo_name
 from eval.protocols.file_names import shown
-from eval.protocols.methods import Item, Output, lossy_note, pictures_in
+from eval.protocols.outputs import Item, Output, lossy_note, pictures_in
+from eval.protocols.panorama_views import PanoramaProtocol, expect_panoramas, panorama_of
+from eval.protocols.picture_sources import FlatPanorama, PanoramaView, content_size
 from eval.protocols.pictures import Source
-from eval.protocols.sources import FlatPanorama, PanoramaView, content_size
 from worldgen.errors import UserError
 from worldgen.paths import user_path
 

@@ -7,74 +7,25 @@ Whatever is broken is named in `failed`, and the rest is still scored.
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from eval.protocols.file_frames import OURS, FileFrame, frame_record
 from eval.protocols.file_names import is_picture, is_splats, left_out_note, shown
+from eval.protocols.outputs import Item, Kind, Output, children_of, is_panorama, pictures_in
+from eval.protocols.picture_sources import splats_note
 from eval.protocols.runs import Run, is_run, read_run
-from eval.protocols.sources import splats_note
 from eval.scoring.scores import WHOLE_SET
 from worldgen.errors import UserError
 from worldgen.io.photo import examine as examine_photo
-from worldgen.io.photo_formats import is_systems_own
+from worldgen.io.photo_folder import is_systems_own
 from worldgen.paths import user_path
 
-Kind = Literal["panoramas", "images", "frames", "splats", "runs"]
-LOSSY_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif")
 UNKNOWN = "unknown"
 WANTED = (
     "wanted pictures (PNG, TIFF, JPEG, WebP, AVIF and the like), one subfolder of frames per scene, "
     "splats (.ply, .spz), or run folders"
 )
-
-
-@dataclass(frozen=True, eq=False)
-class Item:
-    """One thing to score. image: the photo or scene; path: a picture, a splat file or a run folder; frame: the name of
-    the picture within its scene, if it has one; size: of a picture, width and height in pixels, upright;
-    truth: the true picture of the same view, where that is known; world: of splats, how their coordinates are meant;
-    note: what a table's reader should know of it."""
-
-    image: str
-    path: Path
-    frame: str = ""
-    size: tuple[int, int] | None = None
-    run: Run | None = None
-    truth: Path | None = None
-    world: FileFrame = OURS
-    note: str = ""
-
-    @property
-    def label(self) -> str:
-        """What a person finds it by: a run's folder, or the name of the picture or splats."""
-        return shown(self.path.name) if self.run else f"{self.image}/{self.frame}".rstrip("/")
-
-
-@dataclass(frozen=True, eq=False)
-class Output:
-    """All that a method made. failed: file or image to why it cannot be scored; notes: what a table's reader should
-    know; group_by: the setting that tells it from the other runs at `path`."""
-
-    method: str
-    path: str
-    kind: Kind
-    items: tuple[Item, ...]
-    failed: dict[str, str] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
-    group_by: str | None = None
-
-    @property
-    def images(self) -> list[str]:
-        return sorted({item.image for item in self.items})
-
-    def record(self) -> dict[str, Any]:
-        """This method's entry in evaluation.json."""
-        told: dict[str, Any] = {"notes": list(self.notes)} if self.notes else {}
-        told |= {"group_by": self.group_by} if self.group_by else {}
-        told |= frame_record(self.items[0].world) if self.items else {}
-        return {"path": self.path, "kind": self.kind, "images": self.images, "failed": self.failed} | told
 
 
 def examine(method: str, path: str | Path) -> Output:
@@ -91,7 +42,7 @@ def examine(method: str, path: str | Path) -> Output:
         return _from_files(method, str(path), [place])
     if is_run(place):
         return _from_runs(method, str(path), [place])
-    children = _children(place)
+    children = children_of(place)
     if any(map(is_run, children)):
         return _from_runs(method, str(path), children)
     if any(is_picture(child) or is_splats(child) for child in children):
@@ -112,7 +63,8 @@ def by_config(output: Output, key: str) -> dict[str, Output]:
         raise UserError(f"{output.path}: holds {output.kind}, wanted run folders to tell apart by {key}")
     groups: dict[str, list[Item]] = {}
     for item in _run_items([item.run for item in output.items if item.run]):
-        groups.setdefault(item.run.value(key) or UNKNOWN, []).append(item)
+        value = item.run.value(key) if item.run else None
+        groups.setdefault(value or UNKNOWN, []).append(item)
     found = {
         value: replace(output, method=value, items=_names_apart(groups[value]), failed={}, group_by=key)
         for value in sorted(groups)
@@ -121,23 +73,6 @@ def by_config(output: Output, key: str) -> dict[str, Output]:
         first = found.get(UNKNOWN) or replace(output, method=UNKNOWN, items=(), group_by=key)
         found[UNKNOWN] = replace(first, failed=dict(output.failed))
     return found
-
-
-def size_note(items: Iterable[Item]) -> tuple[str, ...]:
-    """One line where pictures are of several sizes: scores of different sizes do not compare."""
-    sizes = Counter(item.size for item in items if item.size)
-    if len(sizes) < 2:
-        return ()
-    told = ", ".join(f"{count} of {width}x{height}" for (width, height), count in sorted(sizes.items()))
-    return (f"pictures of mixed sizes ({told}): BRISQUE and NIQE change with the size",)
-
-
-def lossy_note(items: Iterable[Item]) -> tuple[str, ...]:
-    """One line where pictures are JPEG files."""
-    items = list(items)
-    lossy = sum(item.path.suffix.lower() in LOSSY_SUFFIXES for item in items)
-    note = f"{lossy} of {len(items)} pictures are JPEG, which moves NIQE by a point: wanted lossless"
-    return (note,) if lossy else ()
 
 
 def _from_pattern(method: str, pattern: str) -> Output:
@@ -185,12 +120,12 @@ def _from_scenes(method: str, path: str, scenes: dict[Path, list[Path]], stray: 
         named = [replace(item, frame=item.image) for item in _names_apart(frames)]
         items += [replace(item, image=_no_reserved(shown(folder.name))) for item in named]
         failed |= {f"{shown(folder.name)}/{name}": why for name, why in broken.items()}
-        others += [child for child in _children(folder) if child not in files] if files else []
+        others += [child for child in children_of(folder) if child not in files] if files else []
     _some_left(method, path, items, failed)
     empty = [shown(folder.name) for folder, files in scenes.items() if not files]
     notes = (f"subfolders without pictures: {', '.join(empty)}",) if empty else ()
-    notes += left_out_note(others, next(iter(scenes)).parent)
-    return Output(method, path, "frames", tuple(items), failed, notes)
+    left_out = left_out_note(others, next(iter(scenes)).parent)
+    return Output(method, path, "frames", tuple(items), failed, (*notes, *left_out))
 
 
 def _from_runs(method: str, path: str, folders: Sequence[Path]) -> Output:
@@ -256,28 +191,10 @@ def _own_notes(items: Sequence[Item]) -> tuple[str, ...]:
     return tuple(f"{shown(item.path.name)}: {item.note}" for item in items if item.note)
 
 
-def is_panorama(item: Item) -> bool:
-    """Whether a picture is twice as wide as high, as far as its header tells."""
-    return item.size is None or item.size[0] == 2 * item.size[1]
-
-
 def _some_left(method: str, path: str, items: Sequence[Item], failed: dict[str, str]) -> None:
     if not items:
         name, why = next(iter(failed.items()))
         raise UserError(f"methods.{method}: {path}: none of {len(failed)} files can be scored; {name}: {why}")
-
-
-def pictures_in(folder: Path) -> list[Path]:
-    """The pictures that lie in a folder, sorted; none where there is no such folder."""
-    return [path for path in _children(folder) if is_picture(path)] if folder.is_dir() else []
-
-
-def _children(folder: Path) -> list[Path]:
-    """What a folder holds, but for what is hidden or an operating system's own."""
-    try:
-        return sorted(path for path in folder.iterdir() if not is_systems_own(path))
-    except OSError as error:
-        raise UserError(f"{folder}: cannot be read ({error.strerror})") from error
 
 
 def _no_reserved(name: str) -> str:

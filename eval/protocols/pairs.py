@@ -3,7 +3,8 @@
 from dataclasses import replace
 from pathlib import Path
 
-from eval.protocols.methods import Item, Output, examine
+from eval.protocols.methods import examine
+from eval.protocols.outputs import Item, Output
 from worldgen.errors import UserError
 from worldgen.paths import user_path
 
@@ -52,9 +53,9 @@ def _why_no_pair(item: Item, partner: Item | None) -> str:
     if partner is None:
         return "no true view of that name"
     if item.size and partner.size and item.size != partner.size:
-        return f"{_told(item.size)} pixels, but its true view has {_told(partner.size)}"
+        return f"{_size_text(item.size)} pixels, but its true view has {_size_text(partner.size)}"
     return ""
 
 
-def _told(size: tuple[int, int]) -> str:
+def _size_text(size: tuple[int, int]) -> str:
     return f"{size[0]}x{size[1]}"

@@ -2,20 +2,21 @@
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
+from PIL import Image
 
-from eval.protocols.sources import PanoramaView
+from eval.protocols.picture_sources import PanoramaView
 from worldgen.config import CONF_DIR
 from worldgen.errors import UserError
-from worldgen.recipe.given import front_camera
-from worldgen.runs.artifacts import load_json, load_mask
+from worldgen.runs.artifacts import load_json
+from worldgen.runs.reader import RunReader
+from worldgen.runs.steps_table import PANORAMA, SPLAT
 
-MANIFEST = "manifest.json"
 _ERRORS = ("ERROR", "CRITICAL")
 _LOG_LINE = re.compile(r"\d{4}-\d\d-\d\d [\d:,]+ (?P<level>[A-Z]+) \S+: (?P<message>.*)")
 
@@ -33,26 +34,24 @@ class Run:
 
     @property
     def seed(self) -> int:
+        """What the run's draws began with."""
         return int(self.config.get("seed", 0))
 
     @property
     def panorama(self) -> Path | None:
         """The panorama, refined if it was; None where that step never finished."""
-        refined, plain = self.folder / "refine" / "panorama.png", self.folder / "panorama" / "panorama.png"
-        if "panorama" not in self.finished:
-            return None
-        return refined if refined.is_file() else plain if plain.is_file() else None
+        return _path_or_none(RunReader(self.folder).panorama_path) if PANORAMA in self.finished else None
 
     @property
     def splats(self) -> Path | None:
-        path = self.folder / "splat" / "gaussians.safetensors"
-        return path if "splat" in self.finished and path.is_file() else None
+        """The finished splats' file; None where that step never finished."""
+        return _path_or_none(RunReader(self.folder).gaussians_path) if SPLAT in self.finished else None
 
     @property
     def prompt(self) -> str | None:
         """What the scene was said to be, if it was."""
         try:
-            return load_json(self.folder / "prompts" / "prompts.json").get("atmosphere")
+            return RunReader(self.folder).prompts().atmosphere
         except (OSError, UserError):
             return None
 
@@ -80,30 +79,29 @@ class Run:
 
     def photo(self) -> PanoramaView | None:
         """The photo, seen in the panorama, where its own pixels lie unchanged, by the camera that took it; the front
-        view where all of the panorama is photo."""
-        picture = self.folder / "panorama" / "panorama.png"
+        view where all of the panorama is photo. At the panorama's resolution,
+        or the photo's own where that is lower. None where the camera is not known, as in
+        folders of an earlier layout."""
+        reader = RunReader(self.folder)
         try:
-            fov_deg = float(load_json(self.folder / "fov" / "fov.json")["deg"])
-            mask = load_mask(self.folder / "panorama" / "photo_mask.png")
-        except (OSError, UserError, KeyError, TypeError, ValueError):
+            camera = reader.camera()
+            picture = reader.existing(PANORAMA, "panorama.png")
+            with Image.open(picture) as image:
+                scale = min(1.0, image.width / (2 * math.pi) / camera.fx)
+        except (OSError, UserError):
             return None
-        height, width = mask.shape
-        if bool(mask.all()):
-            front = front_camera(fov_deg, max(1, round(width * fov_deg / 360)))
-            return PanoramaView(picture, 0.0, 0.0, fov_deg, (front.width, front.height)) if picture.is_file() else None
-        half_angle = float(mask[:, width // 2].sum()) / height * math.pi / 2
-        focal = width / (2 * math.pi)
-        size = (round(2 * focal * math.tan(math.radians(fov_deg) / 2)), round(2 * focal * math.tan(half_angle)))
-        return PanoramaView(picture, 0.0, 0.0, fov_deg, size) if picture.is_file() and min(size) > 0 else None
+        size = (max(1, round(camera.width * scale)), max(1, round(camera.height * scale)))
+        return PanoramaView(picture, 0.0, 0.0, camera.fov_deg, size)
 
 
 def is_run(folder: Path) -> bool:
-    return (folder / MANIFEST).is_file()
+    """Whether a folder holds what `python -m worldgen` made."""
+    return RunReader(folder).manifest_path.is_file()
 
 
 def read_run(folder: Path) -> Run:
     """Raises UserError where the manifest is not one that a run writes."""
-    path = folder / MANIFEST
+    path = RunReader(folder).manifest_path
     try:
         manifest = load_json(path)
     except OSError as error:
@@ -115,6 +113,13 @@ def read_run(folder: Path) -> Run:
     for step in steps.values():
         config |= step.get("config", {}) if isinstance(step, dict) else {}
     return Run(folder, str(photo.get("name", "")), str(photo.get("sha256", "")), config, frozenset(steps))
+
+
+def _path_or_none(find: Callable[[], Path]) -> Path | None:
+    try:
+        return find()
+    except UserError:
+        return None
 
 
 def _told_by_name(folder: str, group: str, rest: str) -> str | None:

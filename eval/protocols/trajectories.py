@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from worldgen.geometry.cameras import look
+from worldgen.geometry.cameras import look_at
 from worldgen.recipe.cube import cube_positions
 
 _REACH = 0.9  # of the way from the origin to the cube's faces; the corners are looked at from the corners
@@ -38,7 +38,7 @@ def path_places(path: int, views: int, side_m: float, seed: int) -> list[Place]:
     places = []
     for number, (time, position) in enumerate(zip(times, positions, strict=True)):
         pitch_deg = _PITCH_DEG * math.sin(2 * math.pi * time + start_nod)
-        pose = look(start_yaw + 360 * time, pitch_deg, torch.tensor(position, dtype=torch.float32))
+        pose = look_at(start_yaw + 360 * time, pitch_deg, torch.tensor(position, dtype=torch.float32))
         places.append(Place(f"path{path}-{number:02}", pose))
     return places
 
@@ -49,7 +49,7 @@ def corner_places(side_m: float, seed: int) -> list[Place]:
     corners = cube_positions(side_m)[-_CORNERS:]
     # Three eighths of a turn from one to the next: neighbouring corners look different ways.
     return [
-        Place(f"corner{number}", look(start_yaw + 135.0 * number, 0.0, position))
+        Place(f"corner{number}", look_at(start_yaw + 135.0 * number, 0.0, position))
         for number, position in enumerate(corners)
     ]
 

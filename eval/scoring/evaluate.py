@@ -9,9 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from eval.metrics.base import Metric, SetMetric
+from eval.metrics.base import Metric, SetMetric, is_set_metric
 from eval.protocols.base import Collected, Protocol
-from eval.protocols.methods import Output, by_config
+from eval.protocols.methods import by_config
+from eval.protocols.outputs import Output
 from eval.scoring.cache import ScoreCache
 from eval.scoring.coverage import coverage_notes, coverage_record
 from eval.scoring.expected import expect_shared_images, expect_shared_names, lost_pictures, unscored
@@ -69,11 +70,11 @@ def evaluate(
     expect_shared_names(collected, allow_missing)
     stored = expect_room(out, evaluation)
     expect_shared_images({part.output.method: part.output.images for part in collected if part.pictures} | stored)
-    single = [metric for metric in metrics if not hasattr(metric, "features")]
+    single = [metric for metric in metrics if not is_set_metric(metric)]
     pictures = [picture for part in collected for picture in part.pictures]
     lost = [row for part, output in zip(collected, found, strict=True) for row in lost_pictures(part, output, metrics)]
     scored = score(pictures, single, cache, processes, track, out / VIEWS_DIR if keep_views else None)
-    of_sets = [metric for metric in metrics if hasattr(metric, "features")]
+    of_sets = [metric for metric in metrics if is_set_metric(metric)]
     whole = score_sets(pictures, of_sets, track, lost, allow_missing)
     missing = unscored(pictures, single, scored)
     rows = [*scored.rows, *missing, *whole.scored.rows]

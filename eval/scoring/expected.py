@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from eval.metrics.base import Metric, SetMetric
 from eval.protocols.base import Collected
 from eval.protocols.file_names import without_suffix
-from eval.protocols.methods import UNKNOWN, Output
+from eval.protocols.methods import UNKNOWN
+from eval.protocols.outputs import Output
 from eval.protocols.pairs import TRUE
 from eval.protocols.pictures import Picture
 from eval.scoring.completeness import ALL_VIEWS
@@ -91,8 +92,8 @@ def expect_shared_names(collected: Sequence[Collected], allow_missing: bool) -> 
 
 def _shown(names: Mapping[str, Iterable[str]]) -> str:
     """Some names of each method."""
-    told = []
+    parts = []
     for method, found in list(names.items())[:_METHODS_SHOWN]:
         some = sorted(found)
-        told.append(f"{method} has {', '.join(some[:_NAMES_SHOWN])}{', ...' * (len(some) > _NAMES_SHOWN)}")
-    return "; ".join(told) + ("; ..." if len(names) > _METHODS_SHOWN else "")
+        parts.append(f"{method} has {', '.join(some[:_NAMES_SHOWN])}{', ...' * (len(some) > _NAMES_SHOWN)}")
+    return "; ".join(parts) + ("; ..." if len(names) > _METHODS_SHOWN else "")

@@ -94,7 +94,7 @@ def read_evaluation(folder: Path) -> dict[str, Any]:
     return content
 
 
-def whole_set(rows: Iterable[Score]) -> dict[str, dict[str, float]]:
+def set_scores(rows: Iterable[Score]) -> dict[str, dict[str, float]]:
     """{metric: {method: value}} of the metrics that look at all pictures at once."""
     found: dict[str, dict[str, float]] = {}
     for row in rows:
@@ -107,7 +107,8 @@ def _row(path: Path, number: int, cells: Sequence[str]) -> Score:
     if len(cells) != len(COLUMNS):
         raise UserError(f"{path}: line {number} has {len(cells)} columns, wanted {len(COLUMNS)}")
     try:
-        return Score(*cells[:4], float(cells[4]))
+        method, image, view, metric, value = cells
+        return Score(method, image, view, metric, float(value))
     except ValueError as error:
         raise UserError(f"{path}: line {number} has the value {cells[4]!r}, wanted a number") from error
 

@@ -134,5 +134,7 @@ def _score_group(group: Sequence[Job]) -> list[Found]:
 
 def _end_with_parent() -> None:
     """Otherwise a process whose parent was killed would wait for work for ever."""
-    multiprocessing.parent_process().join()
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
     os._exit(1)

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from eval.command import run
 from worldgen.errors import UserError
-from worldgen.geometry.cameras import look
+from worldgen.geometry.cameras import look_at
 from worldgen.geometry.equirect import to_perspective
 from worldgen.models.assets import cache_dir
 from worldgen.models.sources import Npm, Pypi, Source, Unavailable
@@ -104,7 +104,7 @@ def read_rgb(path: Path) -> Tensor:
 
 def crop(panorama: Tensor, yaw_deg: float, fov_deg: float, width: int, height: int) -> Tensor:
     """The photo [3, height, width] that a level camera would take in the panorama [3, H, W]."""
-    camera = Camera.from_fov(width, height, fov_deg, look(yaw_deg))
+    camera = Camera.from_fov(width, height, fov_deg, look_at(yaw_deg))
     return to_perspective(panorama, camera, mode="bicubic").clamp(0, 1)
 
 
@@ -182,9 +182,13 @@ def _members(archive: Path) -> Iterator[tuple[str, bytes]]:
 def _decode(name: str, content: bytes, scratch: Path) -> np.ndarray:
     """A package member as linear radiance [H, W, 3]."""
     if name.endswith(".hdr"):
-        return cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)[..., ::-1]
+        pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+        assert pixels is not None, name
+        return pixels[..., ::-1]
     if name.endswith(".js"):
-        content = base64.b64decode(re.search(rb"base64,([A-Za-z0-9+/=]+)", content).group(1))
+        encoded = re.search(rb"base64,([A-Za-z0-9+/=]+)", content)
+        assert encoded is not None, name
+        content = base64.b64decode(encoded.group(1))
     import OpenEXR
 
     path = scratch / "panorama.exr"

@@ -15,7 +15,7 @@ def smooth_warp(seed: int, number: int, nodes: int, strength: float) -> Tensor:
 
     strength: the root mean square of its length over the picture, exactly, in the same units.
     """
-    warp = torch.randn(2, nodes, nodes, generator=_draw(seed, number, 0))
+    warp = torch.randn(2, nodes, nodes, generator=_generator(seed, number, 0))
     lengths = fine_warp(warp, _RULER, _RULER).square().sum(0)
     return warp * (strength / lengths.mean().sqrt())
 
@@ -33,9 +33,9 @@ def recoloured(rgb: Tensor, seed: int, number: int, strength: float) -> Tensor:
 
     strength: the deviation of each channel's gain and of the gamma's logarithm; half of it that of the black level.
     """
-    gain, offset, gamma = torch.randn(3, 3, 1, 1, generator=_draw(seed, number, 1)) * strength
+    gain, offset, gamma = torch.randn(3, 3, 1, 1, generator=_generator(seed, number, 1)) * strength
     return ((1 + gain) * rgb ** gamma[0].exp() + offset / 2).clamp(0, 1)
 
 
-def _draw(seed: int, number: int, purpose: int) -> torch.Generator:
+def _generator(seed: int, number: int, purpose: int) -> torch.Generator:
     return torch.Generator().manual_seed((seed * 1_000_003 + number) * 2 + purpose)

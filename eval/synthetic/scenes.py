@@ -4,7 +4,6 @@ What the panorama's place sees is exact; pictures from the cube round it are war
 as generated views are (paper, "Trainable distortion"). What is held out is exact again, from elsewhere.
 """
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,26 +15,22 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from eval.synthetic.panoramas import truth_panoramas
-from eval.synthetic.perturb import fine_warp, recoloured, smooth_warp
+from eval.synthetic.perturb import recoloured
 from eval.synthetic.rendering import Truth, render, render_panorama
-from eval.synthetic.room import TexturedRoom
-from eval.synthetic.shell import DrapedPanorama, drape
+from eval.synthetic.scene_cameras import exact_cameras, generated_cameras, held_out_cameras, planted_offsets
+from eval.synthetic.shell import PanoramaShell, shell_of
+from eval.synthetic.textured_room import TexturedRoom
 from worldgen.embedded.geometric_depth import GeometricDepth
 from worldgen.errors import UserError, expect, expect_whole_numbers
-from worldgen.geometry.cameras import look, world_rays
+from worldgen.geometry.cameras import world_rays
 from worldgen.geometry.equirect import directions
 from worldgen.geometry.points import view_points
-from worldgen.recipe.cube import cube_positions
 from worldgen.recipe.lift import LiftSettings, lift
-from worldgen.recipe.training_views import SupervisionSettings, panorama_cameras
 from worldgen.types import Camera, DistanceMap, Panorama, PointCloud, Prompts, Scene, SupervisionView, View
 
-_FOV_DEG = 90.0
 _CLEARANCE_M = 0.1  # cameras keep this far from surfaces
 _HIDDEN = 0.02  # relative distance behind what the origin sees, from which on a point is hidden from it
 _HIDDEN_STRIDE = 4  # of generated views' pixels that add hidden points
-_HELD_OUT_PITCH_DEG = 30.0
-_GOLDEN_TURN = (math.sqrt(5) - 1) / 2
 _DEPTH_ROWS = 512  # of the panorama on which distances are estimated
 
 
@@ -44,8 +39,8 @@ class TruthScene(ABC):
     """What both kinds of scene have in common.
 
     size: pixels of a square view, 90 degrees wide, held-out ones too; samples: rays per pixel and axis; generated: how
-    many inconsistent views; side_m: of the cube that they and the held-out views stand in; warp_px: root mean square
-    of their warps' lengths; nodes: of a warp per axis; recolour: see `inconsistent.recoloured`; exact_deg: exact views
+    many perturbed views; side_m: of the cube that they and the held-out views stand in; warp_px: root mean square
+    of their warps' lengths; nodes: of a warp per axis; recolour: see `perturb.recoloured`; exact_deg: exact views
     count within half this angle of +z, 360 = everywhere; held_out: how many; cloud_rows: of the panorama that the
     cloud is lifted from.
     """
@@ -139,7 +134,7 @@ class PanoramaScene(TruthScene):
     """A real panorama, draped over the smoothed distances that the recipe's geometric estimator gives it.
 
     Nothing in it is hidden from the origin, so the exact views look only to the front: what lies behind is known from
-    inconsistent views alone. panorama: a name that `python -m eval.synthetic.panoramas` lists; far_m: radius of the
+    perturbed views alone. panorama: a name that `python -m eval.synthetic.panoramas` lists; far_m: radius of the
     sky's shell and of all that is farther; steepest: slope of depth edges, log distance per radian; round_deg: by which
     they are rounded; surface_rows: of the grid of distances.
     """
@@ -160,8 +155,8 @@ class PanoramaScene(TruthScene):
         _expect("round_deg", self.round_deg, 0 < self.round_deg <= 10, "more than 0, at most 10 degrees")
         _expect("surface_rows", self.surface_rows, 32 <= self.surface_rows <= 512, "32 to 512")
 
-    def truth(self) -> DrapedPanorama:
-        return _draped(self.panorama, self.far_m, self.steepest, self.round_deg, self.surface_rows)
+    def truth(self) -> PanoramaShell:
+        return _shell(self.panorama, self.far_m, self.steepest, self.round_deg, self.surface_rows)
 
     def sky(self, height: int) -> Tensor:
         """The panorama's own sky, as far as it lies on the shell."""
@@ -169,52 +164,6 @@ class PanoramaScene(TruthScene):
         sky = F.interpolate(distances.sky[None, None].float(), (height, 2 * height), mode="area")[0, 0] > 0.5
         reach = self.truth().distance(torch.zeros(3), directions(height, 2 * height))
         return sky & (reach > 0.8 * self.far_m)
-
-
-def exact_cameras(scene: TruthScene) -> list[tuple[Camera, Tensor]]:
-    """Cameras at the origin and their pixels' weights [H, W]: those that count somewhere."""
-    cosine = math.cos(math.radians(scene.exact_deg) / 2)
-    cameras = panorama_cameras(SupervisionSettings(size=scene.size, fov_deg=_FOV_DEG))
-    weighed = [(camera, (world_rays(camera)[..., 2] >= cosine).float()) for camera in cameras]
-    return [(camera, weight) for camera, weight in weighed if weight.any()]
-
-
-def generated_cameras(scene: TruthScene, seed: int) -> list[Camera]:
-    """At the cube's face centres and corners in turn, looking everywhere evenly: along a spiral, turned at random."""
-    draw = torch.Generator().manual_seed(seed * 1_000_003 + 1)
-    turn, shift = torch.rand(2, generator=draw).tolist()
-    order = torch.randperm(scene.generated, generator=draw).tolist()
-    places = cube_positions(scene.side_m)
-    cameras = []
-    for number, step in enumerate(order):
-        pitch_deg = math.degrees(math.asin(2 * (step + shift) / scene.generated - 1))
-        pose = look(360 * (turn + step * _GOLDEN_TURN), pitch_deg, places[number % len(places)])
-        cameras.append(Camera.from_fov(scene.size, scene.size, _FOV_DEG, pose))
-    return cameras
-
-
-def held_out_cameras(scene: TruthScene, seed: int) -> list[Camera]:
-    """Anywhere in the cube, all round, 30 degrees up or down at most: as people look."""
-    draw = torch.Generator().manual_seed(seed * 1_000_003 + 2)
-    turn = float(torch.rand((), generator=draw))
-    cameras = []
-    for number in range(scene.held_out):
-        place = (torch.rand(3, generator=draw) - 0.5) * scene.side_m
-        pitch_deg = _HELD_OUT_PITCH_DEG * (2 * float(torch.rand((), generator=draw)) - 1)
-        pose = look(360 * (number + turn) / scene.held_out, pitch_deg, place)
-        cameras.append(Camera.from_fov(scene.size, scene.size, _FOV_DEG, pose))
-    return cameras
-
-
-def planted_offsets(scene: TruthScene, seed: int, view_number: int, grid: int) -> Tensor:
-    """Where view `view_number` of the scene was warped to, [2, grid, grid]: what a perfect field would find.
-
-    In the convention of `worldgen.splat.distortion.warp`: picture(p) = truth(p + offset(p)), x and y in normalised
-    units, at the centres of grid x grid cells. Zero for exact views.
-    """
-    if view_number < len(exact_cameras(scene)):
-        return torch.zeros(2, grid, grid)
-    return fine_warp(smooth_warp(seed, view_number, scene.nodes, scene.warp_px * 2 / scene.size), grid, grid)
 
 
 def _view(camera: Camera, rgb: Tensor) -> View:
@@ -248,10 +197,10 @@ def _panorama(name: str) -> tuple[Tensor, DistanceMap]:
 
 
 @lru_cache(maxsize=2)
-def _draped(name: str, far_m: float, steepest: float, round_deg: float, rows: int) -> DrapedPanorama:
+def _shell(name: str, far_m: float, steepest: float, round_deg: float, rows: int) -> PanoramaShell:
     picture, distances = _panorama(name)
     reach = F.interpolate(distances.distance[None, None], (rows, 2 * rows), mode="area")[0, 0].clamp(max=far_m)
-    return drape(picture, reach, steepest, round_deg)
+    return shell_of(picture, reach, steepest, round_deg)
 
 
 def _expect(name: str, value: Any, valid: bool, wanted: str) -> None:

@@ -1,4 +1,4 @@
-"""The natural truth: a real 360° panorama draped over a closed surface, seen from anywhere inside by marching rays.
+"""The natural truth: a real 360° panorama on a closed shell, seen from anywhere inside by marching rays.
 
 The surface has one distance per direction from the origin, a smooth one: depth edges are slopes, and the sky is a
 shell. So nothing is hidden from the origin, there are no holes, and every view is a picture of the real panorama.
@@ -25,7 +25,7 @@ _TURN = math.asin(_LONGEST) / _LONGEST
 
 
 @dataclass(frozen=True, eq=False)
-class DrapedPanorama:
+class PanoramaShell:
     """Fulfils `rendering.Truth`.
 
     picture: [3, H, W] equirectangular; log_distance: [h, 2h], natural log of metres; steepest: the most by which it
@@ -114,7 +114,7 @@ class DrapedPanorama:
         return sample(self.log_distance[None], xyz[None])[0, 0] - reach.log(), reach
 
 
-def drape(picture: Tensor, distance: Tensor, steepest: float, round_deg: float) -> DrapedPanorama:
+def shell_of(picture: Tensor, distance: Tensor, steepest: float, round_deg: float) -> PanoramaShell:
     """picture [3, H, W] over distances [h, 2h] (metres) that are made smooth.
 
     steepest: the log distance may change by this much per radian at most: what stands in front keeps its outline,
@@ -122,7 +122,7 @@ def drape(picture: Tensor, distance: Tensor, steepest: float, round_deg: float) 
     """
     log = distance.log()
     log = _rounded(_sloped(log, steepest), math.radians(round_deg))
-    return DrapedPanorama(picture, log, _slope(log))
+    return PanoramaShell(picture, log, _slope(log))
 
 
 def _middles(count: int, block: int) -> Tensor:

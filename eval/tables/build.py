@@ -7,70 +7,16 @@ print(render(table, "markdown"))                                        # eval/t
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
-from eval.metrics.base import Better
 from eval.protocols.methods import UNKNOWN
 from eval.scoring.completeness import Compared, compare_views
-from eval.scoring.scores import Score, whole_set
+from eval.scoring.scores import Score, set_scores
 from eval.scoring.set_metrics import same_sets
 from eval.tables.footer import Found, footer_lines
+from eval.tables.settings import Column, TableSettings, settings_of
 from eval.tables.statistics import Interval, mean_interval, paired_difference
 from worldgen.errors import UserError
-
-
-@dataclass(frozen=True)
-class Column:
-    """One metric. label: as the heading has it; digits: after the point."""
-
-    label: str
-    better: Better
-    digits: int = 2
-
-
-@dataclass(frozen=True)
-class Row:
-    """One method. paper: the paper's figures, metric to value."""
-
-    label: str
-    paper: Mapping[str, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, kw_only=True)
-class TableSettings:
-    """A file of conf/table.
-
-    name: of that file; source: where the paper's figures stand; protocol: name of the conf/protocol file that its
-    scores are made by; scores: the folder of scores.csv; runs: the run folders that are scored where no methods are
-    named, group_by: and the setting that tells them apart; columns: by metric; rows: by method, in order; baseline: the
-    method that the others' paired differences are taken from; interval: how it is written.
-    """
-
-    name: str
-    title: str
-    source: str
-    protocol: str
-    scores: str
-    columns: Mapping[str, Column]
-    rows: Mapping[str, Row]
-    runs: str | None = None
-    group_by: str | None = None
-    baseline: str | None = None
-    interval: Literal["half_width", "bounds"] = "half_width"
-
-    def __post_init__(self) -> None:
-        object.__setattr__(
-            self, "columns", {name: _part(Column, "columns", name, c) for name, c in self.columns.items()}
-        )
-        object.__setattr__(self, "rows", {name: _part(Row, "rows", name, row) for name, row in self.rows.items()})
-        _expect("columns", list(self.columns), bool(self.columns), "one metric at least")
-        _expect("interval", self.interval, self.interval in ("half_width", "bounds"), "half_width or bounds")
-        for name, column in self.columns.items():
-            _expect(f"columns.{name}.better", column.better, column.better in ("lower", "higher"), "lower or higher")
-        for name, row in self.rows.items():
-            unknown = sorted(set(row.paper) - set(self.columns))
-            _expect(f"rows.{name}.paper", unknown, not unknown, f"some of {', '.join(self.columns)}")
-        _expect("baseline", self.baseline, self.baseline in (None, *self.rows), f"one of {', '.join(self.rows)}")
 
 
 @dataclass(frozen=True)
@@ -142,7 +88,7 @@ def build(
     a view is not ranked; allow_missing: it is, over the views that all have. A method that the settings do not name is
     added below. baseline: instead of the settings'. Raises UserError for settings that make no table.
     """
-    settings = table_config if isinstance(table_config, TableSettings) else _settings(table_config)
+    settings = table_config if isinstance(table_config, TableSettings) else settings_of(table_config)
     compared = compare_views((row for row in rows if row.metric in settings.columns), allow_missing)
     sets = _sets(settings, rows, evaluation, allow_missing)
     listed = {method for method in evaluation.get("methods", {}) if method != UNKNOWN} | {row.method for row in rows}
@@ -213,7 +159,7 @@ def _sets(
 ) -> dict[str, dict[str, SetScore]]:
     """{metric: {method: its distance}} of the settings' columns; the count is that of the views."""
     found: dict[str, dict[str, SetScore]] = {}
-    for metric, values in whole_set(rows).items():
+    for metric, values in set_scores(rows).items():
         if metric not in settings.columns:
             continue
         methods = evaluation.get("methods", {})
@@ -248,24 +194,3 @@ def _differences(
         if metrics:
             found.append(Difference(method, str(baseline), metrics))
     return tuple(found)
-
-
-def _settings(config: Mapping[str, Any]) -> TableSettings:
-    try:
-        return TableSettings(**{key: value for key, value in config.items() if key != "_target_"})
-    except TypeError as error:
-        raise UserError(f"table: {str(error).partition(' ')[2]}") from error
-
-
-def _part(kind: type, group: str, name: str, content: Any) -> Any:
-    if isinstance(content, kind):
-        return content
-    try:
-        return kind(**content)
-    except TypeError as error:
-        raise UserError(f"table.{group}.{name}: {str(error).partition(' ')[2]}") from error
-
-
-def _expect(key: str, found: object, holds: bool, wanted: str) -> None:
-    if not holds:
-        raise UserError(f"table.{key}: {found}, wanted {wanted}")

@@ -4,7 +4,8 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from eval.tables.build import Cell, Column, Table, TableRow
+from eval.tables.build import Cell, Table, TableRow
+from eval.tables.settings import Column
 
 MISSING, INCOMPLETE = "-", "incomplete"
 PAPER, MEASURED = "paper", "measured"

@@ -8,7 +8,7 @@ from omegaconf import OmegaConf
 from worldgen.config import CONF_DIR
 
 if TYPE_CHECKING:
-    from eval.tables.build import TableSettings
+    from eval.tables.settings import TableSettings
 
 
 def missing_choices(settings: "TableSettings") -> dict[str, str]:

@@ -1,28 +1,24 @@
 """What stands under a table: how its figures came, what they rest on, and what is not in it."""
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from eval.scoring.completeness import ALL_VIEWS, Compared
-from eval.tables.choices import missing_choices
+from eval.tables.footer_sources import (
+    Line,
+    method_lines,
+    missing_choice_lines,
+    missing_metric_lines,
+    protocol_lines,
+    some_of,
+    version_lines,
+)
 from eval.tables.statistics import FEW, LEVEL
 
 if TYPE_CHECKING:
-    from eval.tables.build import Difference, SetScore, TableSettings
-
-_SHORT = 12  # digits of a hash
-_AT_MOST = 6  # names in a list; evaluation.json has all
-_HASH = re.compile(r"\b[0-9a-f]{40,64}\b")
-
-
-@dataclass(frozen=True)
-class Line:
-    """short: a paper has room for it; the others are for whoever repeats the evaluation."""
-
-    text: str
-    short: bool = False
+    from eval.tables.build import Difference, SetScore
+    from eval.tables.settings import TableSettings
 
 
 @dataclass(frozen=True)
@@ -50,7 +46,7 @@ def footer_lines(settings: "TableSettings", found: Found, evaluation: Mapping[st
     has_scores = bool(found.compared or found.sets)
     if not has_scores:
         yield Line(f"No runs yet: python -m eval table={settings.name} fills in what is measured.")
-    yield from _missing_choices(settings, scored)
+    yield from missing_choice_lines(settings, scored)
     if has_scores:
         yield Line(
             f"Measured: mean over n images (of an image's views first) and Student's {LEVEL:.0%} interval; "
@@ -61,23 +57,15 @@ def footer_lines(settings: "TableSettings", found: Found, evaluation: Mapping[st
     yield from _lost(settings, found)
     yield from _of_sets(settings, found)
     yield from _differences(settings, found)
-    yield from _not_there(settings, evaluation, has_scores)
-    yield from _of_methods(found.labels, evaluation)
-    yield from _protocol(settings, evaluation)
-    yield from _versions(settings, evaluation)
+    yield from missing_metric_lines(settings, evaluation, has_scores)
+    yield from method_lines(found.labels, evaluation)
+    yield from protocol_lines(settings, evaluation)
+    yield from version_lines(settings, evaluation)
     if any(row.paper for row in settings.rows.values()):
         text = f"Paper: {settings.source}. Absolute values do not carry over from one implementation to another."
     else:
         text = f"Paper: {settings.source} gives no figures for this comparison."
     yield Line(text, short=any(row.paper for row in settings.rows.values()))
-
-
-def _missing_choices(settings: "TableSettings", scored: set[str]) -> Iterator[Line]:
-    """Configs without which no run can be one of the table's rows."""
-    missing = {method: path for method, path in missing_choices(settings).items() if method not in scored}
-    if missing:
-        verb = "is" if len(missing) == 1 else "are"
-        yield Line(f"{', '.join(missing.values())} {verb} not there yet: no run can be {' or '.join(missing)}.")
 
 
 def _images(settings: "TableSettings", found: Found, evaluation: Mapping[str, Any]) -> Iterator[Line]:
@@ -92,7 +80,7 @@ def _images(settings: "TableSettings", found: Found, evaluation: Mapping[str, An
         return
     several = len(taking_part) > 1
     left_out = [f"{image} ({_lacking(image, found.labels, base)})" for image in known if image not in base.common]
-    rest = f"; left out: {_some(left_out)}" if left_out else ""
+    rest = f"; left out: {some_of(left_out)}" if left_out else ""
     count = f"{'paired, ' * several}{len(base.common)} {'common ' * several}of {len(known)}"
     yield Line(f"Images: {count}{rest}.", short=True)
     for metric, column in settings.columns.items():
@@ -114,8 +102,10 @@ def _images(settings: "TableSettings", found: Found, evaluation: Mapping[str, An
 def _known_images(found: Found, evaluation: Mapping[str, Any]) -> set[str]:
     known = {image for method in evaluation.get("methods", {}).values() for image in method.get("images", [])}
     for compared in found.compared.values():
-        for images in (*compared.values.values(), *compared.lost.values()):
+        for images in compared.values.values():
             known.update(images)
+        for lost in compared.lost.values():
+            known.update(lost)
     return known
 
 
@@ -128,13 +118,13 @@ def _nothing_common(found: Found, taking_part: Sequence[str], known: Sequence[st
 
 def _lacking(image: str, labels: Mapping[str, str], base: Compared) -> str:
     """Whose fault it is that an image is not compared."""
-    told = []
+    parts = []
     for method, label in labels.items():
         if image in base.lost.get(method, {}):
-            told.append(f"{label} lost views")
+            parts.append(f"{label} lost views")
         elif base.values.get(method) and image not in base.values[method]:
-            told.append(f"no score of {label}")
-    return ", ".join(told) or "no score"
+            parts.append(f"no score of {label}")
+    return ", ".join(parts) or "no score"
 
 
 def _lost(settings: "TableSettings", found: Found) -> Iterator[Line]:
@@ -148,10 +138,10 @@ def _lost(settings: "TableSettings", found: Found) -> Iterator[Line]:
         count = f"{len(views)} view{'s' * (len(views) > 1)} of {len(images)} image{'s' * (len(images) > 1)}"
         ranked = "not ranked" if not found.allow_missing else "ranked over what is left (allow_missing=true)"
         yield Line(f"Incomplete, {ranked}: {label} lost {count}{by}.", short=True)
-        yield Line(f"Lost by {label}: {_some(_lost_of(image, views) for image in images)}.")
+        yield Line(f"Lost by {label}: {some_of(_lost_of(image, views) for image in images)}.")
     unpaired = sorted({image for compared in found.compared.values() for image in compared.unpaired})
     if unpaired:
-        yield Line(f"Views of other names, each image averaged over its own: {_some(unpaired)}.", short=True)
+        yield Line(f"Views of other names, each image averaged over its own: {some_of(unpaired)}.", short=True)
 
 
 def _labels(settings: "TableSettings", metrics: Iterable[str]) -> str:
@@ -162,7 +152,7 @@ def _lost_of(image: str, views: Iterable[tuple[str, str]]) -> str:
     of_image = sorted(view for other, view in views if other == image)
     if of_image == [ALL_VIEWS]:
         return image
-    return f"{image} ({_some(of_image)})"
+    return f"{image} ({some_of(of_image)})"
 
 
 def _of_sets(settings: "TableSettings", found: Found) -> Iterator[Line]:
@@ -170,8 +160,8 @@ def _of_sets(settings: "TableSettings", found: Found) -> Iterator[Line]:
     for metric, methods in found.sets.items():
         label, counts = settings.columns[metric].label, {name: of.interval.count for name, of in methods.items()}
         if not all(of.alike for of in methods.values()):
-            told = ", ".join(f"{found.labels[name]} {count}" for name, count in counts.items())
-            yield Line(f"{label}: not over the same views of each method ({told}): not compared.", short=True)
+            parts = ", ".join(f"{found.labels[name]} {count}" for name, count in counts.items())
+            yield Line(f"{label}: not over the same views of each method ({parts}): not compared.", short=True)
         elif any(counts.values()):
             yield Line(f"{label}: over {max(counts.values())} views of each method; it has no interval.", short=True)
         for name, of in methods.items():
@@ -182,75 +172,11 @@ def _of_sets(settings: "TableSettings", found: Found) -> Iterator[Line]:
 def _differences(settings: "TableSettings", found: Found) -> Iterator[Line]:
     """Every method minus the baseline, image by image."""
     for difference in found.differences:
-        told = []
+        parts = []
         for metric, interval in difference.metrics.items():
             column = settings.columns[metric]
             mean, low, high = (f"{value:+.{column.digits}f}" for value in (interval.mean, interval.low, interval.high))
             bounds = f"[{low}, {high}]" if interval.known else "without interval"
-            told.append(f"{column.label} {mean} {bounds} (n={interval.count})")
+            parts.append(f"{column.label} {mean} {bounds} (n={interval.count})")
         names = (found.labels[difference.method], found.labels[difference.baseline])
-        yield Line(f"{' minus '.join(names)}, paired: {'; '.join(told)}.", short=True)
-
-
-def _not_there(settings: "TableSettings", evaluation: Mapping[str, Any], has_scores: bool) -> Iterator[Line]:
-    metrics = evaluation.get("metrics", {})
-    for metric, column in settings.columns.items():
-        if why := metrics.get(metric, {}).get("unavailable"):
-            yield Line(f"{column.label}: not available: {_one_line(why)}")
-        elif has_scores and metric not in metrics:
-            yield Line(f"{column.label}: not scored.")
-
-
-def _of_methods(labels: Mapping[str, str], evaluation: Mapping[str, Any]) -> Iterator[Line]:
-    """What failed, and what else is to be known of a method."""
-    for method, record in sorted(evaluation.get("methods", {}).items()):
-        label, failed = labels.get(method, method), record.get("failed", {})
-        if failed:
-            told = [f"{name} ({_one_line(why)})" for name, why in sorted(failed.items())]
-            yield Line(f"Failed, {label}: {len(failed)}: {_some(told, '; ')}.")
-        for note in record.get("notes", []):
-            yield Line(f"{label}: {_one_line(note)}.")
-
-
-def _protocol(settings: "TableSettings", evaluation: Mapping[str, Any]) -> Iterator[Line]:
-    protocol = evaluation.get("protocol", {})
-    if not protocol:
-        yield Line(f"Protocol: {settings.protocol} (conf/protocol/{settings.protocol}.yaml).")
-        return
-    name = protocol.get("name", "unknown")
-    told = [
-        f"{key} {value}"
-        for key, value in sorted(protocol.items())
-        if key not in ("name", "metrics") and value is not None
-    ]
-    yield Line(f"Protocol: {name}{': ' if told else ''}{', '.join(told)}.", short=True)
-    if name != settings.protocol:
-        yield Line(f"Scored by another protocol than the table's: {name}, wanted {settings.protocol}.", short=True)
-
-
-def _versions(settings: "TableSettings", evaluation: Mapping[str, Any]) -> Iterator[Line]:
-    metrics = evaluation.get("metrics", {})
-    told = []
-    for metric, column in settings.columns.items():
-        versions = metrics.get(metric, {}).get("versions", {})
-        if versions:
-            told.append(f"{column.label}: {_listed(versions.items())}")
-    if told:
-        yield Line(f"Versions: {'; '.join(told)}.")
-
-
-def _listed(versions: Iterable[tuple[str, str]]) -> str:
-    return ", ".join(
-        f"{name} {_HASH.sub(lambda found: found[0][:_SHORT], str(value))}" for name, value in sorted(versions)
-    )
-
-
-def _some(names: Iterable[str], between: str = ", ") -> str:
-    """The first names, and how many more there are."""
-    names = list(names)
-    more = f"{between}and {len(names) - _AT_MOST} more" if len(names) > _AT_MOST else ""
-    return between.join(names[:_AT_MOST]) + more
-
-
-def _one_line(text: object) -> str:
-    return " ".join(str(text).split()).rstrip(".")
+        yield Line(f"{' minus '.join(names)}, paired: {'; '.join(parts)}.", short=True)

@@ -11,7 +11,7 @@ from tests.benchmarks.projection import best_ms
 from tests.fakes import FlatDepth, SmoothInpainter
 from tests.scenes import BoxRoom
 from worldgen.embedded.layout import Seen, level_heights
-from worldgen.geometry.cameras import look
+from worldgen.geometry.cameras import look_at
 from worldgen.geometry.points import render_points
 from worldgen.recipe.complete import Completer, CompleteSettings
 from worldgen.recipe.cube import cube_cameras, cube_positions
@@ -31,7 +31,7 @@ def main() -> None:
     panorama, distances = BoxRoom(pillars=PILLARS).panorama(HEIGHT)
     cloud = lift(panorama.rgb, distances, LiftSettings())
     corner = torch.tensor([-1.0, 1.0, 1.0])
-    camera = Camera.from_fov(VIEW, VIEW, 90, look(30, 0, corner))
+    camera = Camera.from_fov(VIEW, VIEW, 90, look_at(30, 0, corner))
     painter, settings = SmoothInpainter(), CompleteSettings(relief=0.0)
     completer = Completer(
         Prompts("", "", "", False, "benchmark"), painter, FlatDepth(), settings, level_heights(cloud), Seen(cloud)

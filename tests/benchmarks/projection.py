@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from py360convert import e2p
 
-from worldgen.geometry.cameras import look
+from worldgen.geometry.cameras import look_at
 from worldgen.geometry.equirect import from_perspective, to_perspective
 from worldgen.types import Camera
 
@@ -47,7 +47,7 @@ def main() -> None:
     yaws = yaws_deg()
 
     def camera() -> Camera:
-        return Camera.from_fov(VIEW, VIEW, FOV_DEG, look(next(yaws), 20.0))
+        return Camera.from_fov(VIEW, VIEW, FOV_DEG, look_at(next(yaws), 20.0))
 
     fixed = camera()
     results = {

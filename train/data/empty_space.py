@@ -6,7 +6,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from train.data.points import Points
+from train.data.point_files import Points
 from worldgen.geometry.cameras import project
 from worldgen.types import SupervisionView
 

@@ -57,12 +57,11 @@ def with_size_of_file(picture: PosedPicture) -> PosedPicture:
         size, turned = image.size, _is_turned(image)
     wanted = _size(picture.camera)
     if size[0] * size[1] > MAX_PIXELS:
-        found = f"{size[0]}x{size[1]}"
-        raise UserError(f"{picture.path}: {found} pixels, wanted {MAX_PIXELS // 10**6} million at most")
+        raise UserError(f"{picture.path}: {size[0]}x{size[1]} pixels, wanted {MAX_PIXELS // 10**6} million at most")
     found = next((one for one in (size, size[::-1] if turned else size) if _same_shape(one, wanted)), None)
     if found is None:
-        shown, told = f"{size[0]}x{size[1]}", f"{wanted[0]}x{wanted[1]}"
-        raise UserError(f"{picture.path}: {shown} pixels, its camera says {told}, wanted the same, or the same shape")
+        shown, said = f"{size[0]}x{size[1]}", f"{wanted[0]}x{wanted[1]}"
+        raise UserError(f"{picture.path}: {shown} pixels, its camera says {said}, wanted the same, or the same shape")
     return picture if found == wanted else replace(picture, camera=picture.camera.resized(*found))
 
 
@@ -72,11 +71,11 @@ def read_view(picture: PosedPicture, max_size: int, cache: ViewCache | None = No
 
     A mask counts wherever it is not black: some are 0 and 1, some 0 and 255. Raises UserError for what is no picture.
     """
-    if picture.distortion is None:
+    if (distortion := picture.distortion) is None:
         camera, layers = reduced(picture.camera, _read(picture), max_size)
         return layers.view(camera, picture.generated)
     made = (cache or ViewCache(None)).get(
-        picture, max_size, lambda: reduced(*_straight(picture.camera, _read(picture), picture.distortion), max_size)
+        picture, max_size, lambda: reduced(*_straight(picture.camera, _read(picture), distortion), max_size)
     )
     return made[1].view(made[0], picture.generated)
 

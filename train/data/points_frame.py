@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from train.data.points import Points
+from train.data.point_files import Points
 from worldgen.geometry.cameras import project
 from worldgen.io.photo import picture_errors, to_srgb
 from worldgen.io.poses import PosedPicture
@@ -38,7 +38,7 @@ def in_the_poses_world(points: Points, transforms: Transforms) -> Points:
     if _difference(moved, pictures) >= _CLEARLY * _difference(points, pictures):
         return points
     _log.warning("%s: its points are moved by applied_transform, as the poses are: only so do they agree", points.where)
-    if moved.normals is not None:
+    if points.normals is not None:
         turned = points.normals.double() @ transforms.applied[:3, :3].T
         moved = replace(moved, normals=turned.float())
     return moved

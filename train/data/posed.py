@@ -7,11 +7,13 @@ from pathlib import Path
 
 import torch
 
-from train.data.clouds import cloud_of, expect_seen
 from train.data.empty_space import with_alpha
 from train.data.images import read_views
-from train.data.points import Points, read_points, without_broken
+from train.data.point_files import Points, read_points, without_broken
 from train.data.points_frame import in_the_poses_world
+from train.data.scene_source import source_of
+from train.data.selected import Selected
+from train.data.start_cloud import cloud_of, expect_seen
 from train.data.start_points import found_points, guessed_points
 from worldgen.errors import UserError, expect_whole_numbers
 from worldgen.geometry.world_frame import camera_into, frame_of, points_into
@@ -100,7 +102,9 @@ class FolderScene:
         found = self._known_points(folder, points, frame, fitted)
         start = guessed_points(str(folder), fitted, self.random_points, seed) if found is None else found
         cloud = cloud_of(start, [view.camera for view in fitted])
-        return replace(_scene(self.name, cloud, fitted, held_out, frame), guessed=found is None)
+        choices = f"{self.max_size} {self.random_points} {found is None} {seed}"
+        scene = _scene(self.name, cloud, fitted, held_out, frame)
+        return replace(scene, guessed=found is None, source=source_of(pictures, points, choices))
 
     def _known_points(
         self, folder: Path, points: Points | None, frame: WorldFrame, views: Sequence[SupervisionView]
@@ -115,15 +119,18 @@ class FolderScene:
 
         views, cloud = read_run(folder)
         # The photo's view comes first. By default, every direction is seen by two of the others at least.
-        exact = [number for number, view in enumerate(views) if not view.generated][1:]
-        held_out = set(exact[self.held_out_every - 1 :: self.held_out_every] if self.held_out_every else ())
-        fitted = [view for number, view in enumerate(views) if number not in held_out]
-        cameras = [view.camera for view in fitted]
+        facts = [(view.camera, view.generated) for view in views]
+        exact = [number for number, (_, generated) in enumerate(facts) if not generated][1:]
+        held_out = exact[self.held_out_every - 1 :: self.held_out_every] if self.held_out_every else []
+        fitted = [number for number in range(len(facts)) if number not in held_out]
+        cameras = [facts[number][0] for number in fitted]
         if self.points is not None:
             points = read_points(user_path(self.points))
             cloud = cloud_of(replace(points, xyz=points.xyz.float()), cameras)
         expect_seen(str(folder), cloud.xyz, cameras)
-        return _scene(self.name, cloud, fitted, [views[number] for number in sorted(held_out)])
+        in_memory = isinstance(views, list | tuple)
+        fitted_views = [views[number] for number in fitted] if in_memory else Selected(views, fitted)
+        return _scene(self.name, cloud, fitted_views, [views[number] for number in held_out])
 
 
 def _read_folder(folder: Path) -> tuple[list[PosedPicture], Points | None]:
@@ -179,4 +186,4 @@ def _scene(
         View(view.camera, view.over(white), view.weight > 0.5, background=None if view.alpha is None else white)
         for view in held_out
     )
-    return Scene(name, cloud, tuple(fitted), apart, frame)
+    return Scene(name, cloud, fitted, apart, frame)

@@ -4,9 +4,9 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from train.data.clouds import random_points
 from train.data.empty_space import within_silhouettes
-from train.data.points import Points
+from train.data.point_files import Points
+from train.data.random_points import random_points
 from train.data.triangulate import FEWEST, can_triangulate, triangulated_points
 from worldgen.types import SupervisionView
 

@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from train.data.points import Points
+from train.data.point_files import Points
 from worldgen.runs.artifacts import save_image, save_mask
 from worldgen.runs.disk import land
 from worldgen.types import Camera, SupervisionView

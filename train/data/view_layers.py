@@ -5,7 +5,7 @@ import math
 import os
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,7 @@ from torch import Tensor
 from worldgen.io.poses import PosedPicture
 from worldgen.types import Camera, SupervisionView
 
-_VERSION = 1  # raised when the same picture comes to be made into something else
+_VERSION = 2  # raised when the same picture comes to be made into something else
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +31,7 @@ class Layers:
     alpha: Tensor | None = None
 
     def view(self, camera: Camera, generated: bool) -> SupervisionView:
+        """What the fit looks at: channels first, and whether a network made it."""
         rgb = self.rgb.permute(2, 0, 1).contiguous()
         return SupervisionView(camera, rgb, self.weight.contiguous(), generated, self.alpha)
 
@@ -91,7 +92,7 @@ class ViewCache:
 
 
 def _key(picture: PosedPicture, max_size: int) -> str:
-    digest = hashlib.sha256(f"{_VERSION} {max_size} {_lens(picture.camera)} {astuple(picture.distortion)}".encode())
+    digest = hashlib.sha256(f"{_VERSION} {max_size} {_lens(picture.camera)} {picture.distortion}".encode())
     for path in (picture.path, picture.mask):
         if path is not None:
             digest.update(hashlib.sha256(path.read_bytes()).digest())

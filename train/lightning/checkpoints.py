@@ -4,7 +4,6 @@ Lightning's own writing is atomic only where TMPDIR and the checkpoint folder sh
 """
 
 import logging
-import os
 import zipfile
 from collections.abc import Collection
 from pathlib import Path
@@ -16,6 +15,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.plugins.io import CheckpointIO
 
 from worldgen.errors import UserError
+from worldgen.runs.disk import land
 
 _log = logging.getLogger("worldgen")
 _KEPT = 2  # the newest, and one to fall back to
@@ -24,7 +24,7 @@ _KEPT = 2  # the newest, and one to fall back to
 class AtomicCheckpointIO(CheckpointIO):
     """Lightning's checkpoints, in torch's own format, written beside their final name and then renamed.
 
-    names: of what the state_dict of this model holds; None = whatever a checkpoint has.
+    names: of what the state_dict of this model (a `LoggedModule`) holds; None = whatever a checkpoint has.
     """
 
     def __init__(self, names: Collection[str] | None = None) -> None:
@@ -37,14 +37,11 @@ class AtomicCheckpointIO(CheckpointIO):
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(f".{path.name}.partial")
         try:
-            with partial.open("wb") as file:
+            with partial.open("wb") as file:  # torch's own writer raises RuntimeError where a disk is full
                 torch.save(checkpoint, file)
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(path)
+            land(partial, path)
         finally:
             partial.unlink(missing_ok=True)
-        _sync_folder(path.parent)
 
     def load_checkpoint(
         self, path: str | Path, map_location: Any = "cpu", weights_only: bool | None = True
@@ -55,23 +52,25 @@ class AtomicCheckpointIO(CheckpointIO):
         try:
             checkpoint = torch.load(path, map_location=map_location, weights_only=True)
             if self._names is not None:
-                self._expect_own(path, checkpoint)
+                _expect_own(path, checkpoint, self._names)
         except (RuntimeError, UnpicklingError, EOFError, KeyError, TypeError) as error:
             first = str(error).partition("\n")[0]
-            raise UserError(f"{path}: not a checkpoint ({first}), wanted one of this fit; delete it") from error
+            raise UserError(f"{path}: not a checkpoint ({first}), wanted one of this training; delete it") from error
         return checkpoint
-
-    def _expect_own(self, path: str | Path, checkpoint: dict[str, Any]) -> None:
-        found = {f"state_dict.{name}" for name in checkpoint.get("state_dict", ())} | set(checkpoint)
-        wanted = {f"state_dict.{name}" for name in self._names} | {"history", "optimizer_states"}
-        lacking = sorted(wanted - found)
-        beyond = sorted(name for name in found - wanted if name.startswith("state_dict."))
-        if lacking or beyond:
-            odd = f"lacks {lacking[0]}" if lacking else f"has {beyond[0]}"
-            raise UserError(f"{path}: a checkpoint of another model (it {odd}), wanted one of this fit; delete it")
 
     def remove_checkpoint(self, path: str | Path) -> None:
         Path(path).unlink(missing_ok=True)
+
+
+def _expect_own(path: str | Path, checkpoint: dict[str, Any], names: Collection[str]) -> None:
+    """names: of the state_dict. Raises UserError where the checkpoint has others."""
+    found = {f"state_dict.{name}" for name in checkpoint.get("state_dict", ())} | set(checkpoint)
+    wanted = {f"state_dict.{name}" for name in names} | {"history", "optimizer_states"}
+    lacking = sorted(wanted - found)
+    beyond = sorted(name for name in found - wanted if name.startswith("state_dict."))
+    if lacking or beyond:
+        odd = f"lacks {lacking[0]}" if lacking else f"has {beyond[0]}"
+        raise UserError(f"{path}: a checkpoint of another model (it {odd}), wanted one of this training; delete it")
 
 
 class RegularCheckpoints(Callback):
@@ -93,11 +92,11 @@ def checkpoints(folder: Path) -> list[Path]:
 
 
 def newest_sound(folder: Path) -> Path | None:
-    """The newest checkpoint whose content verifies; those that do not are told to the log, and stay where they are."""
+    """The newest checkpoint whose content verifies; the log names those that do not, and stay where they are."""
     for path in checkpoints(folder):
         if is_sound(path):
             return path
-        _log.warning("%s: damaged, so the fit goes on from an older one, or from the beginning", path)
+        _log.warning("%s: damaged, so training goes on from an older one, or from the beginning", path)
     return None
 
 
@@ -108,12 +107,3 @@ def is_sound(path: Path) -> bool:
             return archive.testzip() is None
     except (OSError, EOFError, ValueError, zipfile.BadZipFile, NotImplementedError):
         return False
-
-
-def _sync_folder(folder: Path) -> None:
-    """Makes a rename in the folder last through a power cut."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -8,23 +8,27 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.loggers import CSVLogger, Logger, WandbLogger
 
-from train.splat.settings import LoggerName
+from train.lightning.module import LoggedModule
+from train.lightning.settings import LoggerName
 
 
 @contextmanager
-def logging_to(name: LoggerName, folder: Path, run_id: str, settings: Mapping[str, Any]) -> Iterator[Logger | bool]:
+def logging_to(
+    name: LoggerName, folder: Path, run_id: str, settings: Mapping[str, Any], job_type: str = "train"
+) -> Iterator[Logger | bool]:
     """A logger while the block runs.
 
     csv: `metrics.csv` in the folder. wandb: the run of this id, resumed if there is one; WANDB_MODE is obeyed. It has
-    the run folder's name, and what it has in common with its neighbours, the runs of a sweep, is a group.
+    the run folder's name, and what it has in common with its neighbours, the runs of a sweep, is a group; `job_type` is
+    W&B's word for the kind of run. none: False, as Lightning's Trainer takes it.
     """
     if name == "csv":
         logger = CSVLogger(folder, name="", version="")
         yield logger
-        logger.save()  # what was told after Lightning's last step
+        logger.save()  # what was logged after Lightning's last step
     elif name == "wandb":
         import wandb
 
@@ -35,7 +39,7 @@ def logging_to(name: LoggerName, folder: Path, run_id: str, settings: Mapping[st
             id=run_id,
             name=run_dir.name,
             group=run_dir.parent.name,
-            job_type="fit",
+            job_type=job_type,
             resume="allow",
             settings=wandb.Settings(silent=True),
         )
@@ -49,15 +53,15 @@ def logging_to(name: LoggerName, folder: Path, run_id: str, settings: Mapping[st
 
 
 class LossCurve(Callback):
-    """Tells a module's log the mean of every so many of its `losses`, [steps]."""
+    """Logs the mean of every so many of a module's `losses`, [steps]."""
 
     def __init__(self, every_steps: int) -> None:
         self.every_steps = every_steps
 
-    def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *_: Any) -> None:
+    def on_train_batch_end(self, trainer: Trainer, module: LoggedModule, *_: Any) -> None:
         step = trainer.global_step
         if step % self.every_steps == 0:
-            module.tell(step, {"loss": module.losses[step - self.every_steps : step].mean().item()})
+            module.log_values(step, {"loss": module.losses[step - self.every_steps : step].mean().item()})
 
 
 @contextmanager

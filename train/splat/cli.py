@@ -134,7 +134,7 @@ def fit_into(
 ) -> dict[str, Any]:
     """The fit as a run folder, of which what stands already is kept; returns its facts."""
     from train.splat.export import export_world, files_of
-    from train.splat.fit import scene_sha256
+    from train.splat.identity import scene_sha256
     from worldgen.io.gaussians import load_gaussians, save_gaussians
     from worldgen.runs.folder import RunFolder
     from worldgen.types import WorldFrame

@@ -42,9 +42,10 @@ class Corrections(nn.Module):
 
     def penalty(self, view: int) -> Tensor | float:
         """What is added to the loss of this view."""
-        if self.grids is None or view not in self.numbers:
+        tints = self.settings.bilateral
+        if self.grids is None or tints is None or view not in self.numbers:
             return 0.0
-        return self.settings.bilateral.smoothness * self.grids.smoothness(self.numbers[view])
+        return tints.smoothness * self.grids.smoothness(self.numbers[view])
 
     def optimisers(self) -> list[torch.optim.Optimizer]:
         """Adam for each part that is there, at its own rate."""
@@ -52,5 +53,5 @@ class Corrections(nn.Module):
         return [
             torch.optim.Adam(part.parameters(), lr=settings.rate, eps=1e-15, fused=True)
             for part, settings in parts
-            if part is not None
+            if part is not None and settings is not None
         ]

@@ -68,4 +68,5 @@ def _remaining(frame: WorldFrame, done: WorldFrame) -> WorldFrame:
     if done == frame:
         return _AS_IT_IS
     scale = frame.scale / done.scale
-    return WorldFrame(tuple(o - scale * d for o, d in zip(frame.offset, done.offset, strict=True)), scale)
+    x, y, z = (o - scale * d for o, d in zip(frame.offset, done.offset, strict=True))
+    return WorldFrame((x, y, z), scale)

@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pytorch_lightning as pl
 import torch
@@ -13,6 +13,9 @@ from torch import Tensor
 from worldgen.runs.artifacts import save_image
 from worldgen.splat.rasterize import rasterize
 from worldgen.types import Gaussians, View
+
+if TYPE_CHECKING:
+    from train.splat.module import SplatModule
 
 PREDICTED, TRUE = "pred", "true"
 _PSNR = "psnr"
@@ -25,9 +28,12 @@ class Metric(Protocol):
 
     name: str
 
-    def unavailable(self) -> str | None: ...
+    def unavailable(self) -> str | None:
+        """Why it cannot be computed here; None if it can."""
 
-    def __call__(self, pictures: Sequence[Tensor], companions: Sequence[Tensor]) -> list[float]: ...
+    def __call__(self, pictures: Sequence[Tensor], companions: Sequence[Tensor]) -> list[float]:
+        """pictures, companions: [3, H, W] in [0, 1], in pairs; a score of each pair."""
+        ...
 
 
 def usable(metrics: Sequence[Metric]) -> list[Metric]:
@@ -67,37 +73,37 @@ def save_pairs(folder: Path, pictures: Sequence[Tensor], views: Sequence[View]) 
 
 
 class HeldOut(pl.Callback):
-    """Every so many steps tells a module's log the scores of the held-out views and the count; and to loggers that show
-    pictures, a picture, and how long it took. The end is told by who tidies up, by `tell`."""
+    """Logs, every so many steps, the scores of the held-out views and the count of Gaussians; and to loggers that show
+    pictures, a picture, and how long it took. The end is logged by who tidies up, by `report`."""
 
     def __init__(self, views: Sequence[View], metrics: Sequence[Metric], every_steps: int) -> None:
         self.views, self.metrics, self.every_steps = views, metrics, every_steps
         self._began = time.perf_counter()
 
-    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+    def on_train_start(self, trainer: pl.Trainer, module: "SplatModule") -> None:
         self._began = time.perf_counter()
 
-    def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, *_: Any) -> None:
+    def on_train_batch_end(self, trainer: pl.Trainer, module: "SplatModule", *_: Any) -> None:
         step = trainer.global_step
         if step % self.every_steps == 0 and step < trainer.max_steps:
             gaussians = module.gaussians()
             pictures = renders(gaussians, self.views)
-            self.tell(module, step, len(gaussians), pictures, scores(pictures, self.views, self.metrics))
+            self.report(module, step, len(gaussians), pictures, scores(pictures, self.views, self.metrics))
 
-    def tell(
+    def report(
         self,
-        module: pl.LightningModule,
+        module: "SplatModule",
         step: int,
         count: int,
         pictures: Sequence[Tensor],
         found: dict[str, float],
     ) -> None:
         """found: scores of the pictures of the held-out views, as `count` Gaussians show them."""
-        module.tell(step, {"gaussians": count, **{f"held_out/{name}": value for name, value in found.items()}})
+        module.log_values(step, {"gaussians": count, **{f"held_out/{name}": value for name, value in found.items()}})
         self._show(module, step, pictures)
 
-    def _show(self, module: pl.LightningModule, step: int, pictures: Sequence[Tensor]) -> None:
-        """The first views above, the true ones below. The seconds are told here, for no two runs agree on them."""
+    def _show(self, module: "SplatModule", step: int, pictures: Sequence[Tensor]) -> None:
+        """The first views above, the true ones below. The seconds are logged here, for no two runs agree on them."""
         if not hasattr(module.logger, "log_image"):
             return
         module.logger.log_metrics({"seconds": time.perf_counter() - self._began}, step=step)

@@ -8,35 +8,39 @@ everything, which can neither float nor block. There is no opacity reset.
 from collections.abc import Sequence
 from typing import Any
 
-import pytorch_lightning as pl
 import torch
 from pytorch_lightning.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
 
+from train.lightning.module import LoggedModule
 from train.splat.corrections import Corrections
 from train.splat.settings import SplatOptimizer
-from train.splat.view_order import coarse_level, crop, halved, view_order
+from train.splat.view_levels import ViewFacts, ViewLevels
+from train.splat.view_order import coarse_level, view_order
 from worldgen.splat.adam import SelectiveAdam
-from worldgen.splat.density import GradientRecord, MayGo, refine
+from worldgen.splat.density import GradientRecord, Prunable, refine
 from worldgen.splat.losses import photometric_loss
-from worldgen.splat.raster_info import Drawn
+from worldgen.splat.raster_info import RasterInfo
 from worldgen.splat.rasterize import rasterize
 from worldgen.types import Gaussians, SupervisionView
 
 _NEAREST_M = 0.1  # what is nearer to the middle of the cameras moves as if it were that far
 
 
-def middle_of(views: Sequence[SupervisionView]) -> Tensor:
-    """[3], the mean of the cameras' places."""
-    return torch.stack([view.camera.position for view in views]).mean(dim=0)
-
-
-class SplatModule(pl.LightningModule):
+class SplatModule(LoggedModule):
     """The Gaussians and the corrections as parameters, and one step of their optimisation.
 
     What a step draws (its view, its background, its density control) follows from the seed and the step's number
-    alone, so that a resumed run sees what an uninterrupted one does. sky: bool [N]; may_go: see `density.refine`.
+    alone, so that a resumed run sees what an uninterrupted one does. sky: bool [N];
+    facts: of the views; prunable: see `density.refine`.
     """
+
+    middle: Tensor
+    sky: Tensor
+    lr_scale: Tensor
+    grad_sum: Tensor
+    grad_count: Tensor
+    backgrounds: Tensor
 
     automatic_optimization = False  # two or three optimisers, of which one is told which rows to move
 
@@ -45,63 +49,43 @@ class SplatModule(pl.LightningModule):
         start: Gaussians,
         sky: Tensor,
         views: Sequence[SupervisionView],
+        facts: ViewFacts,
         settings: SplatOptimizer,
         seed: int,
-        may_go: MayGo | None = None,
+        prunable: Prunable | None = None,
     ) -> None:
-        super().__init__()
-        self.settings, self.seed, self.may_go = settings, seed, may_go
-        self.sizes = [(view.camera.width, view.camera.height) for view in views]
-        self.levels = [[crop(view) for view in views]]  # whole, halved once, halved twice, ...
-        for _ in range(settings.coarse_levels):
-            self.levels.append([halved(view) for view in self.levels[-1]])
-        generated = [view.generated for view in views]
-        self.order = view_order(generated, settings.steps, seed)
-        self.corrections = Corrections(settings.correction, generated, seed)
-        self.history: list[tuple[int, dict[str, float]]] = []
-        draw = torch.Generator().manual_seed(seed)
-        self.register_buffer("backgrounds", torch.rand(settings.steps, 3, generator=draw), persistent=False)
-        self.register_buffer("losses", torch.zeros(settings.steps))
-        self.register_buffer("middle", middle_of(views), persistent=False)
+        super().__init__(settings.steps)
+        self.settings, self.seed, self.prunable = settings, seed, prunable
+        self.levels = ViewLevels(views, settings.coarse_levels)
+        self.order = view_order(facts.generated, settings.steps, seed)
+        self.corrections = Corrections(settings.correction, facts.generated, seed)
+        generator = torch.Generator().manual_seed(seed)
+        self.register_buffer("backgrounds", torch.rand(settings.steps, 3, generator=generator), persistent=False)
+        self.register_buffer("middle", facts.middle, persistent=False)
         self.splats = nn.ParameterDict(start.tensors())
         self.register_buffer("sky", sky)
-        self.register_buffer("reach_m", self._reach_m())
-        self.register_buffer("pull_total", torch.zeros(len(start)))
-        self.register_buffer("pull_seen", torch.zeros(len(start)))
+        self.register_buffer("lr_scale", self._lr_scale())
+        self.register_buffer("grad_sum", torch.zeros(len(start)))
+        self.register_buffer("grad_count", torch.zeros(len(start)))
 
     def gaussians(self) -> Gaussians:
         """As they are now, on this module's device."""
         return Gaussians(**self.splats, antialiased=self.settings.antialiased)
 
     def on_fit_start(self) -> None:
-        """Takes the views to a GPU once, instead of one every step."""
-        if self.device.type != "cpu":
-            self.levels = [[view.to(self.device) for view in views] for views in self.levels]
-
-    def tell(self, step: int, values: dict[str, float]) -> None:
-        """Tells the logger, if there is one, and keeps it for a resumed run to tell its own."""
-        self.history.append((step, values))
-        if self.logger is not None:
-            self.logger.log_metrics(values, step=step)
-
-    def on_train_start(self) -> None:
-        for step, values in self.history:
-            if self.logger is not None:
-                self.logger.log_metrics(values, step=step)
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["history"] = self.history
+        self.levels.to(self.device)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Makes room for as many Gaussians as there were."""
-        self.history = list(checkpoint["history"])
+        super().on_load_checkpoint(checkpoint)
         saved = checkpoint["state_dict"]
         for name, parameter in list(self.splats.items()):
             self.splats[name] = nn.Parameter(torch.empty_like(saved[f"splats.{name}"], device=parameter.device))
-        for name in ("sky", "reach_m", "pull_total", "pull_seen"):
+        for name in ("sky", "lr_scale", "grad_sum", "grad_count"):
             setattr(self, name, torch.empty_like(saved[name], device=self.losses.device))
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
+        """Adam for the Gaussians, then one for each correction; `_move` lowers their rates from step to step."""
         s = self.settings
         rates = {
             "means": s.means_rate,
@@ -120,36 +104,34 @@ class SplatModule(pl.LightningModule):
         return optimisers
 
     def training_step(self, batch: int, batch_idx: int) -> None:
+        """One view: render, compare, move, and now and then add and take away. The batch counts for nothing: what is
+        looked at follows from the number of the step."""
         step, settings = self.global_step, self.settings
         number, density = self.order[step], settings.density
         watched = density is not None and density.watches(step, settings.steps)
-        level = coarse_level(step, settings.steps, settings.coarse_levels, settings.coarse_until)
-        view = self.levels[level][number]
-        absgrad = watched and density.absgrad
+        level = self.levels.at(
+            number, coarse_level(step, settings.steps, settings.coarse_levels, settings.coarse_until)
+        )
+        view = level.view
+        absgrad = density is not None and watched and density.absgrad
         render = rasterize(self.gaussians(), view.camera, self.backgrounds[step], absgrad=absgrad)
         rgb = self.corrections(render.rgb, number)
         loss = photometric_loss(rgb, view.over(self.backgrounds[step]), view.weight, settings.ssim_share)
         (loss + self.corrections.penalty(number)).backward()
         self.losses[step] = loss.detach()
         if watched:
-            self._record().add(render.drawn.rows, render.drawn.centre_grad, *self._size(number, level))
-        self._move(step, render.drawn)
+            self._record().add(render.info.rows, render.info.centre_grad, level.width, level.height)
+        self._move(step, render.info)
         if density is not None and density.refines(step, settings.steps):
             self._refine(step)
 
-    def _size(self, number: int, level: int) -> tuple[float, float]:
-        """Width and height of a view before it was cropped, in pixels of its size on that level."""
-        width, height = self.sizes[number]
-        whole, coarse = self.levels[0][number].camera, self.levels[level][number].camera
-        return width * coarse.width / whole.width, height * coarse.height / whole.height
-
-    def _move(self, step: int, drawn: Drawn) -> None:
+    def _move(self, step: int, info: RasterInfo) -> None:
         """Steps every optimiser, at the rate that this step has. Only the first counts as a step of Lightning's."""
         optimisers = self._optimisers()
         decay = self.settings.last_rate ** (step / self.settings.steps)
         for group in (group for optimiser in optimisers for group in optimiser.param_groups):
             group["lr"] = group["first_rate"] * decay
-        optimisers[0].step(rows=drawn.rows, row_rates={"means": self.reach_m})
+        optimisers[0].step(rows=info.rows, row_rates={"means": self.lr_scale})
         for other in optimisers[1:]:
             other.optimizer.step()
         for optimiser in optimisers:
@@ -160,24 +142,24 @@ class SplatModule(pl.LightningModule):
         found = self.optimizers()
         return found if isinstance(found, list) else [found]
 
-    def _reach_m(self) -> Tensor:
+    def _lr_scale(self) -> Tensor:
         """[N], by what the rate of each Gaussian's mean is multiplied, metres: 0 for the sky."""
         distance_m = (self.splats["means"].detach() - self.middle).norm(dim=1).clamp(min=_NEAREST_M)
         return distance_m.masked_fill(self.sky, 0)
 
     def _record(self) -> GradientRecord:
-        return GradientRecord(self.pull_total, self.pull_seen)
+        return GradientRecord(self.grad_sum, self.grad_count)
 
     def _refine(self, step: int) -> None:
         """Density control; the record of gradients begins anew."""
-        draw = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
         density = self.settings.density
-        distance_m = self.reach_m.clamp(min=_NEAREST_M)
-        refined = refine(self.gaussians(), self._record(), distance_m, self.sky, density, draw, self.may_go)
+        distance_m = self.lr_scale.clamp(min=_NEAREST_M)  # a rate's scale is a distance, 0 for the sky
+        refined = refine(self.gaussians(), self._record(), distance_m, self.sky, density, generator, self.prunable)
         parameters = {name: nn.Parameter(tensor) for name, tensor in refined.gaussians.tensors().items()}
         self.splats.update(parameters)
         adam = self._optimisers()[0].optimizer
         adam.regroup(refined.origin, refined.fresh, [parameters[group["name"]] for group in adam.param_groups])
         self.sky = self.sky[refined.origin]
-        self.reach_m = self._reach_m()
-        self.pull_total, self.pull_seen = (torch.zeros_like(refined.origin, dtype=torch.float32) for _ in range(2))
+        self.lr_scale = self._lr_scale()
+        self.grad_sum, self.grad_count = (torch.zeros_like(refined.origin, dtype=torch.float32) for _ in range(2))

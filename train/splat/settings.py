@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
+from train.lightning.settings import LoggerName
 from worldgen.errors import UserError, expect_whole_numbers
 from worldgen.progress import Track, untracked
 
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from worldgen.types import Gaussians, Scene
 
 _COARSEST = 4  # halvings: a view of 1024 pixels becomes one of 64
-
-LoggerName = Literal["none", "csv", "wandb"]
 
 
 @dataclass(frozen=True, eq=False)

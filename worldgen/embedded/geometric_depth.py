@@ -1,6 +1,7 @@
 """Distances of the open air without a network: level ground, a far sky, upright things where they meet the ground."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,9 +13,9 @@ from torch import Tensor
 from worldgen.embedded.ground import ContactCosts, contact_latitude, reach_of_contact
 from worldgen.embedded.outlines import follow_outlines
 from worldgen.embedded.sky import sky_mask
-from worldgen.errors import UserError
+from worldgen.errors import expect
 from worldgen.geometry.equirect import directions, sample
-from worldgen.models.protocols import PanoramaDepth
+from worldgen.models.protocols import Composite, Lifetime, PanoramaDepth
 from worldgen.progress import Track, untracked
 from worldgen.types import DistanceMap, Panorama, Prompts
 
@@ -34,23 +35,23 @@ class GeometrySettings:
 
     def __post_init__(self) -> None:
         for name in ("camera_height_m", "farthest_m", "sky_m", "tallest_m"):
-            if not getattr(self, name) > 0:
-                raise UserError(f"depth.settings.{name}: {getattr(self, name):g}, wanted more than 0")
-        if not self.sky_m >= self.farthest_m > 2 * self.camera_height_m:
-            raise UserError(
-                f"depth.settings.farthest_m: {self.farthest_m:g}, wanted at most sky_m ({self.sky_m:g}) and more than"
-                f" twice camera_height_m ({self.camera_height_m:g})"
-            )
-        if not 0 <= self.relief < 1:
-            raise UserError(f"depth.settings.relief: {self.relief:g}, wanted 0 or more and less than 1")
+            expect(f"depth.settings.{name}", getattr(self, name), getattr(self, name) > 0, "more than 0")
+        between = self.sky_m >= self.farthest_m > 2 * self.camera_height_m
+        bounds = f"at most sky_m ({self.sky_m:g}) and more than twice camera_height_m ({self.camera_height_m:g})"
+        expect("depth.settings.farthest_m", self.farthest_m, between, bounds)
+        expect("depth.settings.relief", self.relief, 0 <= self.relief < 1, "0 or more and less than 1")
 
 
-class GeometricDepth:
+class GeometricDepth(Composite):
     """Fulfils PanoramaDepth outdoors. `relief`: a network's estimate that adds local shape to upright things."""
 
     def __init__(self, settings: GeometrySettings | None = None, relief: PanoramaDepth | None = None) -> None:
         self.settings = settings or GeometrySettings()
         self.relief = relief
+
+    def parts(self) -> Sequence[Lifetime]:
+        """The network that adds local shape, if any."""
+        return () if self.relief is None else (self.relief,)
 
     def __call__(self, panorama: Panorama, prompts: Prompts, track: Track = untracked) -> DistanceMap:
         """The panorama's horizon has to be level."""

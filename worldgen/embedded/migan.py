@@ -4,25 +4,32 @@ The published pipeline file takes uint8 `image` 1x3xHxW and `mask` 1x1xHxW (255 
 the hole, works at 512x512 inside and pastes the result back. It costs the same whatever the size.
 """
 
+from __future__ import annotations
+
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from worldgen.errors import UserError
+from worldgen.errors import expect
 from worldgen.geometry.fill import erode, push_pull
 from worldgen.models import assets
+from worldgen.models.protocols import REPAINTED_PX
+
+if TYPE_CHECKING:
+    from worldgen.models.runtime import Runtime
 
 
 @dataclass
 class MiganInpainter:
-    """Fulfils `worldgen.models.protocols.Inpainter`. Takes no prompt and has no randomness; loads at the first call.
+    """Fulfils Inpainter. Takes no prompt and has no randomness; loads at the first call if nobody did before.
 
     threads: CPU threads, 0 = all that this process may use.
     margin_px: known pixels this close to a hole are shown to the network as part of the hole, because what lies in
-        the hole shines through the network's own resampling.
+        the hole shines through the network's own resampling. Their colours in the answer are the network's.
     """
 
     threads: int = 0
@@ -30,26 +37,37 @@ class MiganInpainter:
     _session: Any = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        if self.threads < 0:
-            raise UserError(f"inpainter.threads: {self.threads}, wanted 0 (all) or more")
-        if not 0 <= self.margin_px <= 32:
-            raise UserError(f"inpainter.margin_px: {self.margin_px}, wanted 0 to 32")
+        expect("inpainter.threads", self.threads, self.threads >= 0, "0 (all) or more")
+        expect("inpainter.margin_px", self.margin_px, 0 <= self.margin_px <= REPAINTED_PX, f"0 to {REPAINTED_PX}")
 
-    def __call__(self, rgb: Tensor, known: Tensor, prompt: str = "", seed: int = 0) -> Tensor:
-        """rgb [3, H, W], known bool [H, W] -> [3, H, W]. Known pixels come back unchanged beyond `margin_px`."""
-        del prompt, seed
-        if bool(known.all()):
-            return rgb
-        shown = erode(known, self.margin_px)
+    def load(self, runtime: Runtime) -> None:
+        """Onto the processor, whatever `runtime` says: the file is slower to move than to run."""
+        del runtime
+        self._network()
+
+    def release(self) -> None:
+        """Frees the network's memory."""
+        self._session = None
+
+    def __call__(self, rgb: Tensor, known: Tensor, prompts: Sequence[str], seeds: Sequence[int]) -> Tensor:
+        """rgb [B, 3, H, W], known [B, H, W] in [0, 1] -> [B, 3, H, W]; the network takes one picture at a time."""
+        del prompts, seeds
+        return torch.stack([self._painted(*pair) for pair in zip(rgb, known, strict=True)])
+
+    def _painted(self, rgb: Tensor, known: Tensor) -> Tensor:
+        """rgb [3, H, W], known [H, W] -> [3, H, W]."""
+        kept = known >= 1
+        if bool(kept.all()):
+            return _eight_bits(rgb) / 255
+        shown = erode(kept, self.margin_px)
         if not bool(shown.any()):
-            shown = known
-        filled = push_pull(rgb, known)
-        image = (filled.clamp(0, 1) * 255).round().to(torch.uint8)
-        mask = shown.to(torch.uint8) * 255
-        painted = self._network().run(None, {"image": image[None].numpy(), "mask": mask[None, None].numpy()})[0]
-        painted = torch.from_numpy(painted)[0].to(torch.float32) / 255
-        # Eight bits and a blurred mask are the network's business: what it was shown stays as it was.
-        return torch.where(shown, rgb, painted)
+            shown = kept
+        image = _eight_bits(push_pull(rgb, known))
+        feed = {"image": image[None].to(torch.uint8).numpy(), "mask": (shown.to(torch.uint8) * 255)[None, None].numpy()}
+        painted = torch.from_numpy(self._network().run(None, feed)[0])[0].to(torch.float32)
+        # Its mask is blurred inside: what it was shown comes back as it was, and a soft border is half of each.
+        share = torch.where(kept, shown.float(), known)
+        return (share * image + (1 - share) * painted).round() / 255
 
     def _network(self) -> Any:
         if self._session is None:
@@ -64,3 +82,8 @@ class MiganInpainter:
                 str(assets.fetch("migan")), options, providers=["CPUExecutionProvider"]
             )
         return self._session
+
+
+def _eight_bits(rgb: Tensor) -> Tensor:
+    """[...] in [0, 1] to whole numbers from 0 to 255, still float32."""
+    return (rgb.clamp(0, 1) * 255).round()

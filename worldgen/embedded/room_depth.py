@@ -1,5 +1,6 @@
 """Distances of a room: a plain room fitted to a network's merged distances, and what stands out of it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,9 +9,9 @@ import torch.nn.functional as F
 
 from worldgen.embedded.outlines import follow_outlines
 from worldgen.embedded.room import beyond, fit_lines, fit_room, follow_colours, without_specks
-from worldgen.errors import UserError
+from worldgen.errors import expect
 from worldgen.geometry.equirect import directions, sample
-from worldgen.models.protocols import PanoramaDepth
+from worldgen.models.protocols import Composite, Lifetime, PanoramaDepth
 from worldgen.progress import Track, untracked
 from worldgen.types import DistanceMap, Panorama, Prompts
 
@@ -26,18 +27,20 @@ class RoomSettings:
     largest: float = 1.0  # log factor by which things may stand out of the room, either way
 
     def __post_init__(self) -> None:
-        if not 0 <= self.tolerance < 1:
-            raise UserError(f"depth.settings.tolerance: {self.tolerance:g}, wanted 0 or more and less than 1")
-        if not self.largest > 0:
-            raise UserError(f"depth.settings.largest: {self.largest:g}, wanted more than 0")
+        expect("depth.settings.tolerance", self.tolerance, 0 <= self.tolerance < 1, "0 or more and less than 1")
+        expect("depth.settings.largest", self.largest, self.largest > 0, "more than 0")
 
 
-class RoomDepth:
+class RoomDepth(Composite):
     """Fulfils PanoramaDepth indoors."""
 
     def __init__(self, network: PanoramaDepth, settings: RoomSettings | None = None) -> None:
         self.network = network
         self.settings = settings or RoomSettings()
+
+    def parts(self) -> Sequence[Lifetime]:
+        """The network that the room is fitted to."""
+        return (self.network,)
 
     def __call__(self, panorama: Panorama, prompts: Prompts, track: Track = untracked) -> DistanceMap:
         """The panorama's horizon has to be level. No sky is seen, not even through windows."""

@@ -31,8 +31,8 @@ def sky_mask(rgb: Tensor) -> Tensor:
         likeness = _likeness(small, rays, sky)
         sky = _without_floating(_reaches_top(guided(likeness, _luma(small), 4, 1e-3) > 0.5) & above, above)
         likeness = np.maximum(likeness, sky)
-    likeness = torch.from_numpy(np.where(above, likeness, 0.0) * ndimage.binary_dilation(sky, iterations=2))
-    large = F.interpolate(likeness[None, None].float(), (height, width), mode="bilinear", align_corners=False)[0, 0]
+    likely = torch.from_numpy(np.where(above, likeness, 0.0) * ndimage.binary_dilation(sky, iterations=2))
+    large = F.interpolate(likely[None, None].float(), (height, width), mode="bilinear", align_corners=False)[0, 0]
     radius = max(2, height // 128)
     fine = guided(large.numpy(), _luma(rgb.numpy()), radius, 3e-4) > 0.5
     return torch.from_numpy(fine & (directions(height, width)[..., 1] < 0).numpy())

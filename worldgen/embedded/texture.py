@@ -107,7 +107,7 @@ def plane_texture(photo: View, field: Tensor, down: bool, pixels_per_height: flo
         ]
         if windows:
             fine = plane - blur(plane, size / 5)
-            part = min(windows, key=lambda at: _untypical(plane, fine, typical, *at, size) + 0.01 * at[0] / size)
+            part = min(windows, key=lambda at: _untypical(plane, fine, typical, at, size) + 0.01 * at[0] / size)
             return _cut_out(fine, *part, size)
         size = round(size * 0.7)
     return None
@@ -132,8 +132,9 @@ def _cut_out(image: Tensor, row: int, column: int, size: int) -> Tensor:
     return piece - piece.mean((1, 2), keepdim=True)
 
 
-def _untypical(plane: Tensor, fine: Tensor, typical: Tensor, row: int, column: int, size: int) -> float:
+def _untypical(plane: Tensor, fine: Tensor, typical: Tensor, at: tuple[int, int], size: int) -> float:
     """Far from the typical colour, or with single strong edges instead of texture (and, added outside, far away)."""
+    row, column = at
     window = (slice(None), slice(row, row + size, 2), slice(column, column + size, 2))
     miss = (plane[window] - typical[window]).square().sum(0).mean()
     energy = fine[window].square().sum(0)

@@ -19,9 +19,9 @@ def align(log_distance: Tensor, weight: Tensor, basis: Tensor, bend: float = 0.1
     """
     views, _, terms = basis.shape
     rows, gaps, weights = _pairs(log_distance.double(), weight.double(), basis.double())
-    ridge = torch.full((views, terms), bend, dtype=torch.float64)
+    ridge = rows.new_full((views, terms), bend)
     ridge[:, 0] = _RIDGE
-    solution = torch.zeros(views * terms, dtype=torch.float64)
+    solution = rows.new_zeros(views * terms)
     for _ in range(rounds):
         residual = rows @ solution - gaps
         spread = residual.abs().median().clamp(min=1e-3)
@@ -40,7 +40,7 @@ def _pairs(log_distance: Tensor, weight: Tensor, basis: Tensor) -> tuple[Tensor,
     for i in range(views):
         for j in range(i + 1, views):
             both = torch.nonzero((weight[i] > 0) & (weight[j] > 0))[:, 0]
-            row = torch.zeros(len(both), views, terms, dtype=basis.dtype)
+            row = basis.new_zeros(len(both), views, terms)
             row[:, i], row[:, j] = basis[i, both], -basis[j, both]
             rows.append(row.flatten(1))
             gaps.append(log_distance[j, both] - log_distance[i, both])
@@ -49,12 +49,18 @@ def _pairs(log_distance: Tensor, weight: Tensor, basis: Tensor) -> tuple[Tensor,
 
 
 def blend(log_distance: Tensor, weight: Tensor) -> Tensor:
-    """The weighted mean of V aligned estimates [V, ...] as a distance [...] in metres; every direction needs weight."""
+    """The weighted mean of V aligned estimates [V, ...], log metres, as a distance [...] in metres.
+
+    weight: [V, ...] >= 0; where none of a direction's is above 0, the result is NaN.
+    """
     return torch.exp((log_distance * weight).sum(0) / weight.sum(0))
 
 
 def feather(u: Tensor, v: Tensor) -> Tensor:
-    """How much a view counts at image coordinates in [-1, 1]: 1 in the middle, 0 with slope 0 at the edges."""
+    """How much a view counts at image coordinates u, v [...], -1 .. 1 across the picture; [...].
+
+    1 in the middle, 0 with slope 0 at the edges, 0 beyond.
+    """
     return ((1 - u.square()).clamp(min=0) * (1 - v.square()).clamp(min=0)).square()
 
 
@@ -63,7 +69,7 @@ def quantile_scale(shape: Tensor, metric: Tensor) -> float:
 
     Both: [...], the same pixels. Raises ValueError where the shape has no spread.
     """
-    quantiles = torch.tensor([0.2, 0.8], dtype=shape.dtype)
+    quantiles = shape.new_tensor([0.2, 0.8])
     shape_low, shape_high = _subsample(shape).quantile(quantiles).tolist()
     metric_low, metric_high = _subsample(metric).quantile(quantiles).tolist()
     if not shape_high > shape_low:
@@ -72,5 +78,6 @@ def quantile_scale(shape: Tensor, metric: Tensor) -> float:
 
 
 def _subsample(values: Tensor) -> Tensor:
+    """[n], evenly chosen, one to two millions at most."""
     flat = values.flatten()
     return flat[:: max(1, len(flat) // 1_000_000)]  # torch.quantile takes no more than 2^24 values

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-_NEAR_TO_FAR = torch.tensor(  # matplotlib's "magma" (CC0), reversed, at nine even steps
+_NEAR_TO_FAR = torch.tensor(  # [9, 3], 0 .. 255: matplotlib's "magma" (CC0), reversed, at nine even steps
     [
         [252, 253, 191],
         [254, 194, 135],
@@ -20,14 +20,15 @@ _SKY = torch.tensor([150, 156, 164])
 
 
 def colourise(distance: Tensor, sky: Tensor | None = None) -> Tensor:
-    """[H, W] metres -> uint8 [H, W, 3], log scale, near bright, far dark, sky (bool [H, W]) grey."""
+    """[H, W] metres, > 0 -> uint8 [H, W, 3], log scale, near bright, far dark, sky (bool [H, W]) grey."""
     log = distance.log()
     counted = log if sky is None or sky.all() else log[~sky]
     low, high = counted.min(), counted.max()
-    place = ((log - low) / (high - low).clamp(min=1e-6)).clamp(0, 1) * (len(_NEAR_TO_FAR) - 1)
-    step = place.long().clamp(max=len(_NEAR_TO_FAR) - 2)
+    scale = _NEAR_TO_FAR.to(log.device)
+    place = ((log - low) / (high - low).clamp(min=1e-6)).clamp(0, 1) * (len(scale) - 1)
+    step = place.long().clamp(max=len(scale) - 2)
     share = (place - step)[..., None]
-    colour = _NEAR_TO_FAR[step] * (1 - share) + _NEAR_TO_FAR[step + 1] * share
+    colour = scale[step] * (1 - share) + scale[step + 1] * share
     if sky is not None:
-        colour = torch.where(sky[..., None], _SKY.float(), colour)
+        colour = torch.where(sky[..., None], _SKY.float().to(log.device), colour)
     return colour.round().to(torch.uint8)

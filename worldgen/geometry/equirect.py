@@ -1,7 +1,8 @@
 """Equirectangular images: longitude -pi..pi left to right, latitude -pi/2 (zenith, -y) to pi/2 top to bottom.
 
 Paper, "Embedding", with the exact pinhole angles. Sampling wraps at the left and right edge and goes over the poles
-(reflect and shift by half a turn), so that no seam can show.
+(reflect and shift by half a turn), so that no seam can show. On the CPU numba's kernels do it; elsewhere torch, in
+`sample_by_torch` and `spread_by_torch`, which also are the kernels written to be read: the tests hold one to the other.
 """
 
 import math
@@ -13,10 +14,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from worldgen.geometry.cameras import world_rays
-from worldgen.geometry.resample import TAPS, read_panorama, spread_view
+from worldgen.geometry.kernels.resample import TAPS, read_panorama, spread_view
 from worldgen.types import Camera
 
 _PAD = 2  # what bicubic sampling reaches beyond the edge
+_NEAR = 1e-6  # of a ray's length: what lies behind the camera, or this close to its plane, is not seen
 
 
 def lonlat(directions: Tensor) -> tuple[Tensor, Tensor]:
@@ -25,17 +27,17 @@ def lonlat(directions: Tensor) -> tuple[Tensor, Tensor]:
     return torch.atan2(x, z), torch.atan2(y, torch.hypot(x, z))
 
 
-def _grid(height: int, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def _grid(height: int, width: int) -> list[np.ndarray]:
     """cos and sin of the latitude of an equirectangular grid's rows [H] and of the longitude of its columns [W]."""
     lon = ((np.arange(width) + 0.5) / width - 0.5) * 2 * math.pi
     lat = ((np.arange(height) + 0.5) / height - 0.5) * math.pi
-    return tuple(values.astype(np.float32) for values in (np.cos(lat), np.sin(lat), np.cos(lon), np.sin(lon)))
+    return [values.astype(np.float32) for values in (np.cos(lat), np.sin(lat), np.cos(lon), np.sin(lon))]
 
 
 @lru_cache(maxsize=4)
-def directions(height: int, width: int) -> Tensor:
+def directions(height: int, width: int, device: torch.device | str = "cpu") -> Tensor:
     """Unit world directions of an equirectangular grid's pixel centres, [H, W, 3]. Shared: do not write to it."""
-    cos_lat, sin_lat, cos_lon, sin_lon = map(torch.from_numpy, _grid(height, width))
+    cos_lat, sin_lat, cos_lon, sin_lon = (torch.from_numpy(wave).to(device) for wave in _grid(height, width))
     across = cos_lat[:, None]
     grid = [across * sin_lon, sin_lat[:, None].expand(height, width), across * cos_lon]
     return torch.stack(grid, dim=-1)
@@ -54,10 +56,10 @@ def sample(panorama: Tensor, rays: Tensor, mode: str = "bilinear") -> Tensor:
 
     On the CPU the result carries no gradient.
     """
-    height, width = panorama.shape[-2:]
-    lon, lat = lonlat(rays)
     if panorama.device.type != "cpu":
-        return _sample_by_torch(panorama, lon.to(panorama.device), lat.to(panorama.device), mode)
+        return sample_by_torch(panorama, rays, mode)
+    lon, lat = lonlat(rays)
+    height, width = panorama.shape[-2:]
     x = (lon * (width / (2 * math.pi)) + width / 2).reshape(-1).numpy()
     y = (lat * (height / math.pi) + height / 2).reshape(-1).numpy()
     read = np.empty((panorama.shape[0], x.size), np.float32)
@@ -65,8 +67,10 @@ def sample(panorama: Tensor, rays: Tensor, mode: str = "bilinear") -> Tensor:
     return torch.from_numpy(read).reshape(-1, *rays.shape[:2])
 
 
-def _sample_by_torch(panorama: Tensor, lon: Tensor, lat: Tensor, mode: str) -> Tensor:
+def sample_by_torch(panorama: Tensor, rays: Tensor, mode: str = "bilinear") -> Tensor:
+    """`sample` on any device, differentiable: a panorama [C, H, W] along world rays [h, w, 3]; returns [C, h, w]."""
     height, width = panorama.shape[-2:]
+    lon, lat = lonlat(rays.to(panorama.device))
     # grid_sample without aligned corners: -1 and 1 are the outer edges of the padded image.
     x = lon / math.pi * width / (width + 2 * _PAD)
     y = lat / (math.pi / 2) * height / (height + 2 * _PAD)
@@ -76,7 +80,7 @@ def _sample_by_torch(panorama: Tensor, lon: Tensor, lat: Tensor, mode: str) -> T
 
 def to_perspective(panorama: Tensor, camera: Camera, mode: str = "bilinear") -> Tensor:
     """Renders what `camera` sees of a panorama [C, H, W] (its position does not count); returns [C, h, w]."""
-    return sample(panorama, world_rays(camera), mode)
+    return sample(panorama, world_rays(camera, panorama.device), mode)
 
 
 def mask_to_perspective(mask: Tensor, camera: Camera) -> Tensor:
@@ -87,28 +91,31 @@ def mask_to_perspective(mask: Tensor, camera: Camera) -> Tensor:
 def from_perspective(
     image: Tensor, camera: Camera, height: int, width: int, mode: str = "bilinear"
 ) -> tuple[Tensor, Tensor]:
-    """Spreads a perspective image [C, h, w] over an equirectangular grid.
+    """Spreads a perspective image [C, h, w] over an equirectangular grid of height x width pixels.
 
     Returns ([C, H, W], bool [H, W]): the picture (0 outside) and where the camera sees. An image finer than the grid
     is reduced first, so that nothing aliases.
     """
     image, camera = _no_finer_than_grid(image, camera, width)
     if image.device.type != "cpu":
-        return _spread_by_torch(image, camera, height, width, mode)
+        return spread_by_torch(image, camera, height, width, mode)
     spread = np.zeros((image.shape[0], height * width), np.float32)
     inside = np.zeros((height, width), np.bool_)
     intrinsics = np.array([camera.fx, camera.fy, camera.cx, camera.cy], np.float32)
-    rotation = camera.c2w[:3, :3].float().numpy()
+    rotation = camera.c2w[:3, :3].float().cpu().numpy()
     spread_view(_pixels(image), rotation, intrinsics, *_grid(height, width), TAPS[mode], spread, inside)
     return torch.from_numpy(spread).reshape(-1, height, width), torch.from_numpy(inside)
 
 
-def _spread_by_torch(image: Tensor, camera: Camera, height: int, width: int, mode: str) -> tuple[Tensor, Tensor]:
-    local = directions(height, width).to(image.device) @ camera.c2w[:3, :3].to(image.device)
-    z = local[..., 2].clamp(min=1e-6)
+def spread_by_torch(
+    image: Tensor, camera: Camera, height: int, width: int, mode: str = "bilinear"
+) -> tuple[Tensor, Tensor]:
+    """`from_perspective` on any device, differentiable, of an image [C, h, w] that is no finer than the grid."""
+    local = directions(height, width, image.device) @ camera.c2w[:3, :3].to(image.device)
+    z = local[..., 2].clamp(min=_NEAR)
     u = (camera.fx * local[..., 0] / z + camera.cx) / camera.width
     v = (camera.fy * local[..., 1] / z + camera.cy) / camera.height
-    inside = (local[..., 2] > 1e-6) & (u >= 0) & (u <= 1) & (v >= 0) & (v <= 1)
+    inside = (local[..., 2] > _NEAR) & (u >= 0) & (u <= 1) & (v >= 0) & (v <= 1)
     grid = torch.stack([u, v], -1)[None].clamp(-0.5, 1.5) * 2 - 1
     spread = F.grid_sample(image[None], grid, mode, "border", align_corners=False)[0]
     return spread * inside, inside
@@ -125,4 +132,5 @@ def _no_finer_than_grid(image: Tensor, camera: Camera, grid_width: int) -> tuple
 
 
 def _pixels(image: Tensor) -> np.ndarray:
+    """float32, contiguous, of a tensor on the CPU."""
     return image.detach().float().contiguous().numpy()

@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 def erode(mask: Tensor, radius: int) -> Tensor:
-    """A bool mask [H, W] without its pixels `radius` (square) or nearer to a False one; the border does not erode."""
+    """A bool mask [H, W] less its pixels `radius` px (square) or nearer to a False one; the border does not erode."""
     return ~dilate(~mask, radius)
 
 
@@ -46,7 +46,7 @@ def _push_pull(premultiplied: Tensor, weight: Tensor) -> Tensor:
 def blur(image: Tensor, sigma: float) -> Tensor:
     """Gaussian blur of an image [C, H, W], sigma in pixels; beyond the border the border goes on."""
     reach = math.ceil(3 * sigma)
-    kernel = torch.exp(-0.5 * (torch.arange(-reach, reach + 1) / sigma) ** 2)
+    kernel = torch.exp(-0.5 * (torch.arange(-reach, reach + 1, device=image.device) / sigma) ** 2)
     kernel = kernel / kernel.sum()
     channels = image.shape[0]
     padded = F.pad(image[None], (reach,) * 4, mode="replicate")
@@ -59,7 +59,7 @@ def enlarge(panorama: Tensor, height: int, width: int) -> Tensor:
     coarse = panorama.shape[-1]
     margin = max(1, coarse // 32)
     padded = F.pad(panorama[None], (margin, margin, 0, 0), mode="circular")
-    x = (torch.arange(width) + 0.5) / width * coarse + margin
-    y = (torch.arange(height) + 0.5) / height * 2 - 1
+    x = (torch.arange(width, device=panorama.device) + 0.5) / width * coarse + margin
+    y = (torch.arange(height, device=panorama.device) + 0.5) / height * 2 - 1
     grid = torch.stack(torch.meshgrid(x / (coarse + 2 * margin) * 2 - 1, y, indexing="xy"), -1)
     return F.grid_sample(padded, grid[None], "bilinear", "border", align_corners=False)[0]

@@ -3,7 +3,6 @@
 from dataclasses import replace
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from worldgen.types import Camera, Gaussians, WorldFrame
@@ -19,19 +18,21 @@ def frame_of(positions: Tensor, xyz: Tensor | None = None) -> WorldFrame:
     length: a tenth of the points' median distance is the unit where it is more, and 1 is where there are no points.
     Medians, so that no outlier decides.
     """
-    places = positions.numpy()
+    places = positions.cpu().numpy()
     middle = np.median(places, axis=0)
     away = np.linalg.norm(places - middle, axis=1)
     apart = away[away > _ONE_PLACE * max(np.abs(places).max(), np.finfo(float).tiny)]
     unit = float(np.median(apart)) if len(apart) else 0.0
     if xyz is not None and len(xyz):
-        unit = max(unit, float(np.median(np.linalg.norm(xyz.numpy() - middle, axis=1))) / _POINTS_AT)
-    return WorldFrame(tuple(middle.tolist()), unit or 1.0)
+        unit = max(unit, float(np.median(np.linalg.norm(xyz.cpu().numpy() - middle, axis=1))) / _POINTS_AT)
+    x, y, z = middle.tolist()
+    return WorldFrame((x, y, z), unit or 1.0)
 
 
 def points_into(frame: WorldFrame, xyz: Tensor) -> Tensor:
     """[N, 3] float64 of the files' world to float32 of the frame."""
-    return ((xyz.double() - torch.tensor(frame.offset, dtype=torch.float64)) / frame.scale).float()
+    xyz = xyz.double()
+    return ((xyz - xyz.new_tensor(frame.offset)) / frame.scale).float()
 
 
 def camera_into(frame: WorldFrame, camera: Camera) -> Camera:
@@ -42,8 +43,8 @@ def camera_into(frame: WorldFrame, camera: Camera) -> Camera:
 
 
 def gaussians_out_of(frame: WorldFrame, gaussians: Gaussians) -> Gaussians:
-    """Gaussians of the frame in the files' world, as far as float32 holds them."""
-    offset = torch.tensor(frame.offset, dtype=torch.float64)
-    means = (gaussians.means.detach().cpu().double() * frame.scale + offset).float()
-    log_scales = gaussians.log_scales.detach().cpu() + float(np.log(frame.scale))
+    """Gaussians of the frame in the files' world, as far as float32 holds them; detached."""
+    means = gaussians.means.detach().double()
+    means = (means * frame.scale + means.new_tensor(frame.offset)).float()
+    log_scales = gaussians.log_scales.detach() + float(np.log(frame.scale))
     return replace(gaussians, means=means, log_scales=log_scales)

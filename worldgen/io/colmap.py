@@ -1,6 +1,8 @@
 """COLMAP's models, text or binary: pictures, poses, lenses and points.
 
-COLMAP's poses go from world to camera, and its pixel centres lie at +0.5 as ours do.
+COLMAP's poses go from world to camera, and its pixel centres lie at +0.5 as ours do. pycolmap's own reader is not used:
+of files that were cut short it makes up numbers (cameras) or comes to no end (points), of `DJI 001.png` it takes `DJI`,
+and where each image has but one line it loses every other one in silence. Here each of these is told in one line.
 """
 
 import math
@@ -16,7 +18,7 @@ from torch import Tensor
 from worldgen.errors import UserError
 from worldgen.io import colmap_binary, colmap_text
 from worldgen.io.colmap_records import CameraRecord, Damaged, ImageRecord
-from worldgen.io.picture_files import PictureFiles
+from worldgen.io.picture_names import PictureFiles
 from worldgen.io.poses import PosedPicture, expect_lens, leave_out, with_picture
 from worldgen.io.undistort import Distortion
 from worldgen.types import Camera
@@ -115,16 +117,13 @@ def _lens(folder: Path, camera: CameraRecord) -> tuple[tuple[int, int, float, fl
     where = f"{folder}: camera {camera.number}"
     if camera.model not in _LENSES:
         raise UserError(f"{where}: {camera.model}, wanted one of {', '.join(_LENSES)}")
-    focal, rest = (
-        (camera.params[:1] * 2, camera.params[1:])
-        if camera.model in _ONE_FOCAL
-        else (camera.params[:2], camera.params[2:])
-    )
-    lens = (camera.width, camera.height, *focal, *rest[:2])
+    one_focal = camera.params[:1] if camera.model in _ONE_FOCAL else ()
+    fx, fy, cx, cy, *rest = (*one_focal, *camera.params)
+    lens = (camera.width, camera.height, fx, fy, cx, cy)
     expect_lens(where, *lens)
     fisheye, places = _LENSES[camera.model]
     coefficients = [0.0] * (max(places, default=-1) + 1)
-    for place, value in zip(places, rest[2:], strict=True):
+    for place, value in zip(places, rest, strict=True):
         coefficients[place] = value
     if not all(map(math.isfinite, coefficients)):
         raise UserError(f"{where}: its distortion is {coefficients}, wanted finite numbers")

@@ -1,28 +1,24 @@
-"""Gaussians and point clouds as files: the 3DGS .ply and .spz that viewers read, points .ply, and our own safetensors.
+"""Gaussians as files: the 3DGS .ply and .spz that viewers read, and our own safetensors.
 
 All of them keep the world's axes (x right, y down, z forward): .ply has no other convention, and .spz writers (gsply,
 Niantic's own ply_to_spz) carry the axes of the .ply over.
 """
 
 import gzip
-import json
 import logging
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError
-from safetensors.torch import load, save
 from torch import Tensor
 
 from worldgen.errors import UserError
 from worldgen.io.ply import read_vertices, write_vertices
-from worldgen.types import Gaussians, PointCloud
+from worldgen.io.tensor_files import expect_finite, load_tensors, metadata_of, save_tensors
+from worldgen.types import Gaussians
 
 _SPZ_FINEST_BITS = 12  # fractional bits of a coordinate: 0.24 mm
 _SPZ_FLAGS_AT, _SPZ_ANTIALIASED = 14, 1  # after magic, version, count (4 bytes each), degree and bits (1 each)
@@ -31,7 +27,6 @@ _ANTIALIASED = "antialiased"  # a key of the metadata, there where the Gaussians
 _FULL_LOGIT = 30.0  # of an opacity that float32 cannot tell from 1, or, negative, from 0
 _NO_LOG_SCALE = -30.0  # of a size that is nothing: 1e-13 units
 
-T = TypeVar("T")
 _log = logging.getLogger("worldgen")
 
 
@@ -41,7 +36,7 @@ def write_ply(path: Path, gaussians: Gaussians) -> None:
     Opacities are logits, scales natural logs of metres, quaternions unit wxyz; f_rest is channel by channel. Raises
     UserError where a value is not finite.
     """
-    _expect_finite("Gaussians", gaussians.tensors())
+    expect_finite("Gaussians", gaussians.tensors())
     harmonics = gaussians.sh.transpose(1, 2)  # [N, 3, K]
     columns = torch.cat(
         [
@@ -121,25 +116,11 @@ def _sound(path: Path, gaussians: Gaussians) -> tuple[Gaussians, int]:
     return Gaussians(**kept), dropped
 
 
-def write_points_ply(path: Path, cloud: PointCloud) -> None:
-    """Coloured points with normals: x y z nx ny nz (metres) red green blue (bytes)."""
-    _expect_finite("PointCloud", _cloud_tensors(cloud))
-    fields = [(name, "<f4") for name in ("x", "y", "z", "nx", "ny", "nz")]
-    vertices = np.empty(len(cloud), np.dtype([*fields, *((name, "u1") for name in ("red", "green", "blue"))]))
-    for name, column in zip(("x", "y", "z"), cloud.xyz.T, strict=True):
-        vertices[name] = column
-    for name, column in zip(("nx", "ny", "nz"), cloud.normals.T, strict=True):
-        vertices[name] = column
-    for name, column in zip(("red", "green", "blue"), cloud.rgb.T, strict=True):
-        vertices[name] = (column.clamp(0, 1) * 255).round()
-    write_vertices(path, vertices)
-
-
 def write_spz(path: Path, gaussians: Gaussians) -> None:
     """Niantic's compressed format 3: positions to 0.24 mm, the rest in bytes. Raises UserError as `write_ply` does."""
     import gsply  # here, because it takes a second to import
 
-    _expect_finite("Gaussians", gaussians.tensors())
+    expect_finite("Gaussians", gaussians.tensors())
     arrays = {name: tensor.detach().cpu().float().numpy() for name, tensor in gaussians.tensors().items()}
     data = gsply.GSData.from_arrays(
         means=arrays["means"],
@@ -165,9 +146,10 @@ def read_spz(path: Path) -> Gaussians:
     try:
         data = gsply.read_spz(path)
         bands = [data.sh0[:, None]] + ([] if data.shN is None else [data.shN])
-        tensors = [torch.tensor(values) for values in (data.means, data.quats, data.scales, data.opacities)]
+        means, quats, scales, logits = map(torch.tensor, (data.means, data.quats, data.scales, data.opacities))
         harmonics = torch.cat([torch.tensor(band) for band in bands], dim=1)
-        return Gaussians(*tensors, harmonics, antialiased=bool(_spz_flags(path) & _SPZ_ANTIALIASED))
+        antialiased = bool(_spz_flags(path) & _SPZ_ANTIALIASED)
+        return Gaussians(means, quats, scales, logits, harmonics, antialiased)
     except (OSError, ValueError, IndexError, EOFError, zlib.error) as error:
         reason = str(error).partition("\n")[0]
         raise UserError(f"{path}: not readable ({reason}), wanted splats as .spz") from error
@@ -190,56 +172,16 @@ def _flag_antialiased(path: Path) -> None:
 
 def save_gaussians(path: Path, gaussians: Gaussians) -> None:
     """All tensors, exactly, as safetensors; how to render them in its metadata."""
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in gaussians.tensors().items()}
-    path.write_bytes(save(tensors, {_ANTIALIASED: "true"} if gaussians.antialiased else None))
+    save_tensors(path, gaussians.tensors(), {_ANTIALIASED: "true"} if gaussians.antialiased else None)
 
 
 def load_gaussians(path: Path) -> Gaussians:
     """What `save_gaussians` wrote. Raises UserError where the file is something else or holds non-finite values."""
-    gaussians = _load(path, Gaussians, ("means", "quats", "log_scales", "opacity_logits", "sh"))
-    return replace(gaussians, antialiased=_metadata(path).get(_ANTIALIASED) == "true")
-
-
-def save_cloud(path: Path, cloud: PointCloud) -> None:
-    """All tensors, exactly, as safetensors."""
-    path.write_bytes(save({name: tensor.contiguous() for name, tensor in _cloud_tensors(cloud).items()}))
-
-
-def load_cloud(path: Path) -> PointCloud:
-    """What `save_cloud` wrote. Raises UserError where the file is something else or holds non-finite values."""
-    return _load(path, PointCloud, ("xyz", "rgb", "normals", "spacing", "sky"))
-
-
-def _load(path: Path, kind: type[T], names: tuple[str, ...]) -> T:
+    tensors = load_tensors(path, ("means", "quats", "log_scales", "opacity_logits", "sh"))
     try:
-        tensors = load(path.read_bytes())  # load_file takes no path that is not UTF-8
-    except (SafetensorError, OSError) as error:
-        raise UserError(f"{path}: not a readable safetensors file ({error})") from error
-    if set(tensors) != set(names):
-        raise UserError(f"{path}: holds {', '.join(sorted(tensors))}, wanted {', '.join(names)}")
-    _expect_finite(str(path), tensors)
-    try:
-        return kind(**tensors)
+        return Gaussians(**tensors, antialiased=metadata_of(path).get(_ANTIALIASED) == "true")
     except ValueError as error:
         raise UserError(f"{path}: {error}") from error
-
-
-def _metadata(path: Path) -> dict[str, str]:
-    """What a sound safetensors file says beside its tensors, in the header of JSON that it begins with."""
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        return json.loads(file.read(length)).get("__metadata__", {})
-
-
-def _cloud_tensors(cloud: PointCloud) -> dict[str, Tensor]:
-    return {"xyz": cloud.xyz, "rgb": cloud.rgb, "normals": cloud.normals, "spacing": cloud.spacing, "sky": cloud.sky}
-
-
-def _expect_finite(where: str, tensors: Mapping[str, Tensor]) -> None:
-    for name, tensor in tensors.items():
-        broken = tensor.numel() - int(torch.isfinite(tensor).sum())
-        if broken:
-            raise UserError(f"{where}: {broken} values of {name} are not finite, wanted none")
 
 
 def _unit(quats: Tensor) -> Tensor:

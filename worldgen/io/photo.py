@@ -15,8 +15,8 @@ from PIL import Image, UnidentifiedImageError
 
 from worldgen.errors import UserError
 from worldgen.io.photo_colour import to_srgb
+from worldgen.io.photo_exif import Lens, read_shot, upright, upright_size
 from worldgen.io.photo_formats import expect_decoder
-from worldgen.io.photo_lens import Lens, read_shot, upright, upright_size
 from worldgen.io.photo_sphere import Shape, read_sphere
 
 if TYPE_CHECKING:

@@ -17,9 +17,9 @@ def to_srgb(image: Image.Image, path: Path | None = None) -> Image.Image:
 
     path: names the picture where its profile cannot be used, which is told.
     """
-    name = path or getattr(image, "filename", "") or "a picture"
+    name: object = path or getattr(image, "filename", None) or "a picture"
     icc = image.info.get("icc_profile")
-    curve = _HDR.get((image.info.get("nclx_profile") or {}).get("transfer_characteristics"))
+    curve = _HDR.get((image.info.get("nclx_profile") or {}).get("transfer_characteristics", 0))
     if curve and not icc:
         _log.warning("%s: high dynamic range (%s), its colours are taken as sRGB", name, curve)
     colours, alpha = _apart(image)

@@ -1,7 +1,5 @@
-"""Which files are pictures: by their content, for decoders that Pillow lacks, and by their names, in a folder."""
+"""Which kinds of picture can be decoded here, and those that Pillow alone cannot or must not."""
 
-import logging
-from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -9,16 +7,12 @@ from PIL import Image, features
 
 from worldgen.errors import UserError
 
-_log = logging.getLogger("worldgen")
 HEIF_SUFFIXES = (".heic", ".heif", ".hif")
 _AVIF_SUFFIX = ".avif"
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1")
 _AVIF_BRANDS = (b"avif", b"avis")
 _RAW_SUFFIXES = (".arw", ".cr2", ".cr3", ".dng", ".nef", ".nrw", ".orf", ".pef", ".raf", ".rw2", ".srw")
 _NO_PHOTOS = ("BUFR", "EMF", "EPS", "GRIB", "HDF5", "MPEG", "PDF", "WMF")  # Pillow does not decode them by itself
-_SYSTEM_FILES = ("thumbs.db", "desktop.ini")
-_SIDECARS = (".xmp", ".aae")
-_NAMED = 5  # files of a kind that a line names
 
 
 def expect_decoder(path: Path) -> None:
@@ -40,46 +34,6 @@ def picture_suffixes() -> frozenset[str]:
     Image.init()
     opened = (suffix for suffix, kind in Image.EXTENSION.items() if kind in Image.OPEN and kind not in _NO_PHOTOS)
     return frozenset((*opened, *HEIF_SUFFIXES, _AVIF_SUFFIX))
-
-
-def photos_in(folder: Path) -> list[Path]:
-    """The files in a folder that are pictures by their names, sorted; a line says what else is there and left out.
-
-    Raises UserError where there are none.
-    """
-    if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder, wanted one with photos")
-    suffixes = picture_suffixes()
-    files = sorted(path for path in folder.iterdir() if not path.is_dir())
-    ours = [path for path in files if not is_systems_own(path)]
-    photos = [path for path in ours if path.suffix.lower() in suffixes and path.is_file()]
-    if not photos:
-        raise UserError(f"{folder}: no photos there, wanted JPEG, PNG, WebP, HEIC, TIFF or the like")
-    left_out = _left_out(files, ours, photos)
-    if left_out:
-        _log.warning("%s: %d photos; left out: %s", folder, len(photos), left_out)
-    return photos
-
-
-def is_systems_own(path: Path) -> bool:
-    """Whether a file is one that an operating system leaves in folders of photos, or a hidden one."""
-    return path.name.startswith(".") or path.name.lower() in _SYSTEM_FILES
-
-
-def _left_out(files: Sequence[Path], ours: Sequence[Path], photos: Sequence[Path]) -> str:
-    others = [path for path in ours if path not in photos]
-    sidecars = [path for path in others if path.suffix.lower() in _SIDECARS]
-    named = [path.name for path in others if path not in sidecars]
-    parts = [
-        _counted(len(files) - len(ours), "hidden or system file"),
-        _counted(len(sidecars), "sidecar"),
-        ", ".join(named[:_NAMED]) + (f" and {len(named) - _NAMED} more" if len(named) > _NAMED else ""),
-    ]
-    return ", ".join(part for part in parts if part)
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count} {what}{'s' * (count > 1)}" if count else ""
 
 
 def _iso_kind(path: Path) -> str:

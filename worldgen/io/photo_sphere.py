@@ -108,7 +108,7 @@ def _part(tags: Mapping[str, str]) -> str:
     """Empty for the whole sphere, which is also meant where nothing is said of a crop."""
     names = [f"{part}{side}Pixels" for part in ("FullPano", "CroppedAreaImage") for side in ("Width", "Height")]
     full_width, full_height, width, height = (_number(tags, name) for name in names)
-    if None in (full_width, full_height, width, height):
+    if full_width is None or full_height is None or width is None or height is None:
         return ""
     if abs(full_width - width) <= _TOLERANCE * full_width and abs(full_height - height) <= _TOLERANCE * full_width:
         return ""

@@ -1,6 +1,8 @@
 """The table `vertex` of .ply files, which splats and points are exchanged as: binary of either byte order, or text.
 
-plyfile reads the header, text and lists; fixed rows, which all splats are, numpy reads at once.
+plyfile reads the header, text and lists; fixed rows, which all splats are, numpy reads at once. By itself plyfile
+refuses headers with comments that are not ASCII, reads what stands behind the vertices too (a mesh's faces, one by
+one), and of text and lists makes room for whatever number of rows a header promises.
 """
 
 import io

@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from worldgen.errors import UserError
-from worldgen.io.picture_files import PictureFiles
+from worldgen.io.picture_names import PictureFiles
 from worldgen.io.poses import PosedPicture, expect_lens, leave_out, rigid, warn_of_mended, with_picture
 from worldgen.io.undistort import Distortion
 from worldgen.types import Camera

@@ -33,6 +33,7 @@ class Distortion:
 
     @property
     def is_none(self) -> bool:
+        """Whether the lens is a pinhole's."""
         return not self.fisheye and not any(self.coefficients)
 
     def padded(self) -> NDArray[np.float64]:

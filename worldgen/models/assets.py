@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import platformdirs
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
 from worldgen import program
 from worldgen.errors import UserError
@@ -133,26 +133,29 @@ def is_intact(asset: Asset, path: Path) -> bool:
     return path.is_file() and path.stat().st_size == asset.size_bytes and sha256_of(path) == asset.sha256
 
 
-def used() -> dict[str, str]:
-    """Filename to sha256 of what this process has fetched so far."""
-    return {path.name: sha256 for path, sha256 in sorted(_verified.items())}
-
-
-def needed(config: DictConfig) -> list[str]:
-    """Names of the files that the objects of `config` will load, found by their `_target_`s."""
-    targets = set(_targets(OmegaConf.to_container(config, resolve=False)))
+def needed(config: Any) -> list[str]:
+    """Names of the files that the objects of a config (of plain lists and dicts, or OmegaConf's) will load, found by
+    their `_target_`s."""
+    plain = OmegaConf.to_container(config, resolve=False) if OmegaConf.is_config(config) else config
+    targets = set(targets_of(plain))
     return [asset.name for asset in ASSETS.values() if targets.intersection(asset.used_by)]
 
 
-def _targets(node: Any) -> Iterator[str]:
+def used_by(config: Any) -> dict[str, str]:
+    """Filename to sha256 of what the objects of a config will load."""
+    return {ASSETS[name].filename: ASSETS[name].sha256 for name in needed(config)}
+
+
+def targets_of(node: Any) -> Iterator[str]:
+    """All `_target_`s in a config of plain lists and dicts."""
     if isinstance(node, dict):
         if isinstance(node.get("_target_"), str):
             yield node["_target_"]
         for child in node.values():
-            yield from _targets(child)
+            yield from targets_of(child)
     elif isinstance(node, list):
         for child in node:
-            yield from _targets(child)
+            yield from targets_of(child)
 
 
 def _download(asset: Asset, path: Path, track: Track) -> None:

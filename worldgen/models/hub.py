@@ -15,16 +15,19 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from queue import Empty, Queue
 from threading import Thread
-from typing import Any
+from typing import Any, TypeVar
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import torch
-from torch import Tensor
+from safetensors.torch import load_file
+from torch import Tensor, nn
 
 from worldgen.errors import UserError
 from worldgen.paths import user_path
 from worldgen.runs.disk import sha256_of
+
+Network = TypeVar("Network", bound=nn.Module)
 
 _ANSWER_WITHIN_S = 2.0
 _WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
@@ -130,11 +133,44 @@ def load_whole(kind: Any, folder: Path, **options: Any) -> Any:
     """A model of transformers from a folder. Raises UserError where weights are missing: transformers itself would put
     random numbers in their place, and say so in a warning."""
     model, found = kind.from_pretrained(folder, local_files_only=True, output_loading_info=True, **options)
-    missing = sorted(found["missing_keys"])
+    _expect_all(folder, sorted(found["missing_keys"]))
+    return model
+
+
+def load_whole_into(network: Network, folder: Path) -> Network:
+    """The network with the weights of a folder in the hub's layout, as they are stored; it may be built on `meta`.
+
+    Raises UserError where weights or buffers are missing, or of another shape.
+    """
+    state: dict[str, Tensor] = {}
+    for file in _weight_files(folder):
+        state |= load_file(file) if file.suffix == ".safetensors" else torch.load(file, "cpu", weights_only=True)
+    wanted = network.state_dict()
+    _expect_all(folder, [name for name in wanted if name not in state])
+    for name, tensor in wanted.items():
+        if state[name].shape != tensor.shape:
+            found, shape = tuple(state[name].shape), tuple(tensor.shape)
+            raise UserError(f"{folder}: {name} is {found} among the weights, wanted {shape}")
+    network.load_state_dict({name: state[name] for name in wanted}, assign=True)
+    return network.requires_grad_(False)
+
+
+def _weight_files(folder: Path) -> list[Path]:
+    """The files of a whole folder's weights, in order. Raises UserError."""
+    lack = _lack(folder)
+    if lack is not None:
+        raise UserError(f"{folder}: {lack}")
+    found = next(folder / name for name in _WEIGHTS if (folder / name).is_file())
+    if found.suffix != ".json":
+        return [found]
+    shards = json.loads(found.read_text(encoding="utf-8"))["weight_map"].values()
+    return [folder / shard for shard in sorted(set(shards))]
+
+
+def _expect_all(folder: Path, missing: Sequence[str]) -> None:
     if missing:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         raise UserError(f"{folder}: {missing[0]}{more} missing among the weights")
-    return model
 
 
 def answers(url: str) -> bool:
@@ -144,20 +180,20 @@ def answers(url: str) -> bool:
 
 @lru_cache
 def _answers(url: str) -> bool:
-    told: Queue[bool] = Queue()
+    answered: Queue[bool] = Queue()
 
     def ask() -> None:
         try:
             urlopen(Request(url, method="HEAD"), timeout=_ANSWER_WITHIN_S).close()
-            told.put(True)
+            answered.put(True)
         except HTTPError:
-            told.put(True)
+            answered.put(True)
         except (OSError, ValueError):
-            told.put(False)
+            answered.put(False)
 
     Thread(target=ask, daemon=True).start()  # a name look-up cannot be interrupted, only left behind
     try:
-        return told.get(timeout=_ANSWER_WITHIN_S)
+        return answered.get(timeout=_ANSWER_WITHIN_S)
     except Empty:
         return False
 

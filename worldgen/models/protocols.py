@@ -1,30 +1,162 @@
-"""What the recipe asks of a pretrained network. Adapters in this folder fulfil these; configs pick adapters."""
+"""What the recipe asks of whatever may be exchanged: networks, and the rules that stand in for them.
 
-from typing import Protocol
+Adapters fulfil these, configs pick adapters, and `conformance.py` holds an adapter to them. Pictures are float32 sRGB
+in [0, 1]; H, W: pixels; B: views in one call. Nothing heavy is imported here, so that settings can be checked at once.
+"""
 
-from torch import Tensor
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
 
 from worldgen.progress import Track, untracked
-from worldgen.types import Camera, DistanceMap, Panorama, Prompts
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from worldgen.io.photo import Photo
+    from worldgen.models.runtime import Runtime
+    from worldgen.types import Camera, DistanceMap, Fov, Panorama, PointCloud, Prompts, View, ViewDepth
+
+REPAINTED_PX = 8
+"""So near to a hole an inpainter may change known pixels, too: what it thinks of them tells how its colours are off."""
 
 
-class Inpainter(Protocol):
-    """Fills what is unknown in one picture."""
+class Lifetime(Protocol):
+    """Every adapter is loaded when the first step that needs it begins and released when the last one ends."""
 
-    def __call__(self, rgb: Tensor, known: Tensor, prompt: str, seed: int) -> Tensor:
-        """rgb [3, H, W], known bool [H, W] -> [3, H, W]; what lies under the unknown pixels of `rgb` is ignored."""
+    def load(self, runtime: Runtime) -> None:
+        """Makes it ready to be called, where `runtime` says. Fetches nothing; a second call does nothing."""
+        ...
+
+    def release(self) -> None:
+        """Frees the memory that it holds. It may be loaded again."""
         ...
 
 
-class DepthEstimator(Protocol):
+class Adapter:
+    """For adapters that hold nothing in memory."""
+
+    def load(self, runtime: Runtime) -> None:
+        """Nothing to load."""
+
+    def release(self) -> None:
+        """Nothing to free."""
+
+
+class Composite:
+    """For adapters that are made of others: those are loaded and released with it."""
+
+    def parts(self) -> Sequence[Lifetime]:
+        """The adapters that it is made of."""
+        raise NotImplementedError
+
+    def load(self, runtime: Runtime) -> None:
+        """Loads what it is made of."""
+        for part in self.parts():
+            part.load(runtime)
+
+    def release(self) -> None:
+        """Releases what it is made of."""
+        for part in self.parts():
+            part.release()
+
+
+class FovEstimator(Lifetime, Protocol):
+    """Finds a photo's field of view (paper, step 1)."""
+
+    def __call__(self, photo: Photo) -> Fov:
+        """The horizontal field of view of the upright photo, within `geometry.fov_range`."""
+        ...
+
+
+class Prompter(Lifetime, Protocol):
+    """Says what a scene is (paper, "Prompts")."""
+
+    def __call__(self, rgb: Tensor) -> Prompts:
+        """rgb [3, H, W] -> prompts, none of them empty. Of a given panorama: four square views, side by side."""
+        ...
+
+
+class Inpainter(Lifetime, Protocol):
+    """Fills what is unknown in pictures."""
+
+    def __call__(self, rgb: Tensor, known: Tensor, prompts: Sequence[str], seeds: Sequence[int]) -> Tensor:
+        """rgb [B, 3, H, W], known [B, H, W] float in [0, 1], B prompts and B seeds -> [B, 3, H, W].
+
+        known: 1 = keep, 0 = paint, between = a soft border. What lies in `rgb` where known is 0 is ignored. Known
+        pixels come back as they were, to half a step of 8 bits, but for those within REPAINTED_PX of one that is not.
+        The answer's values are multiples of 1/255: it is kept as an 8-bit PNG and must come back the same. The same
+        seed gives the same picture, whatever else is in the batch.
+        """
+        ...
+
+
+class ImageToImage(Lifetime, Protocol):
+    """Paints pictures anew, near to what they are (paper, "Refinement")."""
+
+    def __call__(self, rgb: Tensor, prompts: Sequence[str], seeds: Sequence[int], strength: float) -> Tensor:
+        """rgb [B, 3, H, W], B prompts and B seeds -> [B, 3, H, W], multiples of 1/255.
+
+        strength: in (0, 1], the last part of the denoising that is done (paper: 0.3).
+        """
+        ...
+
+
+class DepthEstimator(Lifetime, Protocol):
     """Estimates the depth of one perspective view."""
 
-    def __call__(self, rgb: Tensor, camera: Camera) -> Tensor:
-        """rgb [3, H, W] -> zdepth [H, W] in metres, finite, > 0."""
+    def __call__(self, rgb: Tensor, camera: Camera) -> ViewDepth:
+        """rgb [3, H, W], and the camera that saw it, H x W too -> zdepth [H, W] and where it is valid.
+
+        In metres, or up to one common scale for networks that give the shape alone. Networks that answer inf outside
+        their mask mark those pixels as invalid; nobody looks at an invalid pixel's depth.
+        """
         ...
 
 
-class PanoramaDepth(Protocol):
+class PanoramaDepth(Lifetime, Protocol):
     """Estimates the distances of a whole panorama."""
 
-    def __call__(self, panorama: Panorama, prompts: Prompts, track: Track = untracked) -> DistanceMap: ...
+    def __call__(self, panorama: Panorama, prompts: Prompts, track: Track = untracked) -> DistanceMap:
+        """Of every pixel of the panorama: metres along its ray, finite, > 0; and where the sky is."""
+        ...
+
+
+class Complete(Protocol):
+    """Completes views of one scene; see ViewCompleter."""
+
+    def __call__(self, render: View, prompt: str, seed: int) -> View | None:
+        """render: what the cloud shows, with distances and `known` -> the completed picture; None: not worth it.
+
+        `distance` is set where the completer knows it; None: it is estimated and aligned to the known one.
+        """
+        ...
+
+
+class ViewCompleter(Lifetime, Protocol):
+    """Fills the holes of renders of a point cloud (paper, "Point-cloud-conditioned inpainting")."""
+
+    def begin(self, cloud: PointCloud, prompts: Prompts) -> Complete:
+        """What completes views of the scene that `cloud` shows from the origin."""
+        ...
+
+
+class Prefill(Protocol):
+    """Optional in panorama synthesis, for inpainters that close gaps and know no world: says what else is there."""
+
+    def __call__(self, photo: View, rgb: Tensor, own: Tensor, indoor: bool, seed: int) -> tuple[Tensor, Tensor]:
+        """photo: the view at +z; rgb [3, H, W]: the panorama, there where `own`, bool [H, W], is True.
+
+        Returns the panorama filled, [3, H, W], its own pixels unchanged, and where it is known, bool [H, W]: the
+        inpainter gets the rest.
+        """
+        ...
+
+
+class Finish(Protocol):
+    """Optional at the end of panorama synthesis."""
+
+    def __call__(self, rgb: Tensor, painted: Tensor) -> Tensor:
+        """rgb [3, H, W] -> [3, H, W] in [0, 1], changed only where `painted`, bool [H, W]."""
+        ...

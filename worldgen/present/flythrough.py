@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from worldgen.errors import UserError, expect
-from worldgen.geometry.cameras import look
+from worldgen.geometry.cameras import look_at
 from worldgen.progress import Track, untracked
 from worldgen.splat.rasterize import rasterize
 from worldgen.types import Camera, Gaussians
@@ -61,7 +61,7 @@ def _pose(phase: float, settings: FlythroughSettings) -> torch.Tensor:
     pitch_deg = -3.0 * (1 - math.cos(2 * phase))
     rise_m = 0.2 * settings.radius_m * (1 - math.cos(phase))
     x, z = settings.radius_m * math.sin(phase), settings.radius_m * (1 - math.cos(phase))
-    return look(yaw_deg, pitch_deg, torch.tensor([x, -rise_m, z]))
+    return look_at(yaw_deg, pitch_deg, torch.tensor([x, -rise_m, z]))
 
 
 def write_flythrough(gaussians: Gaussians, path: Path, settings: FlythroughSettings, track: Track = untracked) -> None:

@@ -14,22 +14,22 @@ from typing import Any
 
 import numpy as np
 
-from worldgen.errors import UserError
 from worldgen.present import report_pictures as pictures
-from worldgen.present import report_stamp
 from worldgen.runs import disk
+from worldgen.runs.reader import RunReader
+from worldgen.runs.steps_table import COMPLETE, DEPTH, EXPORT, FOV, LIFT, PANORAMA, PROMPTS, REFINE, SPLAT
 
 _VIDEO_EMBEDDED_MB = 8.0
 _STEPS = {
-    "fov": ("Field of view", "How wide an angle the photo covers; everything metric rests on it."),
-    "prompts": ("Prompts", "What the inpainter is told about the place, the sky or ceiling, the ground or floor."),
-    "panorama": ("Panorama", "The photo, embedded in a full turn; what it does not show is inpainted view by view."),
-    "refine": ("Refinement", "A text-to-image model adds detail to the panorama."),
-    "depth": ("Distances", "How far away everything is: bright is near, dark is far, sky is grey."),
-    "lift": ("Point cloud", "Every pixel of the panorama becomes a point in space."),
-    "complete": ("Completion", "Views from a cube round the camera; what the photo's place hides is inpainted."),
-    "splat": ("Gaussian splats", "The cloud becomes Gaussians, fitted to the panorama and the completed views."),
-    "export": ("Files", "The world in the formats that viewers, browsers and players open."),
+    FOV: ("Field of view", "How wide an angle the photo covers; everything metric rests on it."),
+    PROMPTS: ("Prompts", "What the inpainter is told about the place, the sky or ceiling, the ground or floor."),
+    PANORAMA: ("Panorama", "The photo, embedded in a full turn; what it does not show is inpainted view by view."),
+    REFINE: ("Refinement", "A text-to-image model adds detail to the panorama."),
+    DEPTH: ("Distances", "How far away everything is: bright is near, dark is far, sky is grey."),
+    LIFT: ("Point cloud", "Every pixel of the panorama becomes a point in space."),
+    COMPLETE: ("Completion", "Views from a cube round the camera; what the photo's place hides is inpainted."),
+    SPLAT: ("Gaussian splats", "The cloud becomes Gaussians, fitted to the panorama and the completed views."),
+    EXPORT: ("Files", "The world in the formats that viewers, browsers and players open."),
 }
 _FILES = {
     "world.html": "walk through it in a browser, offline",
@@ -46,13 +46,7 @@ def write_report(run_dir: Path) -> Path:
 
     Steps that have not run yet are left out. Raises UserError where there is no manifest.
     """
-    manifest_path = run_dir / "manifest.json"
-    if not manifest_path.is_file():
-        raise UserError(f"{manifest_path}: not found, wanted a run folder as `python -m worldgen` makes it")
-    try:
-        manifest = json.loads(manifest_path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(f"{manifest_path}: not valid JSON ({error}); run the recipe again to mend it") from error
+    manifest = RunReader(run_dir).manifest()
     report = run_dir / "report.html"
     disk.write_text(report, report_html(manifest, run_dir))
     return report
@@ -67,11 +61,10 @@ def report_html(manifest: Mapping[str, Any], run_dir: Path) -> str:
     parts = [_head(name, manifest.get("photo", {}).get("name") or "one photo", steps, run_dir)]
     for number, (step, entry) in enumerate(steps.items(), start=1):
         parts.append(_step(number, step, entry, edited.get(step, []), run_dir))
-    parts += [_costs(steps), _scores(run_dir), _fine_print(manifest, steps)]
+    parts += [_costs(steps), _fine_print(manifest, steps)]
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"{report_stamp.tag(run_dir)}\n"
         f"<title>{escape(name)} · worldgen</title>\n<style>\n{style}</style>\n</head>\n<body>\n<main>\n"
         + "\n".join(part for part in parts if part)
         + "\n</main>\n</body>\n</html>\n"
@@ -97,7 +90,7 @@ def _head(name: str, photo: str, steps: Mapping[str, Mapping], run_dir: Path) ->
 
 def _video(run_dir: Path) -> str:
     """The fly-through: in the page where it is small, else beside it."""
-    path = run_dir / "export" / "flythrough.mp4"
+    path = run_dir / EXPORT / "flythrough.mp4"
     if not path.exists():
         return ""
     source = "export/flythrough.mp4"
@@ -107,9 +100,7 @@ def _video(run_dir: Path) -> str:
 
 
 def _files(run_dir: Path) -> str:
-    sizes = {
-        name: (run_dir / "export" / name).stat().st_size for name in _FILES if (run_dir / "export" / name).exists()
-    }
+    sizes = {name: (run_dir / EXPORT / name).stat().st_size for name in _FILES if (run_dir / EXPORT / name).exists()}
     entries = [
         f'<li><a href="export/{name}"><b>{name}</b> <small>{_size(size)}<br>{_FILES[name]}</small></a></li>'
         for name, size in sizes.items()
@@ -121,6 +112,10 @@ def _step(number: int, name: str, entry: Mapping, edited: list[str], run_dir: Pa
     title, what = _STEPS.get(name, (name, ""))
     cost = f"{_duration(entry['seconds'])} · {_memory(entry['peak_memory_mb'])}"
     facts = entry["facts"] | ({"edited_by_hand": ", ".join(edited)} if edited else {})
+    if entry.get("attempts", 1) > 1:
+        facts["attempts"] = entry["attempts"]
+    if entry.get("peak_gpu_memory_mb"):
+        facts["peak_gpu_memory_mb"] = entry["peak_gpu_memory_mb"]
     return (
         f'<section id="{escape(name)}">\n<div class="head"><span class="number">{number}</span>'
         f'<h2>{escape(title)}</h2><span class="cost">{cost}</span></div>\n<p class="soft">{escape(what)}</p>\n'
@@ -130,28 +125,28 @@ def _step(number: int, name: str, entry: Mapping, edited: list[str], run_dir: Pa
 
 def _pictures(name: str, run_dir: Path) -> str:
     """What a step's artifacts look like; nothing where there is nothing to see."""
-    if name == "fov":
+    if name == FOV:
         caption = "The photo, seen again through its camera in the panorama."
         if pictures.is_given(run_dir):
             caption = "The panorama straight ahead: the photo shows all round."
         return _figure(pictures.photo(run_dir), caption, "narrow")
-    if name == "panorama":
+    if name == PANORAMA:
         given = pictures.is_given(run_dir)
         caption = "All of it is the photo." if given else "The photo lies within the white line."
         return _figure(pictures.outlined_panorama(run_dir), caption)
-    if name == "refine":
-        return _figure(pictures.reduced(run_dir / "refine" / "panorama.png"), "The refined panorama.")
-    if name == "depth":
-        return _figure(pictures.reduced(run_dir / "depth" / "distance.png"), "Distance along every ray.")
-    if name == "lift":
+    if name == REFINE:
+        return _figure(pictures.reduced(run_dir / REFINE / "panorama.png"), "The refined panorama.")
+    if name == DEPTH:
+        return _figure(pictures.reduced(run_dir / DEPTH / "distance.png"), "Distance along every ray.")
+    if name == LIFT:
         return _plan_figure(run_dir)
-    if name == "complete":
+    if name == COMPLETE:
         note = "Before and after, the views that missed most; grey is what was missing."
         return _grid([_figure(pair, "") for pair in pictures.completed(run_dir)], note)
-    if name == "splat":
+    if name == SPLAT:
         captions = ("The splats from where the photo was taken.", "From a step aside.")
         views = [_figure(view, caption) for view, caption in zip(pictures.splat_views(run_dir), captions, strict=False)]
-        return _grid(views + _curves(run_dir / "splat" / "metrics.csv"))
+        return _grid(views + _curves(run_dir / SPLAT / "metrics.csv"))
     return ""
 
 
@@ -233,14 +228,6 @@ def _cost_row(name: str, entry: Mapping, longest: float) -> str:
         f'<td class="bar"><i style="width:{100 * seconds / longest:.1f}%"></i></td>'
         f'<td class="n">{_duration(seconds)}</td><td class="n">{_memory(memory_mb)}</td></tr>'
     )
-
-
-def _scores(run_dir: Path) -> str:
-    """scores.json, where an evaluation left one."""
-    path = run_dir / "scores.json"
-    if not path.is_file():
-        return ""
-    return f"<section>\n<h2>Scores</h2>\n{_facts(json.loads(path.read_text(encoding='utf-8')))}</section>"
 
 
 def _fine_print(manifest: Mapping, steps: Mapping[str, Mapping]) -> str:

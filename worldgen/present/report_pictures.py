@@ -2,8 +2,6 @@
 
 import base64
 import io
-import json
-import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,10 +10,12 @@ import torch
 from PIL import Image
 from scipy.ndimage import distance_transform_edt
 
-from worldgen.geometry.cameras import look
+from worldgen.geometry.cameras import look_at
 from worldgen.geometry.equirect import to_perspective
-from worldgen.io.gaussians import load_cloud, load_gaussians
-from worldgen.recipe.given import front_camera
+from worldgen.io.clouds import load_cloud
+from worldgen.io.gaussians import load_gaussians
+from worldgen.runs.reader import RunReader
+from worldgen.runs.steps_table import COMPLETE, LIFT, PANORAMA, SPLAT
 from worldgen.splat.rasterize import rasterize
 from worldgen.types import Camera, PointCloud
 
@@ -42,19 +42,12 @@ def reduced(path: Path, width: int = _WIDTH) -> np.ndarray | None:
 
 
 def photo_camera(run_dir: Path, width: int = 640) -> Camera | None:
-    """The photo's camera, as field of view and panorama tell it; of a given panorama its front view's. None before both
-    are there."""
-    _, mask = _panorama(run_dir)
-    fov_path = run_dir / "fov" / "fov.json"
-    if mask is None or not mask.any() or not fov_path.exists():
+    """The photo's camera, `width` pixels wide; of a given panorama its front view's. None where it is not known."""
+    reader = RunReader(run_dir)
+    if not reader.has_camera():
         return None
-    fov_deg = json.loads(fov_path.read_text(encoding="utf-8"))["deg"]
-    if mask.all():
-        return front_camera(fov_deg, width)
-    rows = np.flatnonzero(mask[:, mask.shape[1] // 2])
-    steepest = abs(((rows[[0, -1]] + [0, 1]) / len(mask) - 0.5) * math.pi).max()
-    height = max(1, round(width * math.tan(steepest) / math.tan(math.radians(fov_deg) / 2)))
-    return Camera.from_fov(width, height, fov_deg)
+    camera = reader.camera()
+    return camera.resized(width, max(1, round(width * camera.height / camera.width)))
 
 
 def photo(run_dir: Path) -> np.ndarray | None:
@@ -67,10 +60,10 @@ def photo(run_dir: Path) -> np.ndarray | None:
 
 def splat_views(run_dir: Path) -> list[np.ndarray]:
     """The finished splats through the photo's camera, and from a step aside."""
-    path, camera = run_dir / "splat" / "gaussians.safetensors", photo_camera(run_dir)
+    path, camera = RunReader(run_dir).path(SPLAT, "gaussians.safetensors"), photo_camera(run_dir)
     if camera is None or not path.exists():
         return []
-    gaussians, aside = load_gaussians(path), look(0.0, position=torch.tensor(_ASIDE_M))
+    gaussians, aside = load_gaussians(path), look_at(0.0, position=torch.tensor(_ASIDE_M))
     with torch.no_grad():
         return [_pixels(rasterize(gaussians, one).rgb) for one in (camera, replace(camera, c2w=aside))]
 
@@ -102,7 +95,7 @@ def outlined_panorama(run_dir: Path) -> np.ndarray | None:
 
 def _panorama(run_dir: Path) -> tuple[np.ndarray | None, np.ndarray | None]:
     """The panorama as synthesised and the photo's mask at the same size."""
-    folder = run_dir / "panorama"
+    folder = RunReader(run_dir).path(PANORAMA)
     panorama = reduced(folder / "panorama.png", 1600)
     if panorama is None or not (folder / "photo_mask.png").exists():
         return panorama, None
@@ -117,7 +110,7 @@ def plan(run_dir: Path, size: int = 480) -> tuple[np.ndarray, float] | None:
     What lies more than half a metre above the camera is left out, so that no sky or ceiling covers the ground. A point
     covers the surface as far as its neighbours.
     """
-    path = run_dir / "lift" / "cloud.safetensors"
+    path = RunReader(run_dir).path(LIFT, "cloud.safetensors")
     if not path.exists():
         return None
     cloud = load_cloud(path)
@@ -150,7 +143,7 @@ def _along_surface(cloud: PointCloud) -> torch.Tensor:
 
 def completed(run_dir: Path, count: int = 4) -> list[np.ndarray]:
     """The completed views that were filled most: beside each other the view with its holes in grey, and filled."""
-    masks = sorted((run_dir / "complete").glob("[0-9]*_inpainted.png"))
+    masks = sorted(RunReader(run_dir).path(COMPLETE).glob("[0-9]*_inpainted.png"))
     shares = {path: float(np.mean(_mask(path))) for path in masks}
     chosen = sorted(sorted(masks, key=shares.__getitem__, reverse=True)[:count])
     return [_before_and_after(path) for path in chosen]

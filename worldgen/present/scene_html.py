@@ -3,7 +3,6 @@
 import html
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 
 import numpy as np
 import rich
@@ -87,7 +86,7 @@ def largest(gaussians: Gaussians, count: int) -> Gaussians:
     solid_angle = two_largest - 2 * gaussians.means.norm(dim=1).clamp(min=0.1).log()
     weight = torch.nn.functional.logsigmoid(gaussians.opacity_logits) + solid_angle
     kept = weight.topk(count).indices.sort().values
-    return replace(gaussians, **{name: tensor[kept] for name, tensor in gaussians.tensors().items()})
+    return gaussians.map(lambda tensor: tensor[kept])
 
 
 def covariances(gaussians: Gaussians) -> Tensor:

@@ -27,6 +27,7 @@ from worldgen.models.protocols import DepthEstimator, Inpainter
 from worldgen.progress import Track, untracked
 from worldgen.recipe.cube import cube_cameras, cube_positions
 from worldgen.recipe.hole_scores import HoleScores, reachable
+from worldgen.recipe.prompts import prompt_for
 from worldgen.types import Camera, CompletedView, PointCloud, Prompts, View
 
 _RIM = 1 / 5  # of the view's width: how much foreground round a hole the inpainter is not shown
@@ -157,9 +158,11 @@ class Completer:
         if (holes & new).float().mean() < settings.min_hole:
             return None, view_points(settled, new)
         rim = foreground_rim(guess, rendered.known, away, level, round(_RIM * camera.width))
-        painted = self.inpainter(guess.rgb, ~holes & ~rim, prompt_for(camera, self.prompts), seed)
+        painted = self.inpainter(
+            guess.rgb[None], (~holes & ~rim)[None].float(), [prompt_for(camera, self.prompts)], [seed]
+        )[0]
         if self.prompts.indoor and settings.relief > 0:
-            relief = settle_background(guess, rendered.known, 1 / self.depth(painted, camera))
+            relief = settle_background(guess, rendered.known, 1 / self.depth(painted, camera).zdepth)
             settled, new = self.seen.pushed_behind(bounded(relief, settled, settings.relief), unknown)
         distance = torch.where(rendered.known, rendered.distance, settled.distance)
         view = View(camera, torch.where(holes, painted, guess.rgb), settled.known, distance)
@@ -170,11 +173,3 @@ def bounded(view: View, reference: View, share: float) -> View:
     """`view` with distances at most `share` of the reference's away from them."""
     low, high = reference.distance * (1 - share), reference.distance * (1 + share)
     return View(view.camera, view.rgb, reference.known, view.distance.clamp(low, high))
-
-
-def prompt_for(camera: Camera, prompts: Prompts) -> str:
-    """Sky and ground have their own words, from 30 degrees above and below the horizon on."""
-    down = float(camera.c2w[1, 2])
-    if abs(down) < 0.5:
-        return prompts.atmosphere
-    return prompts.ground if down > 0 else prompts.sky

@@ -6,7 +6,7 @@ import math
 import torch
 from torch import Tensor
 
-from worldgen.geometry.cameras import look
+from worldgen.geometry.cameras import look_at
 from worldgen.types import Camera
 
 
@@ -26,7 +26,7 @@ def cube_rotations() -> list[tuple[float, float]]:
 def cube_cameras(positions: Tensor, size: int, fov_deg: float) -> list[Camera]:
     """A square camera for every position [N, 3] and every rotation of the cube, position by position."""
     return [
-        Camera.from_fov(size, size, fov_deg, look(yaw_deg, pitch_deg, position))
+        Camera.from_fov(size, size, fov_deg, look_at(yaw_deg, pitch_deg, position))
         for position in positions
         for yaw_deg, pitch_deg in cube_rotations()
     ]

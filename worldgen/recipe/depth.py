@@ -10,14 +10,15 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from worldgen.errors import UserError
+from worldgen.errors import expect
 from worldgen.geometry import alignment
-from worldgen.geometry.cameras import look, zdepth_to_distance
+from worldgen.geometry.cameras import look_at, zdepth_to_distance
 from worldgen.geometry.equirect import directions, from_perspective, sample, to_perspective
-from worldgen.models.protocols import DepthEstimator, PanoramaDepth
+from worldgen.models.protocols import Composite, DepthEstimator, Lifetime
 from worldgen.progress import Track, untracked
-from worldgen.types import Camera, DistanceMap, Panorama, Prompts
+from worldgen.types import Camera, DistanceMap, Panorama, Prompts, ViewDepth
 
+_ALL_VALID = 0.999  # where invalid pixels had a part in a resampled one, it does not count
 _ALIGN_HEIGHT = 64  # rows of the grid on which the views' overlaps are compared: plenty for a few terms per view
 
 
@@ -31,30 +32,28 @@ class MergeSettings:
     merge_height: int = 256  # rows of the merged panorama, enlarged to the panorama's own size afterwards
     bend: float = 0.05  # price of tilting a view's depth so that it meets its neighbours'; high = only its scale
     min_ground_m: float = 1.5  # the ground lies at least this far below the camera on average (paper)
+    sky_m: float = 100.0  # radius of the shell of the sky, which no view has a valid depth of, or of what is farther
 
     def __post_init__(self) -> None:
-        if not 30 <= self.fov_deg <= 130:
-            raise UserError(f"depth.settings.fov_deg: {self.fov_deg:g}, wanted 30 to 130")
-        if self.merge_height < _ALIGN_HEIGHT:
-            raise UserError(f"depth.settings.merge_height: {self.merge_height}, wanted at least {_ALIGN_HEIGHT}")
-        if not self.min_ground_m > 0:
-            raise UserError(f"depth.settings.min_ground_m: {self.min_ground_m:g}, wanted more than 0")
-        if not _covers_sphere(self.cameras()):
-            raise UserError(
-                f"depth.settings.rings: {[list(ring) for ring in self.rings]} at {self.fov_deg:g} degrees leave"
-                " directions unseen, wanted views that cover the sphere"
-            )
+        key = "depth.settings"
+        tall = self.merge_height >= _ALIGN_HEIGHT
+        expect(f"{key}.fov_deg", self.fov_deg, 30 <= self.fov_deg <= 130, "30 to 130")
+        expect(f"{key}.merge_height", self.merge_height, tall, f"at least {_ALIGN_HEIGHT}")
+        expect(f"{key}.min_ground_m", self.min_ground_m, self.min_ground_m > 0, "more than 0")
+        expect(f"{key}.sky_m", self.sky_m, self.sky_m > 0, "more than 0")
+        rings = f"{[list(ring) for ring in self.rings]} at {self.fov_deg:g} degrees leave directions unseen"
+        expect(f"{key}.rings", rings, _covers_sphere(self.cameras()), "views that cover the sphere")
 
     def cameras(self) -> list[Camera]:
         """The views, evenly spaced in every ring."""
         return [
-            Camera.from_fov(self.view_size, self.view_size, self.fov_deg, look(360 * k / count, pitch))
+            Camera.from_fov(self.view_size, self.view_size, self.fov_deg, look_at(360 * k / count, pitch))
             for pitch, count in self.rings
             for k in range(int(count))
         ]
 
 
-class ViewMergedDepth:
+class ViewMergedDepth(Composite):
     """Fulfils PanoramaDepth with networks for perspective views. `metric` None: `shape` is metric itself."""
 
     def __init__(
@@ -63,8 +62,12 @@ class ViewMergedDepth:
         self.shape, self.metric = shape, metric
         self.settings = settings or MergeSettings()
 
+    def parts(self) -> Sequence[Lifetime]:
+        """The networks."""
+        return (self.shape,) if self.metric is None else (self.shape, self.metric)
+
     def __call__(self, panorama: Panorama, prompts: Prompts, track: Track = untracked) -> DistanceMap:
-        """No sky is told from the rest: the network's answer holds everywhere."""
+        """What no view has a valid depth of is the sky. Raises UserError where no view has any."""
         del prompts
         cameras = self.settings.cameras()
         shapes, metrics = [], []
@@ -73,45 +76,61 @@ class ViewMergedDepth:
             shapes.append(self.shape(rgb, camera))
             if self.metric is not None:
                 metrics.append(self.metric(rgb, camera))
-        scale = alignment.quantile_scale(torch.stack(shapes), torch.stack(metrics)) if metrics else 1.0
-        distances = [scale * zdepth_to_distance(camera, z) for camera, z in zip(cameras, shapes, strict=True)]
-        merged = merge_views(cameras, distances, self.settings.merge_height, self.settings.bend)
+        expect("depth.shape", "no valid depth in any view", any(bool(view.valid.any()) for view in shapes), "some")
+        scale = common_scale(shapes, metrics) if metrics else 1.0
+        seen = list(zip(cameras, shapes, strict=True))
+        distances = [scale * zdepth_to_distance(camera, view.zdepth) for camera, view in seen]
+        valid = [view.valid for view in shapes]
+        merged = merge_views(cameras, distances, self.settings.merge_height, self.settings.bend, valid)
         merged = raise_to_ground(merged, self.settings.min_ground_m)
-        full = _enlarge(merged, panorama.rgb.shape[1])
-        return DistanceMap(full, torch.zeros_like(full, dtype=torch.bool))
+        return _enlarge(merged, panorama.rgb.shape[1], self.settings.sky_m)
 
 
-class AutoDepth:
-    """Fulfils PanoramaDepth: one estimator for rooms and one for the open air, chosen by `prompts.indoor`."""
+def common_scale(shapes: Sequence[ViewDepth], metrics: Sequence[ViewDepth]) -> float:
+    """Metres per unit of the shapes' zdepth, over all pixels that are valid in both. Paper, "Metric depth"."""
+    both = [shape.valid & metric.valid for shape, metric in zip(shapes, metrics, strict=True)]
+    expect("depth.metric", "no pixel is valid in both networks' answers", any(bool(v.any()) for v in both), "some")
+    shape = torch.cat([view.zdepth[valid] for view, valid in zip(shapes, both, strict=True)])
+    metric = torch.cat([view.zdepth[valid] for view, valid in zip(metrics, both, strict=True)])
+    return alignment.quantile_scale(shape, metric)
 
-    def __init__(self, indoor: PanoramaDepth, outdoor: PanoramaDepth) -> None:
-        self.indoor, self.outdoor = indoor, outdoor
 
-    def __call__(self, panorama: Panorama, prompts: Prompts, track: Track = untracked) -> DistanceMap:
-        return (self.indoor if prompts.indoor else self.outdoor)(panorama, prompts, track)
-
-
-def merge_views(cameras: Sequence[Camera], distances: Sequence[Tensor], height: int, bend: float) -> Tensor:
+def merge_views(
+    cameras: Sequence[Camera],
+    distances: Sequence[Tensor],
+    height: int,
+    bend: float,
+    valid: Sequence[Tensor] | None = None,
+) -> Tensor:
     """Views' distances along the ray [h, w] to one panorama's [height, 2 height], without seams, scale kept.
 
     The cameras stand at the origin. Each view may be scaled, and tilted at the price `bend`; see `alignment.align`.
+    valid: bool [h, w] of each view, None: everywhere; the answer is inf where no view is valid.
     """
-    log, weight, basis = _spread(cameras, distances, _ALIGN_HEIGHT)
+    valid = [torch.ones_like(distance, dtype=torch.bool) for distance in distances] if valid is None else valid
+    log, weight, basis = _spread(cameras, distances, valid, _ALIGN_HEIGHT)
     rows = (torch.arange(_ALIGN_HEIGHT) + 0.5) / _ALIGN_HEIGHT - 0.5
     area = torch.cos(rows * math.pi)[:, None]
-    correction = alignment.align(log.flatten(1), (weight * area).flatten(1), basis.flatten(1, 2), bend)
-    log, weight, basis = _spread(cameras, distances, height)
-    return alignment.blend(log + torch.einsum("vhwk,vk->vhw", basis, correction), weight)
+    if bool(((weight > 0).sum(0) > 1).any()):
+        correction = alignment.align(log.flatten(1), (weight * area).flatten(1), basis.flatten(1, 2), bend)
+    else:  # nobody sees what another one sees
+        correction = torch.zeros(len(cameras), basis.shape[-1])
+    log, weight, basis = _spread(cameras, distances, valid, height)
+    merged = alignment.blend(log + torch.einsum("vhwk,vk->vhw", basis, correction), weight)
+    return torch.where(weight.sum(0) > 0, merged, torch.inf)
 
 
-def _spread(cameras: Sequence[Camera], distances: Sequence[Tensor], height: int) -> tuple[Tensor, Tensor, Tensor]:
+def _spread(
+    cameras: Sequence[Camera], distances: Sequence[Tensor], valid: Sequence[Tensor], height: int
+) -> tuple[Tensor, Tensor, Tensor]:
     """On the panorama's grid, for every view: log distance, weight, and the terms (1, u, v) of its correction."""
     logs, weights, bases = [], [], []
-    for camera, distance in zip(cameras, distances, strict=True):
-        log, inside = from_perspective(distance.log()[None], camera, height, 2 * height)
+    for camera, distance, there in zip(cameras, distances, valid, strict=True):
+        log = torch.where(there, distance, 1.0).log()
+        spread, inside = from_perspective(torch.stack([log, there.float()]), camera, height, 2 * height)
         u, v = _image_coordinates(camera, height)
-        logs.append(log[0])
-        weights.append(alignment.feather(u, v) * inside)
+        logs.append(spread[0])
+        weights.append(alignment.feather(u, v) * inside * (spread[1] > _ALL_VALID))
         bases.append(torch.stack([torch.ones_like(u), u * inside, v * inside], dim=-1))
     return torch.stack(logs), torch.stack(weights), torch.stack(bases)
 
@@ -134,10 +153,14 @@ def _covers_sphere(cameras: Sequence[Camera]) -> bool:
 
 
 def ground_height(distance: Tensor) -> float:
-    """Mean metres that what lies 45 degrees and more below the horizon lies under the camera. distance: [H, W]."""
+    """Mean metres that what lies 45 degrees and more below the horizon lies under the camera; nan if nothing is known.
+
+    distance: [H, W], inf where unknown.
+    """
     down = directions(*distance.shape)[..., 1]
-    area = torch.cos(torch.asin(down)) * (down > math.sqrt(0.5))
-    return float((distance * down * area).sum() / area.sum())
+    known = distance.isfinite()
+    area = torch.cos(torch.asin(down)) * (down > math.sqrt(0.5)) * known
+    return float((torch.where(known, distance, 0.0) * down * area).sum() / area.sum())
 
 
 def raise_to_ground(distance: Tensor, min_ground_m: float) -> Tensor:
@@ -145,7 +168,13 @@ def raise_to_ground(distance: Tensor, min_ground_m: float) -> Tensor:
     return distance * max(1.0, min_ground_m / ground_height(distance))
 
 
-def _enlarge(distance: Tensor, height: int) -> Tensor:
+def _enlarge(distance: Tensor, height: int, sky_m: float) -> DistanceMap:
+    """Distances [h, 2h], inf = sky, on a finer grid; the sky's shell lies no nearer than anything else."""
+    known = distance.isfinite()
+    shell = max(sky_m, float(distance[known].max()))
+    filled = torch.where(known, distance, shell)
     if len(distance) == height:
-        return distance
-    return sample(distance.log()[None], directions(height, 2 * height))[0].exp()
+        return DistanceMap(filled, ~known)
+    rays = directions(height, 2 * height)
+    sky = sample((~known)[None].float(), rays)[0] > 0.5
+    return DistanceMap(torch.where(sky, shell, sample(filled.log()[None], rays)[0].exp()), sky)

@@ -1,13 +1,12 @@
 """Step 9: the finished world as files that viewers, browsers and players open."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from worldgen.errors import UserError, expect
-from worldgen.io.gaussians import write_ply, write_points_ply, write_spz
+from worldgen.io.clouds import write_points_ply
+from worldgen.io.gaussians import write_ply, write_spz
 from worldgen.present.flythrough import FlythroughSettings, write_flythrough
 from worldgen.present.scene_html import scene_html
 from worldgen.progress import Track, untracked
@@ -56,7 +55,7 @@ def write_world(
         raise UserError(f"{path}: unknown kind of file {path.suffix!r}, wanted .ply, .spz, .html or .mp4")
     if not path.parent.is_dir():
         raise UserError(f"{path}: the folder {path.parent} does not exist, wanted one that does")
-    with _whole(path) as partial:
+    with disk.landing(path) as partial:
         if suffix == ".ply":
             write_ply(partial, gaussians)
         elif suffix == ".spz":
@@ -66,14 +65,3 @@ def write_world(
             partial.write_text(page, encoding="utf-8", errors="backslashreplace")
         else:
             write_flythrough(gaussians, partial, settings.video, track)
-
-
-@contextmanager
-def _whole(path: Path) -> Iterator[Path]:
-    """A hidden sibling to write to, which takes `path`'s name at the end, or goes when something fails."""
-    partial = path.with_name(f".partial-{path.name}")
-    try:
-        yield partial
-        disk.land(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)

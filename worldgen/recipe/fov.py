@@ -2,29 +2,20 @@
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from worldgen.errors import UserError
+from worldgen.geometry.fov_range import MAX_DEG, MIN_DEG, check_fov
+from worldgen.io.photo import Lens, Photo
+from worldgen.models.protocols import Adapter
+from worldgen.types import Fov
 
-if TYPE_CHECKING:
-    from worldgen.io.photo import Lens, Photo  # which takes seconds to import, and the range of angles need not wait
-
-MIN_DEG, MAX_DEG = 10.0, 150.0
 MIN_HEIGHT_DEG = 3.0  # less of the scene says nothing about what is above and below
 _FILM_DIAGONAL_MM = math.hypot(36, 24)
 
 
 @dataclass(frozen=True)
-class Fov:
-    """deg: horizontal field of view of the upright photo. source: where the value comes from, for a person."""
-
-    deg: float
-    source: str
-
-
-@dataclass(frozen=True)
-class ExifFov:
-    """Reads the field of view from a photo's EXIF data.
+class ExifFov(Adapter):
+    """Fulfils FovEstimator. Reads the field of view from a photo's EXIF data.
 
     default_deg: along the longer side, where EXIF has none that can be true.
     """
@@ -34,7 +25,8 @@ class ExifFov:
     def __post_init__(self) -> None:
         check_fov(self.default_deg, "fov.default_deg")
 
-    def __call__(self, photo: "Photo") -> Fov:
+    def __call__(self, photo: Photo) -> Fov:
+        """What EXIF tells, or the default."""
         height, width = photo.rgb.shape[1:]
         for found in (_from_film_equivalent(photo.lens, width, height), _from_sensor(photo.lens)):
             if found is not None and MIN_DEG < found.deg < MAX_DEG:
@@ -44,7 +36,7 @@ class ExifFov:
         return Fov(deg, f"default, {self.default_deg:g} degrees along the longer side")
 
 
-def check_height(photo: "Photo", deg: float) -> None:
+def check_height(photo: Photo, deg: float) -> None:
     """Raises UserError for a photo, `deg` wide, that is a mere line across the panorama."""
     height, width = photo.rgb.shape[1:]
     height_deg = 2 * math.degrees(math.atan(math.tan(math.radians(deg) / 2) * height / width))
@@ -55,14 +47,7 @@ def check_height(photo: "Photo", deg: float) -> None:
         )
 
 
-def check_fov(deg: float, key: str = "fov_deg") -> float:
-    """A field of view that a pinhole camera can have. Raises UserError naming `key`."""
-    if isinstance(deg, bool) or not isinstance(deg, int | float) or not MIN_DEG < deg < MAX_DEG:
-        raise UserError(f"{key}: {deg!r}, wanted more than {MIN_DEG:g} and less than {MAX_DEG:g} degrees")
-    return float(deg)
-
-
-def _from_film_equivalent(lens: "Lens", width: int, height: int) -> Fov | None:
+def _from_film_equivalent(lens: Lens, width: int, height: int) -> Fov | None:
     """The equivalent is defined by the diagonal (CIPA DCG-001), so it holds for every shape of photo."""
     if lens.focal_35mm is None:
         return None
@@ -70,7 +55,7 @@ def _from_film_equivalent(lens: "Lens", width: int, height: int) -> Fov | None:
     return Fov(_degrees(half_width_mm, lens.focal_35mm), f"EXIF: {lens.focal_35mm:g} mm on 35 mm film")
 
 
-def _from_sensor(lens: "Lens") -> Fov | None:
+def _from_sensor(lens: Lens) -> Fov | None:
     if lens.focal_mm is None or lens.sensor_width_mm is None:
         return None
     source = f"EXIF: {lens.focal_mm:g} mm on a sensor {lens.sensor_width_mm:.1f} mm wide"

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from worldgen.geometry.cameras import look
+from worldgen.geometry.cameras import look_at
 from worldgen.geometry.equirect import directions, sample, to_perspective
 from worldgen.io.photo_sphere import Sphere
 from worldgen.types import Camera, View
@@ -22,7 +22,7 @@ _CLOSED = 1.5  # times the step between neighbouring columns: what the step acro
 def given_panorama(rgb: Tensor, sphere: Sphere | None, width: int) -> Tensor:
     """rgb [3, H, W], a whole equirectangular picture, to [3, width / 2, width], its horizon level."""
     if sphere is not None and (sphere.pitch_deg or sphere.roll_deg):
-        c2w = look(0.0, sphere.pitch_deg)[:3, :3] @ _rolled(sphere.roll_deg)
+        c2w = look_at(0.0, sphere.pitch_deg)[:3, :3] @ _rolled(sphere.roll_deg)
         rays = directions(rgb.shape[1], 2 * rgb.shape[1]) @ c2w  # world to camera
         rgb = sample(rgb, rays.contiguous(), "bicubic")
     return _resized(rgb, width).clamp(0, 1)
@@ -44,7 +44,7 @@ def all_round(panorama: Tensor) -> Tensor:
     """[3, H, W] to [3, W / 4, W]: four square views round the horizon, side by side, in which straight lines are
     straight: for whoever judges photos."""
     size = panorama.shape[2] // 4
-    cameras = [Camera.from_fov(size, size, 90.0, look(yaw_deg)) for yaw_deg in (-90.0, 0.0, 90.0, 180.0)]
+    cameras = [Camera.from_fov(size, size, 90.0, look_at(yaw_deg)) for yaw_deg in (-90.0, 0.0, 90.0, 180.0)]
     return torch.cat([to_perspective(panorama, camera, "bicubic") for camera in cameras], dim=2).clamp(0, 1)
 
 

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from worldgen.errors import UserError
+from worldgen.errors import expect
 from worldgen.geometry.equirect import directions, pad
 from worldgen.types import DistanceMap, PointCloud
 
@@ -20,10 +20,9 @@ class LiftSettings:
     max_slant_deg: float = 88.5  # surfaces seen at a flatter angle than this are torn: they only bridge a depth edge
 
     def __post_init__(self) -> None:
-        if self.stride < 1:
-            raise UserError(f"lift.stride: {self.stride}, wanted 1 or more")
-        if not 45 <= self.max_slant_deg < 90:
-            raise UserError(f"lift.max_slant_deg: {self.max_slant_deg:g}, wanted 45 or more and less than 90")
+        expect("lift.stride", self.stride, self.stride >= 1, "1 or more")
+        steep_enough = 45 <= self.max_slant_deg < 90
+        expect("lift.max_slant_deg", self.max_slant_deg, steep_enough, "45 or more and less than 90")
 
 
 def lift(rgb: Tensor, distances: DistanceMap, settings: LiftSettings) -> PointCloud:

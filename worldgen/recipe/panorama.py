@@ -10,18 +10,16 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from worldgen.embedded.prefill import stand_in
-from worldgen.embedded.sharpen import sharpen
-from worldgen.errors import UserError
+from worldgen.errors import expect
 from worldgen.geometry.blending import edge_feather, reflect_outwards, smoothstep
-from worldgen.geometry.cameras import look
+from worldgen.geometry.cameras import look_at
 from worldgen.geometry.equirect import from_perspective, mask_to_perspective, to_perspective
 from worldgen.geometry.fill import dilate, push_pull
 from worldgen.geometry.seams import degrees_to_seam
 from worldgen.io.photo_sphere import GIVEN
-from worldgen.models.protocols import Inpainter
+from worldgen.models.protocols import Finish, Inpainter, Prefill
 from worldgen.progress import Track, untracked
-from worldgen.recipe.schedules import ANCHORED, SEQUENTIAL, Look, Schedule
+from worldgen.recipe.schedules import ANCHORED, SEQUENTIAL, Schedule, ViewSpec
 from worldgen.types import Camera, Panorama, Prompts, View
 
 SCHEDULES = {"anchored": ANCHORED, "sequential": SEQUENTIAL}
@@ -34,33 +32,27 @@ class PanoramaSettings:
     """heuristic: anchored, sequential, adhoc, or given: the photo is the panorama, and of the others only width counts.
     width: of the panorama, pixels, height is half of it.
     view_size: of the square views that are inpainted, pixels. feather: part of a view over which it fades out.
-    stand_in: let the photo's own continuation stand in for the unknown, for inpainters that close gaps only (see
-    embedded/prefill.py; the paper has none). gap_deg: how wide the gaps are that the inpainter closes then.
-    sharpen: amount of unsharp masking of what was painted, which is softer than a photo (the paper has none).
+    anchor_gap_deg: how far round the anchor what was painted goes with it, for it may have taken its colour.
+    prefill, finish: what a small inpainter needs on top of the paper's recipe, before the first view and after the last
+    one; None: nothing. Ad-hoc has no use for the first.
     """
 
     heuristic: str = "anchored"
     width: int = 2048
     view_size: int = 512
     feather: float = 0.05
-    stand_in: bool = True
-    gap_deg: float = 2.5
-    sharpen: float = 0.8
+    anchor_gap_deg: float = 2.5
+    prefill: Prefill | None = None
+    finish: Finish | None = None
 
     def __post_init__(self) -> None:
         choices = (*SCHEDULES, "adhoc", GIVEN)
-        if self.heuristic not in choices:
-            raise UserError(f"panorama.heuristic: {self.heuristic!r}, wanted auto or one of {', '.join(choices)}")
-        if self.width < 64 or self.width > 16384 or self.width % 4:
-            raise UserError(f"panorama.width: {self.width}, wanted a multiple of 4 from 64 to 16384")
-        if not 32 <= self.view_size <= 4096:
-            raise UserError(f"panorama.view_size: {self.view_size}, wanted 32 to 4096")
-        if not 0 <= self.feather < 0.25:
-            raise UserError(f"panorama.feather: {self.feather}, wanted 0 or more and less than 0.25")
-        if not 0.5 <= self.gap_deg <= 30:
-            raise UserError(f"panorama.gap_deg: {self.gap_deg}, wanted 0.5 to 30")
-        if not 0 <= self.sharpen <= 3:
-            raise UserError(f"panorama.sharpen: {self.sharpen}, wanted 0 to 3")
+        expect("panorama.heuristic", self.heuristic, self.heuristic in choices, f"auto or one of {', '.join(choices)}")
+        fits = 64 <= self.width <= 16384 and self.width % 4 == 0
+        expect("panorama.width", self.width, fits, "a multiple of 4 from 64 to 16384")
+        expect("panorama.view_size", self.view_size, 32 <= self.view_size <= 4096, "32 to 4096")
+        expect("panorama.feather", self.feather, 0 <= self.feather < 0.25, "0 or more and less than 0.25")
+        expect("panorama.anchor_gap_deg", self.anchor_gap_deg, 0.5 <= self.anchor_gap_deg <= 30, "0.5 to 30")
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,14 +81,15 @@ def synthesize(
     if settings.heuristic == "adhoc":
         canvas = _paint_at_once(canvas, prompts, inpainter, seed)
     else:
-        if settings.stand_in:
-            given = stand_in(photo, canvas.rgb, canvas.photo, prompts.indoor, settings.gap_deg, seed)
-            canvas = replace(canvas, rgb=given.rgb, confidence=given.known.float())
+        if settings.prefill is not None:
+            rgb, known = settings.prefill(photo, canvas.rgb, canvas.photo, prompts.indoor, seed)
+            canvas = replace(canvas, rgb=rgb, confidence=known.float())
         canvas = _paint_by_schedule(canvas, SCHEDULES[settings.heuristic], prompts, inpainter, settings, track, seed)
     rgb = canvas.rgb
     if bool((canvas.confidence < 1).any()):
         rgb = torch.where(canvas.photo, rgb, push_pull(rgb, canvas.confidence))
-    rgb = sharpen(rgb, ~canvas.photo, settings.sharpen)
+    if settings.finish is not None:
+        rgb = settings.finish(rgb, ~canvas.photo)
     return Panorama(reflect_outwards(rgb, canvas.photo, settings.width / 200).clamp(0, 1), canvas.photo)
 
 
@@ -140,28 +133,28 @@ def _paint_by_schedule(
     track: Track,
     seed: int,
 ) -> Canvas:
-    looks = schedule.with_anchor + schedule.without_anchor
+    views = schedule.with_anchor + schedule.without_anchor
     before = canvas
     if schedule.with_anchor:
-        canvas = add_anchor(canvas, settings.gap_deg)
-    for index, view in enumerate(track(looks, len(looks), "painting views")):
+        canvas = add_anchor(canvas, settings.anchor_gap_deg)
+    for index, view in enumerate(track(views, len(views), "painting views")):
         if index == len(schedule.with_anchor) > 0:
-            canvas = remove_anchor(canvas, before, settings.gap_deg)
+            canvas = remove_anchor(canvas, before, settings.anchor_gap_deg)
         canvas = paint_view(canvas, view, getattr(prompts, view.prompt), inpainter, settings, seed + index)
     return canvas
 
 
 def paint_view(
-    canvas: Canvas, view: Look, prompt: str, inpainter: Inpainter, settings: PanoramaSettings, seed: int
+    canvas: Canvas, view: ViewSpec, prompt: str, inpainter: Inpainter, settings: PanoramaSettings, seed: int
 ) -> Canvas:
     """One turn of the loop: render, inpaint, project back, blend."""
     size = settings.view_size
-    camera = Camera.from_fov(size, size, view.fov_deg, look(view.yaw_deg, view.pitch_deg))
+    camera = Camera.from_fov(size, size, view.fov_deg, look_at(view.yaw_deg, view.pitch_deg))
     known = mask_to_perspective(canvas.confidence >= _SURE, camera)
     if bool(known.all()):
         return canvas
     rgb = to_perspective(canvas.rgb, camera, "bicubic").clamp(0, 1)
-    painted = inpainter(rgb, known, prompt, seed)
+    painted = inpainter(rgb[None], known[None].float(), [prompt], [seed])[0]
     border = known & dilate(~known, _BORDER)
     painted = torch.where(known, rgb, painted + push_pull(rgb - painted, border))  # no step along the hole's border
     return blend(canvas, painted, camera, settings.feather * size)
@@ -185,7 +178,7 @@ def _paint_at_once(canvas: Canvas, prompts: Prompts, inpainter: Inpainter, seed:
     margin = width // 16
     shown = torch.cat([canvas.rgb[..., -margin:], canvas.rgb, canvas.rgb[..., :margin]], -1)
     known = torch.cat([canvas.photo[:, -margin:], canvas.photo, canvas.photo[:, :margin]], -1)
-    painted = inpainter(shown, known, prompts.atmosphere, seed)
+    painted = inpainter(shown[None], known[None].float(), [prompts.atmosphere], [seed])[0]
     fade = smoothstep((torch.arange(margin) + 0.5) / margin)
     rgb = painted[..., margin : margin + width].clone()
     rgb[..., :margin] = fade * rgb[..., :margin] + (1 - fade) * painted[..., margin + width :]

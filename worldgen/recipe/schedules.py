@@ -10,7 +10,7 @@ PromptName = Literal["atmosphere", "sky", "ground"]
 
 
 @dataclass(frozen=True)
-class Look:
+class ViewSpec:
     """One view to fill. yaw > 0 turns right, pitch > 0 up; `prompt` names a field of Prompts."""
 
     yaw_deg: float
@@ -23,8 +23,8 @@ class Look:
 class Schedule:
     """The views in their order: first those that see a copy of the photo at the back, then those that do not."""
 
-    with_anchor: tuple[Look, ...]
-    without_anchor: tuple[Look, ...]
+    with_anchor: tuple[ViewSpec, ...]
+    without_anchor: tuple[ViewSpec, ...]
 
 
 def _both_ways(step_deg: float) -> tuple[float, ...]:
@@ -33,12 +33,12 @@ def _both_ways(step_deg: float) -> tuple[float, ...]:
     return (*(side * i * step_deg for i in range(1, count) for side in (1, -1)), 180.0)
 
 
-def _sky_and_ground(yaws_deg: tuple[float, ...]) -> tuple[Look, ...]:
-    sky = tuple(Look(yaw, 45.0, 120.0, "sky") for yaw in yaws_deg)
-    return sky + tuple(Look(yaw, -45.0, 120.0, "ground") for yaw in yaws_deg)
+def _sky_and_ground(yaws_deg: tuple[float, ...]) -> tuple[ViewSpec, ...]:
+    sky = tuple(ViewSpec(yaw, 45.0, 120.0, "sky") for yaw in yaws_deg)
+    return sky + tuple(ViewSpec(yaw, -45.0, 120.0, "ground") for yaw in yaws_deg)
 
 
-HORIZON = tuple(Look(yaw, 0.0, 85.0, "atmosphere") for yaw in (0.0, *_both_ways(45.0)))
+HORIZON = tuple(ViewSpec(yaw, 0.0, 85.0, "atmosphere") for yaw in (0.0, *_both_ways(45.0)))
 """Eight views of 85 degrees. The first looks straight at the photo and fills what its frame leaves above and below."""
 
 ANCHORED = Schedule(with_anchor=_sky_and_ground((0.0, 180.0)), without_anchor=HORIZON + _sky_and_ground((90.0, -90.0)))

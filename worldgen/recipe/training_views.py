@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from worldgen.errors import expect
-from worldgen.geometry.cameras import look
+from worldgen.geometry.cameras import look_at
 from worldgen.geometry.equirect import to_perspective
 from worldgen.types import Camera, CompletedView, Panorama, SupervisionView, View
 
@@ -42,7 +42,7 @@ def panorama_cameras(settings: SupervisionSettings) -> list[Camera]:
         directions += [(360 * i / settings.tilted, pitch_deg) for i in range(settings.tilted)]
     directions += [(0.0, 90.0), (0.0, -90.0)]
     size, fov_deg = settings.size, settings.fov_deg
-    return [Camera.from_fov(size, size, fov_deg, look(yaw_deg, pitch_deg)) for yaw_deg, pitch_deg in directions]
+    return [Camera.from_fov(size, size, fov_deg, look_at(yaw_deg, pitch_deg)) for yaw_deg, pitch_deg in directions]
 
 
 def supervision(

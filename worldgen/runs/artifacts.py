@@ -5,6 +5,7 @@ Pictures are 8-bit PNG (lossless, and any editor opens them); what must stay exa
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from worldgen.errors import UserError
-from worldgen.types import Camera, CompletedView, DistanceMap, Panorama, View
+from worldgen.errors import UserError, expect
+from worldgen.geometry.fov_range import check_fov
+from worldgen.types import Camera, CompletedView, DistanceMap, Panorama, Prompts, View
+
+_KEYS = ", ".join(field.name for field in fields(Prompts))
 
 
 def save_image(path: Path, rgb: Tensor) -> None:
@@ -121,6 +125,50 @@ def _load_completed_view(folder: Path, number: int, camera: Camera) -> Completed
     rgb = load_image(folder / f"{number:03}.png")
     inpainted = load_mask(folder / f"{number:03}_inpainted.png")
     return CompletedView(View(camera, rgb, torch.ones_like(inpainted)), inpainted)
+
+
+def save_photo_camera(path: Path, width: int, height: int, fov_deg: float, source: str) -> None:
+    """Writes `camera.json` so that a person can edit its field of view. source: where that comes from, for a person."""
+    save_json(path, {"fov_deg": fov_deg, "width": width, "height": height, "source": source})
+
+
+def load_photo_camera(path: Path) -> Camera:
+    """Reads `camera.json`: a camera at the origin. UserError names the file and what is wrong in it."""
+    content = load_json(path)
+    for side in ("width", "height"):
+        value = content.get(side)
+        ok = isinstance(value, int) and not isinstance(value, bool) and value > 0
+        expect(f"{path}: {side}", repr(value), ok, "whole pixels")
+    fov_deg = check_fov(content.get("fov_deg"), f"{path}: fov_deg")
+    return Camera.from_fov(content["width"], content["height"], fov_deg)
+
+
+def save_prompts(path: Path, prompts: Prompts) -> None:
+    """Writes `prompts.json` so that a person can edit it."""
+    path.write_text(json.dumps(asdict(prompts), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def load_prompts(path: Path) -> Prompts:
+    """Reads `prompts.json`; the key `source` may be left out. UserError names the file and what is wrong in it."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}, wanted a readable prompts.json") from error
+    except ValueError as error:
+        raise UserError(f"{path}: not JSON ({error}), wanted an object with the keys {_KEYS}") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: found {type(content).__name__}, wanted an object with the keys {_KEYS}")
+    content = {"source": "written by hand", **content}
+    for field in fields(Prompts):
+        wanted = "true or false" if field.type in (bool, "bool") else "text"
+        if field.name not in content:
+            raise UserError(f"{path}: no key '{field.name}', wanted {wanted}")
+        if not isinstance(content[field.name], bool if wanted == "true or false" else str):
+            raise UserError(f"{path}: {field.name} is {content[field.name]!r}, wanted {wanted}")
+    unknown = sorted(set(content) - {field.name for field in fields(Prompts)})
+    if unknown:
+        raise UserError(f"{path}: unknown key '{unknown[0]}', wanted {_KEYS}")
+    return Prompts(**content)
 
 
 def camera_to_dict(camera: Camera) -> dict:

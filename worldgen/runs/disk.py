@@ -34,6 +34,18 @@ def land(found: Path, path: Path) -> None:
     flush(path.parent)
 
 
+@contextmanager
+def landing(path: Path) -> Iterator[Path]:
+    """A hidden sibling to write to, with the same suffix. It takes `path`'s name when the block ends, so that a file
+    which has that name is whole; when the block fails it goes."""
+    temporary = path.with_name(f".new-{path.name}")
+    try:
+        yield temporary
+        land(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
 def write_text(path: Path, text: str) -> None:
     """Writes a small file so that `path` holds either the old text or the new one, whenever the process is killed.
 

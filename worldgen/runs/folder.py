@@ -1,8 +1,9 @@
 """The run folder: one subfolder per finished step, and `manifest.json`, which tells how each was made.
 
 A step's files and its record appear together by one rename, so a process may be killed at any moment: the next one
-finds every step either whole or absent. A step runs again only when its config, the photo or what it reads has changed;
-files that a person changed by hand are kept, and the later steps follow them.
+finds every step either whole or absent, and what was made of it so far in a hidden folder beside (`attempts.py`). A
+step runs again only when its config, the photo or what it reads has changed; files that a person changed by hand are
+kept, and the later steps follow them.
 """
 
 import errno
@@ -18,13 +19,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from worldgen.errors import UserError
-from worldgen.models import assets
+from worldgen.runs.attempts import FILENAME as ATTEMPT
+from worldgen.runs.attempts import attempt_at
 from worldgen.runs.disk import flush, locked, write_text
-from worldgen.runs.record import FILENAME, Found, StepRecord, key_of, load_record, look, stamp_files
+from worldgen.runs.layout import LAYOUT, MANIFEST, expect_current
+from worldgen.runs.record import FILENAME, FolderState, StepRecord, key_of, load_record, look, stamp_files
 from worldgen.runs.usage import PeakMemory, versions
 
-_MANIFEST = "manifest.json"
-_NEW, _OLD = ".worldgen-new", ".worldgen-old"  # ends of the names of folders on their way in and out
+_NEW, _OLD, _GONE = ".worldgen-new", ".worldgen-old", ".worldgen-gone"  # ends of the names of folders on their way
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 _NOT_WRITABLE = (*_DISK_FULL, errno.EACCES, errno.EPERM, errno.ENOTDIR)
 _NO_SUCH_PLACE = (*_NOT_WRITABLE, errno.ENOENT, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL)
@@ -33,7 +35,8 @@ _NEXT_TO_NOTHING_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class StepResult:
-    """How a step came out. seconds and peak_memory_mb tell what it cost when it was made, now or in an earlier run."""
+    """How a step came out. seconds (of all attempts) and peak_memory_mb tell what it cost when it was made, now or in
+    an earlier run."""
 
     name: str
     path: Path
@@ -59,10 +62,12 @@ class RunFolder:
     def open(cls, root: Path, photo_sha256: str, photo_name: str = "") -> "RunFolder":
         """Makes or finds the run folder `root`, for this process alone, and sweeps up after a killed one.
 
-        Raises UserError where it cannot be written, another process works in it, or it holds another photo's world.
+        Raises UserError where it cannot be written, another process works in it, or it holds another photo's world or
+        that of another version of worldgen.
         """
         folder = cls(root, {"name": photo_name, "sha256": photo_sha256})
         with disk_errors(root, _NO_SUCH_PLACE):
+            expect_current(root)
             if root.exists() and not root.is_dir():
                 raise UserError(f"{root}: is a file, wanted a folder for the world; out=<folder> names another")
             root.mkdir(parents=True, exist_ok=True)
@@ -80,12 +85,14 @@ class RunFolder:
 
     @classmethod
     def expect_free(cls, root: Path) -> None:
-        """Raises UserError where another process works in `root`: for who has much to prepare before opening it."""
-        if (root / ".lock").is_file():
-            folder = cls(root, {})
-            with disk_errors(root):
+        """Raises UserError where another process works in `root`, or another version of worldgen did: for who has much
+        to prepare before opening it."""
+        with disk_errors(root, _NO_SUCH_PLACE):
+            expect_current(root)
+            if (root / ".lock").is_file():
+                folder = cls(root, {})
                 folder._lock()
-            folder.close()
+                folder.close()
 
     def __enter__(self) -> "RunFolder":
         return self
@@ -109,13 +116,17 @@ class RunFolder:
         produce: Callable[[Path], Mapping[str, Any] | None],
         edited_ok: bool = True,
         version: int = 1,
+        assets: Mapping[str, str] | None = None,
     ) -> StepResult:
         """Sees to it that the folder of step `name` holds what `produce` makes of `config`, the photo and `inputs`.
 
         config: JSON-able. inputs: earlier steps, already seen to in this run, whose files `produce` reads.
-        produce: writes files into the folder that it is given; returns JSON-able facts about them.
+        produce: writes files into the folder that it is given; returns JSON-able facts about them. The folder may hold
+        what an attempt at the same step left that was killed: files that `disk.landing` and its like wrote are whole
+        and may be used again; whatever else is there has to be written over.
         edited_ok: files changed by hand are kept (else they count as damaged, and the step runs again).
         version: raised when the step's code comes to make something else of the same inputs.
+        assets: pretrained files that the step uses, by sha256, for the record.
         Raises UserError where the disk is full or a step that a person edited lacks files.
         """
         folder = self.root / name
@@ -128,7 +139,7 @@ class RunFolder:
         if record and found and record.key == key and not found.edited and not found.missing:
             return self._seen(record, found, "kept", record.facts)
         with disk_errors(self.root, _DISK_FULL):
-            record = self._make(name, key, config, read, produce, edited_ok)
+            record = self._make(name, key, config, read, produce, edited_ok, assets or {})
             self._save_manifest()
         return self._seen(record, look(folder, record.files), "made", record.facts)
 
@@ -144,7 +155,7 @@ class RunFolder:
                 self._links[name] = target
                 self._save_manifest()
 
-    def _edited(self, record: StepRecord, found: Found, outdated: bool) -> StepResult:
+    def _edited(self, record: StepRecord, found: FolderState, outdated: bool) -> StepResult:
         if found.missing:
             folder = self.root / record.name
             raise UserError(
@@ -156,9 +167,10 @@ class RunFolder:
         facts = {**record.facts, "edited_by_hand": list(found.edited), "outdated": outdated}
         return self._seen(record, found, "edited", facts)
 
-    def _seen(self, record: StepRecord, found: Found, status: str, facts: Mapping[str, Any]) -> StepResult:
+    def _seen(self, record: StepRecord, found: FolderState, status: str, facts: Mapping[str, Any]) -> StepResult:
         self._content[record.name] = found.content
         folder = self.root / record.name
+        shutil.rmtree(self._fresh(record.name), ignore_errors=True)  # an attempt at something else
         return StepResult(record.name, folder, status, record.seconds, record.peak_memory_mb, dict(facts))
 
     def _make(
@@ -169,12 +181,12 @@ class RunFolder:
         read: dict[str, str],
         produce: Callable[[Path], Mapping[str, Any] | None],
         editable: bool,
+        assets: Mapping[str, str],
     ) -> StepRecord:
         if name not in self._records and (self.root / name).exists():
             load_record(self.root / name)  # says that this folder is somebody's own
-        fresh, began = self.root / f".{name}{_NEW}", time.perf_counter()
-        fresh.mkdir()
-        try:
+        fresh, began = self._fresh(name), time.perf_counter()
+        with attempt_at(fresh, key) as attempt:
             with PeakMemory() as peak:
                 facts = dict(produce(fresh) or {})
             record = StepRecord(
@@ -184,19 +196,23 @@ class RunFolder:
                 config=dict(config),
                 inputs=read,
                 editable=editable,
-                seconds=round(time.perf_counter() - began, 3),
+                seconds=round(attempt.earlier_s + time.perf_counter() - began, 3),
                 peak_memory_mb=peak.mb,
                 facts=facts,
                 versions=versions(),
-                assets=assets.used(),
+                assets=dict(assets),
                 files=stamp_files(fresh),
+                attempts=attempt.number,
+                peak_gpu_memory_mb=peak.gpu_mb,
             )
             record.save(fresh)
             self._swap_in(fresh, name)
-        finally:
-            shutil.rmtree(fresh, ignore_errors=True)
         self._records[name] = record
         return record
+
+    def _fresh(self, name: str) -> Path:
+        """Where a step is made, until it is whole."""
+        return self.root / f".{name}{_NEW}"
 
     def _swap_in(self, fresh: Path, name: str) -> None:
         """The last moment of a step: until here its previous version is in place, from here on the new one is."""
@@ -205,6 +221,7 @@ class RunFolder:
             final.rename(old)
         fresh.rename(final)
         flush(self.root)
+        (final / ATTEMPT).unlink(missing_ok=True)
         if old.exists():
             _retire(old, final)
 
@@ -229,12 +246,12 @@ class RunFolder:
                 _retire(old, final)
             else:
                 old.rename(final)
-        for fresh in self.root.glob(f".*{_NEW}"):
-            shutil.rmtree(fresh)
+        for gone in self.root.glob(f".*{_GONE}"):
+            shutil.rmtree(gone)
 
     def _load(self) -> None:
         """Reads the steps' records. The manifest only repeats them, so a broken one is no loss."""
-        manifest = _load_json(self.root / _MANIFEST)
+        manifest = load_json_or_nothing(self.root / MANIFEST)
         self._records = {path.parent.name: load_record(path.parent) for path in self.root.glob(f"*/{FILENAME}")}
         links = manifest.get("links", {})
         self._links = {name: target for name, target in links.items() if Path(target).parts[0] in self._records}
@@ -255,24 +272,27 @@ class RunFolder:
 
     def _save_manifest(self) -> None:
         content = {
+            "layout": LAYOUT,
             "photo": self._photo,
             "links": self._links,
             "edited_by_hand": self._edited_by_hand,
             "steps": {name: asdict(record) for name, record in self._records.items()},
         }
-        write_text(self.root / _MANIFEST, json.dumps(content, indent=1) + "\n")
+        text = json.dumps(content, indent=1) + "\n"
+        if text != _text(self.root / MANIFEST):  # its time tells whether the report is as new
+            write_text(self.root / MANIFEST, text)
 
 
 def _retire(old: Path, final: Path) -> None:
     """Removes a step's previous version, but not the files that a person added to its folder."""
-    made = {*load_record(old).files, FILENAME}
+    made = {*load_record(old).files, FILENAME, ATTEMPT}
     for path in sorted(old.rglob("*")):
         place = path.relative_to(old)
         if path.is_file() and place.as_posix() not in made and not (final / place).exists():
             (final / place).parent.mkdir(parents=True, exist_ok=True)
             path.rename(final / place)
     # Renamed first: a folder that is half removed has no record that could be read any more.
-    shutil.rmtree(old.rename(old.with_name(old.name.removesuffix(_OLD) + _NEW)))
+    shutil.rmtree(old.rename(old.with_name(old.name.removesuffix(_OLD) + _GONE)))
 
 
 def _point(top: Path, target: str) -> None:
@@ -283,7 +303,15 @@ def _point(top: Path, target: str) -> None:
     fresh.replace(top)
 
 
-def _load_json(path: Path) -> dict[str, Any]:
+def _text(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return None
+
+
+def load_json_or_nothing(path: Path) -> dict[str, Any]:
+    """A file of our own that is no loss: where it is not there or broken, it is empty."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):

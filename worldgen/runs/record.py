@@ -8,15 +8,19 @@ seed a processor with other instructions makes files that differ by the rounding
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from worldgen.errors import UserError
+from worldgen.runs import attempts
 from worldgen.runs.disk import flush, sha256_of, write_text
+from worldgen.runs.layout import LAYOUT
+from worldgen.runs.steps_table import StepSpec
 
 FILENAME = ".step.json"
+_OUR_PACKAGES = ("worldgen", "train", "eval")
 
 
 @dataclass(frozen=True)
@@ -30,7 +34,13 @@ class FileStamp:
 
 @dataclass(frozen=True)
 class StepRecord:
-    """key: hash of everything that decides the result; inputs: earlier steps and the content hashes that were read."""
+    """What a step was made from and what it cost.
+
+    key: hash of everything that decides the result; inputs: earlier steps and the content hashes that were read;
+    seconds: of all attempts together; attempts: more than 1 where a process was killed on the way; peak_gpu_memory_mb:
+    what torch held on the GPU, None without one; assets: pretrained files that its config names, by sha256; layout: of
+    the run folder, see `layout.py`.
+    """
 
     name: str
     key: str
@@ -44,13 +54,16 @@ class StepRecord:
     versions: dict[str, str]
     assets: dict[str, str]
     files: dict[str, FileStamp]
+    attempts: int = 1
+    peak_gpu_memory_mb: float | None = None
+    layout: int = LAYOUT
 
     def save(self, folder: Path) -> None:
         write_text(folder / FILENAME, json.dumps(asdict(self), indent=1) + "\n")
 
 
 @dataclass(frozen=True)
-class Found:
+class FolderState:
     """A step's folder as it is now. sha256: what its files hold; edited: files that changed; missing: gone or empty."""
 
     sha256: dict[str, str]
@@ -63,32 +76,22 @@ class Found:
         return hash_of(self.sha256)
 
 
-@dataclass(frozen=True)
-class Wanted:
-    """What a step is to be made of: its config, JSON-able, the earlier steps whose files it reads, and the version of
-    its code."""
-
-    config: dict[str, Any]
-    inputs: tuple[str, ...]
-    version: int = 1
-
-
-def unchanged(run_dir: Path, steps: Mapping[str, Wanted], photo: Path) -> str | None:
-    """The photo's sha256, where every step in `run_dir` stands for it and for what is wanted, and no file changed;
-    else None. Hashes, compares, and loads nothing. steps: by name, in the recipe's order."""
+def unchanged(run_dir: Path, steps: Sequence[tuple[StepSpec, Mapping[str, Any]]], photo: Path) -> str | None:
+    """The photo's sha256, where every step in `run_dir` stands for it and for its config, and no file changed; else
+    None. Hashes, compares, and loads nothing. steps: each with its config, in the recipe's order."""
     if not photo.is_file():  # a device or a pipe may never end
         return None
     try:
         photo_sha256 = sha256_of(photo)
         content: dict[str, str] = {}
-        for name, wanted in steps.items():
-            record = load_record(run_dir / name)
-            found = look(run_dir / name, record.files)
-            read = {step: content[step] for step in wanted.inputs}
-            key = key_of(name, wanted.version, wanted.config, photo_sha256, read)
+        for spec, config in steps:
+            record = load_record(run_dir / spec.name)
+            found = look(run_dir / spec.name, record.files)
+            read = {step: content[step] for step in spec.inputs}
+            key = key_of(spec.name, spec.version, config, photo_sha256, read)
             if found.edited or found.missing or record.key != key:
                 return None
-            content[name] = found.content
+            content[spec.name] = found.content
     except (OSError, UserError):
         return None
     return photo_sha256
@@ -101,7 +104,25 @@ def hash_of(value: Any) -> str:
 
 def key_of(name: str, version: int, config: Mapping[str, Any], photo_sha256: str, read: Mapping[str, str]) -> str:
     """Equal for what a step would make the same of. read: content hashes of the earlier steps whose files it reads."""
-    return hash_of([name, version, config, photo_sha256, read])
+    return hash_of([name, version, _without_modules(config), photo_sha256, read])
+
+
+def _without_modules(node: Any) -> Any:
+    """A config whose `_target_`s in our own packages are mere class names: what a class makes does not depend on the
+    file that it stands in, and a world shall not be made again because one was moved. A test holds our names to be
+    unique; of other people's packages the whole path counts."""
+    if isinstance(node, Mapping):
+        return {
+            key: _class_name(value) if key == "_target_" else _without_modules(value) for key, value in node.items()
+        }
+    if isinstance(node, list | tuple):
+        return [_without_modules(value) for value in node]
+    return node
+
+
+def _class_name(target: Any) -> Any:
+    ours = isinstance(target, str) and target.partition(".")[0] in _OUR_PACKAGES
+    return target.rpartition(".")[2] if ours else target
 
 
 def load_record(folder: Path) -> StepRecord:
@@ -109,28 +130,28 @@ def load_record(folder: Path) -> StepRecord:
     try:
         content = json.loads((folder / FILENAME).read_text(encoding="utf-8"))
         files = {name: FileStamp(**stamp) for name, stamp in content.pop("files").items()}
-        return StepRecord(**content, files=files)
+        return StepRecord(**{"layout": 1, **content}, files=files)
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise UserError(f"{folder}: not a step that worldgen made (no readable {FILENAME}); move it away") from error
 
 
 def stamp_files(folder: Path) -> dict[str, FileStamp]:
-    """Stamps of all files under `folder`, which are on the disk for good afterwards."""
+    """Stamps of all files under `folder` but our own notes, which are on the disk for good afterwards."""
     stamps = {}
     for path in sorted(folder.rglob("*")):
         flush(path)
-        if path.is_file():
+        if path.is_file() and path.name not in (FILENAME, attempts.FILENAME):
             stat = path.stat()
             stamps[path.relative_to(folder).as_posix()] = FileStamp(sha256_of(path), stat.st_size, stat.st_mtime_ns)
     return stamps
 
 
-def look(folder: Path, files: Mapping[str, FileStamp]) -> Found:
+def look(folder: Path, files: Mapping[str, FileStamp]) -> FolderState:
     """Compares a step's files with their stamps. Files without a stamp are a person's own and do not count."""
     now = {name: _current_sha256(folder / name, stamp) for name, stamp in files.items()}
     here = {name: sha256 for name, sha256 in now.items() if sha256 is not None}
     edited = tuple(name for name, sha256 in here.items() if sha256 != files[name].sha256)
-    return Found(here, edited, tuple(name for name in files if name not in here))
+    return FolderState(here, edited, tuple(name for name in files if name not in here))
 
 
 def _current_sha256(path: Path, stamp: FileStamp) -> str | None:

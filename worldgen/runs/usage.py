@@ -6,6 +6,7 @@ import sys
 from importlib import metadata
 from threading import Event, Thread
 from types import TracebackType
+from typing import Any
 
 import psutil
 
@@ -15,7 +16,8 @@ _PACKAGES = ("worldgen", "torch", "numba", "onnxruntime", "numpy")
 
 
 class PeakMemory:
-    """`with PeakMemory() as peak: ...`, then `peak.mb`: the most resident memory of this process meanwhile.
+    """`with PeakMemory() as peak: ...`, then `peak.mb`: the most resident memory of this process meanwhile, and
+    `peak.gpu_mb`: the most that torch held on the GPU, None where it used none.
 
     A thread samples it. Code that keeps the thread from running cannot hide a new high for the whole process, which the
     kernel keeps count of.
@@ -25,6 +27,9 @@ class PeakMemory:
         self._process = psutil.Process()
         self._highest_before = _highest_ever()
         self._peak = 0
+        self._gpu_peak: int | None = None
+        if (cuda := _cuda_in_use()) is not None:
+            cuda.reset_peak_memory_stats()
         self._done = Event()
         self._thread = Thread(target=self._sample, daemon=True)
         self._thread.start()
@@ -38,6 +43,13 @@ class PeakMemory:
         highest = _highest_ever()
         if highest > self._highest_before:
             self._peak = max(self._peak, highest)
+        if (cuda := _cuda_in_use()) is not None:
+            self._gpu_peak = cuda.max_memory_allocated()
+
+    @property
+    def gpu_mb(self) -> float | None:
+        """Megabytes (10^6 bytes); None without a GPU."""
+        return None if self._gpu_peak is None else round(self._gpu_peak / 1e6, 1)
 
     @property
     def mb(self) -> float:
@@ -60,6 +72,12 @@ def versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return found
+
+
+def _cuda_in_use() -> Any:
+    """torch.cuda, where this process has imported torch and begun to use a GPU; else None."""
+    torch = sys.modules.get("torch")
+    return torch.cuda if torch is not None and torch.cuda.is_initialized() else None
 
 
 def _highest_ever() -> int:

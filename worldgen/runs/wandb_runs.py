@@ -20,14 +20,15 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from worldgen.errors import UserError, expect
 from worldgen.runs.disk import write_text
-from worldgen.runs.folder import StepResult
+from worldgen.runs.folder import StepResult, load_json_or_nothing
 from worldgen.runs.record import StepRecord, hash_of, load_record, look
+from worldgen.runs.steps_table import COMPLETE, DEPTH, LIFT, PANORAMA, REFINE
 
 if TYPE_CHECKING:
     import wandb
 
-PICTURES = {"panorama": "panorama.png", "refine": "panorama.png", "depth": "distance.png"}
-CLOUDS = {"lift": "cloud.safetensors", "complete": "cloud.safetensors"}
+PICTURES = {PANORAMA: "panorama.png", REFINE: "panorama.png", DEPTH: "distance.png"}
+CLOUDS = {LIFT: "cloud.safetensors", COMPLETE: "cloud.safetensors"}
 _INIT_TIMEOUT_S, _FINISH_TIMEOUT_S = 60, 300
 _log = logging.getLogger("worldgen")
 
@@ -38,13 +39,13 @@ class Tracking(Protocol):
     def of_run(
         self, run_dir: Path, photo: str, group: str | None, note: Callable[[str], None]
     ) -> Callable[[StepResult], None]:
-        """What is to be told of every step's result in the run folder `run_dir`.
+        """What logs every step's result in the run folder `run_dir`.
 
         photo: its file name; group: see `group_of`; note: prints a line for the person."""
 
 
 class NoTracking:
-    """Tells nobody."""
+    """Logs nothing."""
 
     def of_run(
         self, run_dir: Path, photo: str, group: str | None, note: Callable[[str], None]
@@ -94,7 +95,7 @@ class _WandbSteps:
         record = load_record(result.path)
         state = hash_of([record.key, look(result.path, record.files).sha256])
         marks = self._run_dir / "wandb" / "logged.json"
-        logged = _load_marks(marks)
+        logged = load_json_or_nothing(marks)
         if logged.get(result.name) == state:
             return
         with wandb_run(
@@ -227,7 +228,7 @@ def points_of(path: Path, most: int) -> "Any | None":
     import numpy as np
     import torch
 
-    from worldgen.io.gaussians import load_cloud
+    from worldgen.io.clouds import load_cloud
 
     cloud = load_cloud(path)
     if not len(cloud):
@@ -245,11 +246,3 @@ def one_line(error: BaseException) -> str:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _load_marks(path: Path) -> dict[str, str]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}

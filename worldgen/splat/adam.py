@@ -42,9 +42,14 @@ class SelectiveAdam(torch.optim.Optimizer):
         for group in self.param_groups:
             (parameter,) = group["params"]
             self.state[parameter] = {name: torch.zeros_like(parameter) for name in ("mean", "square")}
-        self.state[_CLOCK] = torch.zeros(len(parameter), dtype=torch.int32, device=parameter.device)
-        self.state[_BORN] = torch.zeros_like(self.state[_CLOCK])
-        self.state[_NOW] = 0
+        self._common[_CLOCK] = torch.zeros(len(parameter), dtype=torch.int32, device=parameter.device)
+        self._common[_BORN] = torch.zeros_like(self._common[_CLOCK])
+        self._common[_NOW] = 0
+
+    @property
+    def _common(self) -> dict[str, Any]:
+        """What the tensors share: their rows' clocks. In `state`, so that it is saved with it."""
+        return self.state  # type: ignore[return-value]  # torch's own optimisers keep nothing but tensors' states
 
     @torch.no_grad()
     def step(
@@ -58,8 +63,8 @@ class SelectiveAdam(torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        self.state[_NOW] += 1
-        clock, born, now = self.state[_CLOCK], self.state[_BORN], self.state[_NOW]
+        self._common[_NOW] += 1
+        clock, born, now = self._common[_CLOCK], self._common[_BORN], self._common[_NOW]
         rows = torch.arange(len(clock), device=clock.device) if rows is None else rows
         by_name = row_rates or {}
         beta1, beta2 = self.param_groups[0]["betas"]
@@ -77,24 +82,31 @@ class SelectiveAdam(torch.optim.Optimizer):
             columns = columns * group["column_rates"].to(parameter.device)
         state = self.state[parameter]
         assert parameter.is_contiguous(), "a copy would be moved in its place"
-        flat = (_rows_of(tensor) for tensor in (parameter, parameter.grad, state["mean"], state["square"]))
-        return _Move(*flat, columns.flatten() if columns.dim() else columns[None], row_rates, group["eps"])
+        return _Move(
+            values=_rows_of(parameter),
+            grads=_rows_of(parameter.grad),
+            means=_rows_of(state["mean"]),
+            squares=_rows_of(state["square"]),
+            rates=columns.flatten() if columns.dim() else columns[None],
+            row_rates=row_rates,
+            eps=group["eps"],
+        )
 
     def moments(self) -> Iterator[tuple[str, Tensor]]:
-        """Each tensor's first and second moments, by the tensor's name."""
+        """Each tensor's first and second moments, of its own shape [N, ...], by the tensor's name."""
         for group in self.param_groups:
             for tensor in self.state[group["params"][0]].values():
                 yield group["name"], tensor
 
     def regroup(self, origin: Tensor, fresh: Tensor, parameters: Sequence[nn.Parameter]) -> None:
-        """Takes new tensors, group by group, whose row i was row origin[i] before; where fresh[i], nothing is known of
-        it yet: what density control leaves behind."""
+        """Takes new tensors [M, ...], group by group, whose row i was row origin[i] before, int64 [M]; where fresh[i],
+        bool [M], nothing is known of it yet: what density control leaves behind."""
         for group, parameter in zip(self.param_groups, parameters, strict=True):
             state = self.state.pop(group["params"][0])
             group["params"] = [parameter]
             self.state[parameter] = {name: _taken(tensor, origin, fresh) for name, tensor in state.items()}
-        self.state[_CLOCK] = _taken(self.state[_CLOCK], origin, fresh)
-        self.state[_BORN] = self.state[_BORN][origin].masked_fill_(fresh, self.state[_NOW])
+        self._common[_CLOCK] = _taken(self._common[_CLOCK], origin, fresh)
+        self._common[_BORN] = self._common[_BORN][origin].masked_fill_(fresh, self._common[_NOW])
 
 
 @dataclass(frozen=True, eq=False)

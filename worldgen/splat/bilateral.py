@@ -6,6 +6,8 @@ corrected before it is compared with its picture, so that pictures whose colours
 The grids serve training alone; the finished world is rendered without them.
 """
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -39,11 +41,11 @@ class BilateralGrids(nn.Module):
         return own - self.deviations.mean(dim=0) if self.zero_mean else own
 
     def forward(self, rgb: Tensor, image: int) -> Tensor:
-        """rgb [3, H, W], coloured as the image with this number is, [3, H, W]; not clamped."""
+        """rgb [3, H, W], coloured as the image with this number is, [3, H, W]; not clamped to [0, 1]."""
         return correct(rgb, self.deviation(image))
 
     def smoothness(self, image: int | None = None) -> Tensor:
-        """Total variation of the grids (Wang et al. 2024), a scalar; 0 where each is one transform throughout.
+        """Total variation of the grids (Wang et al. 2024), a scalar []; 0 where each is one transform throughout.
 
         The squared differences of neighbours along each axis, averaged, and added over the three axes; the mean over
         all images or that of one. A step that looks at one image needs that one alone: over a round it is the same.
@@ -70,8 +72,8 @@ def correct(rgb: Tensor, deviation: Tensor) -> Tensor:
 def _plain_correct(rgb: Tensor, deviation: Tensor) -> Tensor:
     """The same in torch, on any device and in any precision."""
     height, width = rgb.shape[1:]
-    x = (torch.arange(width).to(rgb) + 0.5) / width * 2 - 1
-    y = (torch.arange(height).to(rgb) + 0.5) / height * 2 - 1
+    x = (torch.arange(width, device=rgb.device).to(rgb) + 0.5) / width * 2 - 1
+    y = (torch.arange(height, device=rgb.device).to(rgb) + 0.5) / height * 2 - 1
     luma = torch.einsum("c,chw->hw", rgb.new_tensor(LUMA), rgb) * 2 - 1
     at = torch.stack([*torch.meshgrid(x, y, indexing="xy"), luma], dim=-1)
     read = F.grid_sample(deviation[None], at[None, None], "bilinear", "border", align_corners=True)
@@ -81,13 +83,13 @@ def _plain_correct(rgb: Tensor, deviation: Tensor) -> Tensor:
 
 class _FusedCorrect(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, rgb: Tensor, deviation: Tensor) -> Tensor:
+    def forward(ctx: Any, rgb: Tensor, deviation: Tensor) -> Tensor:
         rgb, grid = rgb.detach().contiguous(), deviation.detach().permute(2, 3, 1, 0).contiguous()
         ctx.save_for_backward(rgb, grid)
         return torch.from_numpy(correct_forward(rgb.numpy(), grid.numpy()))
 
     @staticmethod
-    def backward(ctx, grad: Tensor) -> tuple[Tensor, Tensor]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
         rgb, grid = (tensor.numpy() for tensor in ctx.saved_tensors)
         to_rgb, to_grid = correct_gradients(rgb, grid, grad.contiguous().numpy())
         return torch.from_numpy(to_rgb), torch.from_numpy(to_grid).permute(3, 2, 0, 1)

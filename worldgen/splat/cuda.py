@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from worldgen.errors import UserError
-from worldgen.splat.raster_info import Drawn
+from worldgen.splat.raster_info import RasterInfo
 from worldgen.types import Camera, Gaussians
 
 
@@ -19,12 +19,12 @@ def _gsplat():
         ) from error
 
 
-def draw(
-    gaussians: Gaussians, camera: Camera, background: Tensor, antialiased: bool, sh_degree: int, drawn: Drawn
+def rasterize(
+    gaussians: Gaussians, camera: Camera, background: Tensor, antialiased: bool, sh_degree: int, info: RasterInfo
 ) -> tuple[Tensor, Tensor, Tensor]:
     """rgb [3, H, W], alpha [H, W], zdepth [H, W] (alpha-weighted sum), differentiable through gsplat's kernels."""
     device = gaussians.means.device
-    images, alphas, info = _gsplat().rasterization(
+    images, alphas, meta = _gsplat().rasterization(
         means=gaussians.means,
         quats=gaussians.quats,
         scales=torch.exp(gaussians.log_scales),
@@ -41,11 +41,11 @@ def draw(
         backgrounds=background.to(device)[None],
         render_mode="RGB+D",
         rasterize_mode="antialiased" if antialiased else "classic",
-        absgrad=drawn.absolute,
+        absgrad=info.absolute,
     )
-    centres = info["means2d"]
-    drawn.rows = (info["radii"][0] > 0).all(-1).nonzero()[:, 0]
+    centres = meta["means2d"]
+    info.rows = (meta["radii"][0] > 0).all(-1).nonzero()[:, 0]
     if centres.requires_grad:
         centres.retain_grad()
-        drawn.fetch = lambda: (centres.absgrad if drawn.absolute else centres.grad)[0, drawn.rows]
+        info.fetch = lambda: (centres.absgrad if info.absolute else centres.grad)[0, info.rows]
     return images[0, ..., :3].permute(2, 0, 1), alphas[0, ..., 0], images[0, ..., 3]

@@ -8,7 +8,7 @@ origin, for a world reaches from arm's length to the horizon. There is a cap on 
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -20,7 +20,7 @@ from worldgen.types import Gaussians
 
 _SPLIT_SHRINKS = 1.6  # standard deviations of the two halves of a Gaussian, relative to its own
 
-MayGo = Callable[[Gaussians, Tensor], Tensor]
+Prunable = Callable[[Gaussians, Tensor], Tensor]
 """Of Gaussians and bool [N], those that would be pruned: bool [N], which of these may be."""
 
 
@@ -77,30 +77,31 @@ class DensitySettings:
 class GradientRecord:
     """How strongly the views have pulled at each Gaussian since the last refinement; plain tensors, to be saved.
 
-    total: [N], the norms of its gradients on the image, summed over the renders that drew it; seen: [N], how many.
+    grad_sum: [N], the norms of its gradients on the image, summed over the renders that drew it; grad_count: [N], how
+    many those were.
     """
 
-    total: Tensor
-    seen: Tensor
+    grad_sum: Tensor
+    grad_count: Tensor
 
     @classmethod
     def empty(cls, count: int, device: torch.device | str = "cpu") -> "GradientRecord":
         """Of nothing yet: at the start, and after each refinement."""
         return cls(torch.zeros(count, device=device), torch.zeros(count, device=device))
 
-    def add(self, rows: Tensor, centre_grad: Tensor, width: int, height: int) -> None:
+    def add(self, rows: Tensor, centre_grad: Tensor, width: float, height: float) -> None:
         """Takes in one render.
 
         rows: int64 [V], the Gaussians that were drawn, each once; centre_grad: [V, 2], d loss / d (x, y of the centre),
         per pixel; width, height: pixels of the view over which the loss is a mean, for a crop those before cropping.
         """
         half = centre_grad.new_tensor([width / 2, height / 2])
-        self.total.index_add_(0, rows, (centre_grad.detach() * half).norm(dim=-1))
-        self.seen.index_add_(0, rows, torch.ones_like(self.seen[rows]))
+        self.grad_sum.index_add_(0, rows, (centre_grad.detach() * half).norm(dim=-1))
+        self.grad_count.index_add_(0, rows, torch.ones_like(self.grad_count[rows]))
 
     def mean(self) -> Tensor:
         """[N], 0 for what was never drawn."""
-        return self.total / self.seen.clamp(min=1)
+        return self.grad_sum / self.grad_count.clamp(min=1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,8 +125,8 @@ def refine(
     distance_m: Tensor,
     frozen: Tensor,
     settings: DensitySettings,
-    draw: torch.Generator,
-    may_go: MayGo | None = None,
+    generator: torch.Generator,
+    prunable: Prunable | None = None,
 ) -> Refinement:
     """Copies, splits and prunes N Gaussians.
 
@@ -134,28 +135,29 @@ def refine(
     row where they tie. Then the transparent (and the too large) are pruned.
 
     distance_m: [N] > 0, from the scene's origin; bound it below, or what lies at the origin is always too large.
-    frozen: bool [N], never copied, split or pruned: the sky's far shell. draw: a generator on the CPU whatever the
-    Gaussians' device. may_go: has the last word on what is pruned, for instance `holes.removable` with its cameras.
+    frozen: bool [N], never copied, split or pruned: the sky's far shell. generator: one on the CPU whatever the
+    Gaussians' device. prunable: has the last word on what is pruned, for instance `prune_guard.removable` with its
+    cameras.
     """
     pull = record.mean()
     # A transparent Gaussian's offspring is as transparent, and would be pruned at once: it must not take up room.
     candidates = (pull > settings.grow_grad) & ~frozen & ~_transparent(gaussians, settings)
     growing = _strongest(candidates, pull, settings.max_gaussians - len(gaussians))
     small = _size_m(gaussians) <= settings.split_size * distance_m
-    grown = _grow(gaussians, growing & small, growing & ~small, draw)
+    grown = _grow(gaussians, growing & small, growing & ~small, generator)
 
     pruned = _transparent(grown.gaussians, settings)
     if settings.prune_size:
         pruned |= _size_m(grown.gaussians) > settings.prune_size * distance_m[grown.origin]
     pruned &= ~frozen[grown.origin]
-    if may_go is not None and bool(pruned.any()):
-        pruned &= may_go(grown.gaussians, pruned)
+    if prunable is not None and bool(pruned.any()):
+        pruned &= prunable(grown.gaussians, pruned)
     return Refinement(select(grown.gaussians, ~pruned), grown.origin[~pruned], grown.fresh[~pruned])
 
 
 def select(gaussians: Gaussians, rows: Tensor) -> Gaussians:
-    """Those of `rows`, int64 or bool: copies, detached."""
-    return replace(gaussians, **{name: tensor.detach()[rows] for name, tensor in gaussians.tensors().items()})
+    """Those of `rows`, int64 [M] or bool [N]: copies, detached."""
+    return gaussians.map(lambda tensor: tensor.detach()[rows])
 
 
 def _transparent(gaussians: Gaussians, settings: DensitySettings) -> Tensor:
@@ -176,7 +178,7 @@ def _strongest(candidates: Tensor, pull: Tensor, room: int) -> Tensor:
     return chosen
 
 
-def _grow(gaussians: Gaussians, copied: Tensor, split: Tensor, draw: torch.Generator) -> Refinement:
+def _grow(gaussians: Gaussians, copied: Tensor, split: Tensor, generator: torch.Generator) -> Refinement:
     """copied, split: bool [N], which; none is both."""
     stay, copies, wholes = (torch.nonzero(mask)[:, 0] for mask in (~split, copied, split))
     origin = torch.cat([stay, copies, wholes, wholes])
@@ -184,7 +186,7 @@ def _grow(gaussians: Gaussians, copied: Tensor, split: Tensor, draw: torch.Gener
     grown = select(gaussians, origin)
 
     halves = slice(len(stay) + len(copies), None)
-    noise = torch.randn(2 * len(wholes), 3, generator=draw).to(grown.means)
+    noise = torch.randn(2 * len(wholes), 3, generator=generator).to(grown.means)
     offsets = rotations(grown.quats[halves]) @ (grown.log_scales[halves].exp() * noise)[..., None]
     grown.means[halves] += offsets[..., 0]
     grown.log_scales[halves] -= math.log(_SPLIT_SHRINKS)

@@ -8,12 +8,13 @@ picture. The field serves training alone; the finished world is rendered without
 """
 
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from worldgen.splat.kernels.warp import image_gradient, offset_gradient, warp_forward
+from worldgen.splat.kernels.distortion import image_gradient, offset_gradient, warp_forward
 
 _CACHED_ROWS = 2048
 """Nodes, of all images together, whose 128 units stay in a CPU core's cache from layer to layer."""
@@ -32,6 +33,8 @@ class DistortionField(nn.Module):
     least one of the pictures that see it from all sides.
     """
 
+    harmonics: Tensor
+
     def __init__(
         self,
         images: int,
@@ -48,11 +51,11 @@ class DistortionField(nn.Module):
             self.images = nn.Embedding(images, embedding)
             self.position_layer = nn.Linear(2 + 4 * octaves, units)
             self.image_layer = nn.Linear(embedding, units, bias=False)
-            self.layers = nn.Sequential(
-                nn.ReLU(), nn.Linear(units, units), nn.ReLU(), nn.Linear(units, units), nn.ReLU(), nn.Linear(units, 2)
-            )
-        nn.init.zeros_(self.layers[-1].weight)
-        nn.init.zeros_(self.layers[-1].bias)
+            hidden = [nn.ReLU(), nn.Linear(units, units), nn.ReLU(), nn.Linear(units, units), nn.ReLU()]
+            last = nn.Linear(units, 2)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+        self.layers = nn.Sequential(*hidden, last)
         self.grid = grid
         self.zero_mean = zero_mean
         self.register_buffer("harmonics", _harmonics(grid, octaves), persistent=False)
@@ -100,15 +103,15 @@ def _plain_warp(image: Tensor, offsets: Tensor) -> Tensor:
     height, width = image.shape[-2:]
     images, fields = (tensor.reshape(-1, *tensor.shape[-3:]) for tensor in (image, offsets))
     fine = F.interpolate(fields, (height, width), mode="bilinear", align_corners=False)
-    x = (torch.arange(width).to(image) + 0.5) / width * 2 - 1
-    y = (torch.arange(height).to(image) + 0.5) / height * 2 - 1
+    x = (torch.arange(width, device=image.device).to(image) + 0.5) / width * 2 - 1
+    y = (torch.arange(height, device=image.device).to(image) + 0.5) / height * 2 - 1
     at = torch.stack(torch.meshgrid(x, y, indexing="xy"), -1) + fine.permute(0, 2, 3, 1)
     return F.grid_sample(images, at, "bilinear", "border", align_corners=False).reshape(image.shape)
 
 
 class _FusedWarp(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, image: Tensor, offsets: Tensor) -> Tensor:
+    def forward(ctx: Any, image: Tensor, offsets: Tensor) -> Tensor:
         image, offsets = image.detach().contiguous(), offsets.detach().contiguous()
         warped, positions = warp_forward(image.numpy(), offsets.numpy())
         ctx.save_for_backward(image, torch.from_numpy(positions))
@@ -116,12 +119,15 @@ class _FusedWarp(torch.autograd.Function):
         return torch.from_numpy(warped)
 
     @staticmethod
-    def backward(ctx, grad: Tensor) -> tuple[Tensor, Tensor]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
         image, positions = (tensor.numpy() for tensor in ctx.saved_tensors)
-        grad = grad.contiguous().numpy()
-        to_image = torch.from_numpy(image_gradient(positions, grad)) if ctx.needs_input_grad[0] else None
-        to_offsets = offset_gradient(image, positions, grad, ctx.nodes) if ctx.needs_input_grad[1] else None
-        return to_image, None if to_offsets is None else torch.from_numpy(to_offsets)
+        upstream = grad.contiguous().numpy()
+        to_image = to_offsets = None
+        if ctx.needs_input_grad[0]:
+            to_image = torch.from_numpy(image_gradient(positions, upstream))
+        if ctx.needs_input_grad[1]:
+            to_offsets = torch.from_numpy(offset_gradient(image, positions, upstream, ctx.nodes))
+        return to_image, to_offsets
 
 
 def _harmonics(grid: int, octaves: int) -> Tensor:

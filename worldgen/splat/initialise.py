@@ -32,10 +32,10 @@ def gaussians_from_cloud(
     sight = F.normalize(cloud.xyz, dim=1)
     cosine = (sight * cloud.normals).sum(dim=1).abs().clamp(min=1 / MAX_STRETCH)
     sigma = (DISC_SIGMA * cloud.spacing).clamp(min=_SMALLEST_SIGMA_M)
-    sh = torch.zeros(len(cloud), (sh_degree + 1) ** 2, 3)
+    sh = cloud.rgb.new_zeros(len(cloud), (sh_degree + 1) ** 2, 3)
     sh[:, 0] = (cloud.rgb - 0.5) / SH_C0
     opacity = GUESS_OPACITY if guessed else DISC_OPACITY
-    opacity_logits = torch.full((len(cloud),), math.log(opacity / (1 - opacity)))
+    opacity_logits = cloud.rgb.new_full((len(cloud),), math.log(opacity / (1 - opacity)))
     sides = [sigma, sigma, sigma] if guessed else [sigma / cosine, sigma, DISC_FLATNESS * sigma]
     log_scales = torch.stack(sides, dim=1).log()
     return Gaussians(cloud.xyz, frames(cloud.normals, sight), log_scales, opacity_logits, sh)
@@ -46,7 +46,7 @@ def frames(normals: Tensor, along: Tensor) -> Tensor:
     nx, ny, nz = normals.unbind(-1)
     # First +z to the normal the short way; straight back, every axis is as short: take x.
     short = torch.stack([1 + nz, -ny, nx], dim=-1)
-    back = torch.tensor([0.0, 1.0, 0.0]).to(normals)
+    back = normals.new_tensor([0.0, 1.0, 0.0])
     w, x, y = torch.where(short.norm(dim=-1, keepdim=True) > 1e-4, F.normalize(short, dim=-1), back).unbind(-1)
     # Then about the normal, by the angle at which `along` lies in the turned x and y axes.
     axis_x = torch.stack([1 - 2 * y * y, 2 * x * y, -2 * w * y], dim=-1)
@@ -75,8 +75,8 @@ def thin(cloud: PointCloud, max_count: int, seed: int = 0) -> PointCloud:
     merged = _merge(cloud, owner, count)
     if count <= max_count:
         return merged
-    draw = torch.Generator().manual_seed(seed)
-    return merged[torch.randperm(count, generator=draw)[:max_count].sort().values]
+    generator = torch.Generator().manual_seed(seed)
+    return merged[torch.randperm(count, generator=generator)[:max_count].sort().values]
 
 
 def _group(xyz: Tensor, sky: Tensor, cells_per_face: float) -> tuple[Tensor, int]:
@@ -101,16 +101,17 @@ def _merge(cloud: PointCloud, owner: Tensor, count: int) -> PointCloud:
     members = torch.bincount(owner, minlength=count).float()
 
     def mean(values: Tensor) -> Tensor:
-        return torch.zeros(count, 3).index_add_(0, owner, values) / members[:, None]
+        return values.new_zeros(count, 3).index_add_(0, owner, values) / members[:, None]
 
     normals = mean(cloud.normals)
     fallback = F.normalize(-mean(cloud.xyz), dim=1)  # opposite normals cancel: then face the origin
     normals = torch.where(normals.norm(dim=1, keepdim=True) > 1e-3, F.normalize(normals, dim=1), fallback)
-    area = torch.zeros(count).index_add_(0, owner, cloud.spacing**2)
-    sky = torch.zeros(count, dtype=torch.bool).index_fill_(0, owner[cloud.sky], True)
+    area = cloud.spacing.new_zeros(count).index_add_(0, owner, cloud.spacing**2)
+    sky = cloud.sky.new_zeros(count).index_fill_(0, owner[cloud.sky], True)
     return PointCloud(mean(cloud.xyz), mean(cloud.rgb), normals, area.sqrt(), sky)
 
 
 def finite(cloud: PointCloud) -> PointCloud:
+    """Without points of which anything is infinite or no number; the same object where there are none."""
     sound = torch.isfinite(torch.cat([cloud.xyz, cloud.rgb, cloud.normals, cloud.spacing[:, None]], dim=1)).all(dim=1)
     return cloud if bool(sound.all()) else cloud[sound]

@@ -1,5 +1,7 @@
 """How far a render is from the picture it should match: L1 and SSIM (3D Gaussian Splatting, Eq. 7)."""
 
+from typing import Any
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -22,7 +24,7 @@ def photometric_loss(render: Tensor, target: Tensor, weight: Tensor, ssim_share:
 
 
 def plain_loss(render: Tensor, target: Tensor, weight: Tensor, ssim_share: float = 0.2) -> Tensor:
-    """What `photometric_loss` is, in torch, on any device and in any precision."""
+    """`photometric_loss` in torch, on any device and in any precision: the same shapes, [3, H, W] and [H, W]."""
     counted = weight > 0
     x, y = torch.where(counted, render, 0), torch.where(counted, target, 0)
     difference = (weight * (x - y).abs()).mean()
@@ -50,13 +52,13 @@ def _blur(planes: Tensor) -> Tensor:
 
 class _FusedLoss(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, render: Tensor, target: Tensor, weight: Tensor, ssim_share: float) -> Tensor:
+    def forward(ctx: Any, render: Tensor, target: Tensor, weight: Tensor, ssim_share: float) -> Tensor:
         arrays = [np.ascontiguousarray(tensor.detach().numpy()) for tensor in (render, target, weight)]
         loss, grad = l1_ssim(*arrays, ssim_share)
         ctx.save_for_backward(torch.from_numpy(grad))
         return torch.tensor(loss, dtype=torch.float32)
 
     @staticmethod
-    def backward(ctx, grad_loss: Tensor) -> tuple[Tensor, None, None, None]:
+    def backward(ctx: Any, grad_loss: Tensor) -> tuple[Tensor, None, None, None]:
         (grad,) = ctx.saved_tensors
         return grad * grad_loss, None, None, None

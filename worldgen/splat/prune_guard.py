@@ -5,7 +5,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from worldgen.geometry.cameras import look
+from worldgen.geometry.cameras import look_at
 from worldgen.splat.density import select
 from worldgen.splat.rasterize import rasterize
 from worldgen.types import Camera, Gaussians
@@ -19,7 +19,7 @@ def cameras_around(places: Tensor, size_px: int = 256) -> list[Camera]:
     Coarse pictures hide small holes: the rasteriser's blur of 0.3 px^2 makes small splats overlap.
     """
     return [
-        Camera.from_fov(size_px, size_px, 90.0, look(yaw_deg, pitch_deg, place.cpu()))
+        Camera.from_fov(size_px, size_px, 90.0, look_at(yaw_deg, pitch_deg, place.cpu()))
         for place in places
         for yaw_deg, pitch_deg in _DIRECTIONS_DEG
     ]

@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 @dataclass(eq=False)
-class Drawn:
+class RasterInfo:
     """Filled in by the rasteriser.
 
     absolute: whether the gradient of a centre is to be summed up over its pixels without their signs; rows: int64 [D],
@@ -22,5 +22,5 @@ class Drawn:
     def centre_grad(self) -> Tensor:
         """[D, 2], d loss / d (x, y of the centre in pixels), of the Gaussians `rows`."""
         if self.fetch is None:
-            raise RuntimeError("Drawn.centre_grad: wanted a backward pass through the render first")
+            raise RuntimeError("RasterInfo.centre_grad: wanted a backward pass through the render first")
         return self.fetch()

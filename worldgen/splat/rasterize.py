@@ -6,6 +6,7 @@ The rules are those of gsplat 1.5.3; worldgen/splat/reference.py states them in 
 from dataclasses import dataclass
 from functools import partial
 from math import isqrt
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,7 +14,7 @@ from torch.autograd.function import once_differentiable
 
 from worldgen.splat import cuda
 from worldgen.splat.kernels import raster
-from worldgen.splat.raster_info import Drawn
+from worldgen.splat.raster_info import RasterInfo
 from worldgen.types import Camera, Gaussians
 
 MAX_SH_DEGREE = 3
@@ -23,12 +24,12 @@ KERNELS = "1"  # to be raised with every change of a picture: scores of renders 
 @dataclass(frozen=True, eq=False)
 class Render:
     """rgb: [3, H, W], may exceed 1; alpha: [H, W] in [0, 1]; zdepth: [H, W], the alpha-weighted *sum* of metres
-    (divide by alpha for a depth); drawn: which Gaussians, and after backward the gradients of their centres."""
+    (divide by alpha for a depth); info: which Gaussians, and after backward the gradients of their centres."""
 
     rgb: Tensor
     alpha: Tensor
     zdepth: Tensor
-    drawn: Drawn
+    info: RasterInfo
 
 
 def sh_degree(gaussians: Gaussians) -> int:
@@ -42,22 +43,24 @@ def sh_degree(gaussians: Gaussians) -> int:
 
 class _CpuRasterizer(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, camera, antialiased, background, drawn, *tensors):
-        *images, drawing = raster.draw(Gaussians(*tensors), camera, background, antialiased)
-        rows, ctx.shows = raster.drawn(drawing)
-        drawn.rows = torch.from_numpy(rows)
+    def forward(
+        ctx: Any, camera: Camera, antialiased: bool, background: Tensor, info: RasterInfo, *tensors: Tensor
+    ) -> tuple[Tensor, ...]:
+        *images, state = raster.rasterize(Gaussians(*tensors), camera, background, antialiased)
+        rows, ctx.shows = raster.visible_rows(state)
+        info.rows = torch.from_numpy(rows)
         ctx.save_for_backward(*images, *tensors)
-        ctx.drawing, ctx.drawn = drawing, drawn
+        ctx.state, ctx.info = state, info
         return tuple(images)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, *v_images):
+    def backward(ctx: Any, *v_images: Tensor) -> tuple[Tensor | None, ...]:
         images, tensors = ctx.saved_tensors[:3], ctx.saved_tensors[3:]
-        gradients, v_centres = raster.draw_backward(
-            Gaussians(*tensors), ctx.drawing, images, v_images, ctx.drawn.absolute
+        gradients, v_centres = raster.rasterize_backward(
+            Gaussians(*tensors), ctx.state, images, v_images, ctx.info.absolute
         )
-        ctx.drawn.fetch = partial(torch.from_numpy, v_centres[ctx.shows])
+        ctx.info.fetch = partial(torch.from_numpy, v_centres[ctx.shows])
         return None, None, None, None, *gradients.values()
 
 
@@ -80,13 +83,15 @@ def rasterize(
     degree = sh_degree(gaussians)
     antialiased = gaussians.antialiased if antialiased is None else antialiased
     background = gaussians.means.new_zeros(3) if background is None else background
-    drawn = Drawn(absgrad)
+    info = RasterInfo(absgrad)
     if gaussians.means.is_cuda:
-        return Render(*cuda.draw(gaussians, camera, background, antialiased, degree, drawn), drawn)
+        rgb, alpha, zdepth = cuda.rasterize(gaussians, camera, background, antialiased, degree, info)
+        return Render(rgb, alpha, zdepth, info)
     tensors = [tensor.to(torch.float32).contiguous() for tensor in gaussians.tensors().values()]
     background = background.detach().to(torch.float32).contiguous()
     if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
-        return Render(*_CpuRasterizer.apply(camera, antialiased, background, drawn, *tensors), drawn)
-    *images, drawing = raster.draw(Gaussians(*tensors), camera, background, antialiased)
-    drawn.rows = torch.from_numpy(raster.drawn(drawing)[0])
-    return Render(*images, drawn)
+        rgb, alpha, zdepth = _CpuRasterizer.apply(camera, antialiased, background, info, *tensors)
+        return Render(rgb, alpha, zdepth, info)
+    rgb, alpha, zdepth, state = raster.rasterize(Gaussians(*tensors), camera, background, antialiased)
+    info.rows = torch.from_numpy(raster.visible_rows(state)[0])
+    return Render(rgb, alpha, zdepth, info)

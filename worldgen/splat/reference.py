@@ -72,7 +72,7 @@ def _slope(along: Tensor, z: Tensor, focal: float, centre: float, size: int) -> 
 def project(gaussians: Gaussians, camera: Camera, antialiased: bool) -> Splats:
     """EWA projection of all finite Gaussians before the near plane, sorted by z-depth."""
     g = Gaussians(*(tensor.double() for tensor in gaussians.tensors().values()))
-    c2w = camera.c2w.double()
+    c2w = camera.c2w.double().to(g.means.device)
     finite = torch.stack([tensor.flatten(1).isfinite().all(1) for tensor in map(_columns, g.tensors().values())]).all(0)
     offset = g.means - c2w[:3, 3]
     zdepth = offset @ c2w[:3, 2]
@@ -90,7 +90,7 @@ def project(gaussians: Gaussians, camera: Camera, antialiased: bool) -> Splats:
     jacobian = torch.stack([jacobian_x, jacobian_y], -2)
     root = jacobian @ c2w[:3, :3].T @ rotations(g.quats) * torch.exp(g.log_scales)[:, None, :]
     sharp = root @ root.mT
-    covariance = sharp + BLUR * torch.eye(2, dtype=torch.float64)
+    covariance = sharp + BLUR * torch.eye(2, dtype=torch.float64, device=sharp.device)
 
     opacity = torch.sigmoid(g.opacity_logits)
     if antialiased:
@@ -111,8 +111,9 @@ def _columns(tensor: Tensor) -> Tensor:
 
 def alphas(splats: Splats, camera: Camera) -> Tensor:
     """Opacity times falloff at every pixel, before any threshold: [M, H, W]."""
-    y, x = torch.meshgrid(torch.arange(camera.height) + 0.5, torch.arange(camera.width) + 0.5, indexing="ij")
-    offset = torch.stack([x, y], -1).double() - splats.centre[:, None, None]
+    x, y = (torch.arange(size, device=splats.centre.device) + 0.5 for size in (camera.width, camera.height))
+    pixels = torch.stack(torch.meshgrid(x, y, indexing="xy"), -1).double()
+    offset = pixels - splats.centre[:, None, None]
     inverse = torch.linalg.inv(splats.covariance)
     squared_sigmas = torch.einsum("mhwi,mij,mhwj->mhw", offset, inverse, offset)
     return splats.opacity[:, None, None] * torch.exp(-0.5 * squared_sigmas)
@@ -132,11 +133,11 @@ def rasterize(
     gaussians: Gaussians, camera: Camera, background: Tensor, antialiased: bool = False
 ) -> tuple[Tensor, Tensor, Tensor]:
     """rgb [3, H, W], alpha [H, W], zdepth [H, W] (alpha-weighted sum), all float64."""
-    return draw(project(gaussians, camera, antialiased), camera, background)
+    return composite(project(gaussians, camera, antialiased), camera, background)
 
 
-def draw(splats: Splats, camera: Camera, background: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The same of splats that are projected already."""
+def composite(splats: Splats, camera: Camera, background: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """What `rasterize` returns, rgb [3, H, W], alpha and zdepth [H, W], of splats that are projected already."""
     weight = weights(alphas(splats, camera))
     alpha = weight.sum(0)
     rgb = torch.einsum("mhw,mc->chw", weight, splats.rgb) + (1 - alpha) * background.double()[:, None, None]

@@ -20,12 +20,12 @@ def transformed(gaussians: Gaussians, rotation: Tensor, scale: float = 1.0) -> G
     rotation: [3, 3], proper and orthonormal; scale: above 0. Raises ValueError for spherical harmonics that we do not
     render.
     """
-    turn = rotation.to(torch.float64)
-    x, y, z, w = Rotation.from_matrix(turn.numpy()).as_quat()
+    turn = rotation.to(gaussians.means.device, torch.float64)
+    x, y, z, w = Rotation.from_matrix(turn.cpu().numpy()).as_quat()
     return replace(
         gaussians,
         means=(scale * gaussians.means.double() @ turn.T).to(gaussians.means),
-        quats=quaternion_product(torch.tensor([w, x, y, z]).to(gaussians.quats), gaussians.quats),
+        quats=quaternion_product(gaussians.quats.new_tensor([w, x, y, z]), gaussians.quats),
         log_scales=gaussians.log_scales + math.log(scale),
         sh=_turned_harmonics(gaussians.sh, turn, sh_degree(gaussians)),
     )
@@ -51,7 +51,7 @@ def harmonics_rotation(rotation: Tensor, degree: int) -> Tensor:
     A rotation maps a band onto itself, so that what solves this for enough directions solves it for all.
     """
     first, last = degree**2, (degree + 1) ** 2
-    places = torch.arange(_DIRECTIONS, dtype=torch.float64) + 0.5
+    places = torch.arange(_DIRECTIONS, dtype=torch.float64, device=rotation.device) + 0.5
     height, turn = 1 - 2 * places / _DIRECTIONS, math.pi * (1 + 5**0.5) * places  # Fibonacci's sphere
     ring = (1 - height.square()).sqrt()
     directions = torch.stack([ring * turn.cos(), ring * turn.sin(), height], dim=-1)

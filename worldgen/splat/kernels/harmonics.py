@@ -80,7 +80,7 @@ def _direction_gradient(x, y, z, v):
 
 @njit(**PARALLEL)
 def shade(rows, means, sh, position, splats, boxes):
-    """Writes the colours (columns 6 to 8 of `splats`, see projection.py) of the Gaussians `rows`.
+    """Writes the colours (columns 6 to 8 of splats [V, 10], see projection.py) of the Gaussians rows [V].
 
     A Gaussian of which the colour is not finite, or absurd, becomes black and its box empty, so that it is not drawn.
     """

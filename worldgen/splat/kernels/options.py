@@ -5,7 +5,9 @@ kernels call helpers of the same file and take nothing from elsewhere but these 
 the `__pycache__` folders (or touch the kernel files).
 """
 
-_COMMON = {"boundscheck": False, "error_model": "numpy"}
+from typing import Any
+
+_COMMON: dict[str, Any] = {"boundscheck": False, "error_model": "numpy"}
 
 EXACT = _COMMON | {"fastmath": {"contract", "nsz"}}
 """Helpers that must see NaN and infinity for what they are."""

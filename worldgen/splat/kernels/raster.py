@@ -19,8 +19,8 @@ _LAUNCH = Lock()
 
 
 @dataclass(frozen=True, eq=False)
-class Drawing:
-    """How `draw` came to its images, for `draw_backward`. V splats, T tiles, P (splat, tile) pairs."""
+class RasterState:
+    """How `rasterize` came to its images, for `rasterize_backward`. V splats, T tiles, P (splat, tile) pairs."""
 
     pose: np.ndarray  # [12], see projection
     lens: np.ndarray  # [6], see projection
@@ -52,23 +52,23 @@ def _tiles(pixels: int) -> int:
     return -(-pixels // blend.TILE)
 
 
-def draw(
+def rasterize(
     gaussians: Gaussians, camera: Camera, background: Tensor, antialiased: bool
-) -> tuple[Tensor, Tensor, Tensor, Drawing]:
+) -> tuple[Tensor, Tensor, Tensor, RasterState]:
     """rgb [3, H, W], alpha [H, W] and zdepth [H, W] of contiguous float32 CPU tensors; background [3]."""
     rgb = np.empty((3, camera.height, camera.width), np.float32)
     alpha = np.empty((camera.height, camera.width), np.float32)
     zdepth = np.empty((camera.height, camera.width), np.float32)
     with _LAUNCH:
-        drawing = _lay_out(_arrays(gaussians), camera, antialiased)
+        state = _lay_out(_arrays(gaussians), camera, antialiased)
         blend.blend(
-            drawing.tile_starts, drawing.pair_splats, drawing.splats, drawing.boxes, _tiles(camera.width),
-            background.detach().numpy(), rgb, alpha, zdepth, drawing.tile_ends,
+            state.tile_starts, state.pair_splats, state.splats, state.boxes, _tiles(camera.width),
+            background.detach().numpy(), rgb, alpha, zdepth, state.tile_ends,
         )  # fmt: skip
-    return torch.from_numpy(rgb), torch.from_numpy(alpha), torch.from_numpy(zdepth), drawing
+    return torch.from_numpy(rgb), torch.from_numpy(alpha), torch.from_numpy(zdepth), state
 
 
-def _lay_out(g: dict[str, np.ndarray], camera: Camera, antialiased: bool) -> Drawing:
+def _lay_out(g: dict[str, np.ndarray], camera: Camera, antialiased: bool) -> RasterState:
     """Which Gaussians are drawn, how they look, and in which order in which tile."""
     pose, lens = _pose(camera), _lens(camera)
     marks = np.empty(len(g["means"]), np.uint8)
@@ -86,18 +86,18 @@ def _lay_out(g: dict[str, np.ndarray], camera: Camera, antialiased: bool) -> Dra
     tiles_x, tiles_y = _tiles(camera.width), _tiles(camera.height)
     pairs = binning.deal_to_tiles(boxes, order, blend.TILE, tiles_x, tiles_y)
     tile_ends = np.empty(tiles_x * tiles_y, np.int64)
-    return Drawing(pose, lens, antialiased, rows, splats, boxes, tile_ends, *pairs)
+    return RasterState(pose, lens, antialiased, rows, splats, boxes, tile_ends, *pairs)
 
 
-def drawn(drawing: Drawing) -> tuple[np.ndarray, np.ndarray]:
-    """(int64 [D], which Gaussians can touch a pixel; bool [V], which of the drawing's splats those are)."""
-    shows = drawing.slot_starts[1:] > drawing.slot_starts[:-1]
-    return drawing.rows[shows], shows
+def visible_rows(state: RasterState) -> tuple[np.ndarray, np.ndarray]:
+    """(int64 [D], which Gaussians can touch a pixel; bool [V], which of the state's splats those are)."""
+    shows = state.slot_starts[1:] > state.slot_starts[:-1]
+    return state.rows[shows], shows
 
 
-def draw_backward(
+def rasterize_backward(
     gaussians: Gaussians,
-    drawing: Drawing,
+    state: RasterState,
     images: tuple[Tensor, ...],
     v_images: tuple[Tensor, ...],
     absolute: bool = False,
@@ -105,18 +105,19 @@ def draw_backward(
     """Gradients of the stored parameters, by name, zero where a Gaussian is not in view; and float32 [V, 2], the
     gradient with respect to each splat's centre in pixels, if `absolute` summed up pixel by pixel without its sign.
 
-    images: the rgb, alpha and zdepth that `draw` returned; v_images: the gradients of the loss with respect to them.
+    images: the rgb, alpha and zdepth that `rasterize` returned; v_images: the gradients of the loss with respect to
+    them.
     """
     # numpy's zeros cost nothing until they are touched
     gradients = {name: np.zeros(t.shape, np.float32) for name, t in gaussians.tensors().items()}
     with _LAUNCH:
         arrays = [image.detach().contiguous().numpy() for image in (*images, *v_images)]
-        v_centres = _carry_back(_arrays(gaussians), drawing, arrays, absolute, gradients)
+        v_centres = _carry_back(_arrays(gaussians), state, arrays, absolute, gradients)
     return {name: torch.from_numpy(gradient) for name, gradient in gradients.items()}, v_centres
 
 
 def _carry_back(
-    g: dict[str, np.ndarray], d: Drawing, images: list[np.ndarray], absolute: bool, v: dict[str, np.ndarray]
+    g: dict[str, np.ndarray], d: RasterState, images: list[np.ndarray], absolute: bool, v: dict[str, np.ndarray]
 ) -> np.ndarray:
     slots = np.empty((len(d.pair_splats), 12 if absolute else 10), np.float32)
     v_colours = np.empty((len(d.rows), 3), np.float32)
@@ -151,6 +152,6 @@ def compile_kernels(track: Track = untracked) -> None:
     camera = Camera.from_fov(8, 8, 90.0)
     for stage in track(("forward", "backward"), 2, "compiling the rasteriser (once per machine)"):
         if stage == "forward":
-            *images, drawing = draw(gaussians, camera, torch.zeros(3), antialiased=False)
+            *images, state = rasterize(gaussians, camera, torch.zeros(3), antialiased=False)
         else:
-            draw_backward(gaussians, drawing, tuple(images), tuple(images))
+            rasterize_backward(gaussians, state, tuple(images), tuple(images))

@@ -3,60 +3,23 @@
 Both are flat, [3, H, 2H], with the photo in the middle.
 """
 
-from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from statistics import fmean
 
 import numpy as np
 from torch import Tensor
 
-from eval.benchmarks.panorama_scores import colour_error
-from eval.metrics.base import Better, Companion, Needs
 from eval.metrics.fidelity import Lpips, psnr
-from eval.metrics.seams import wrap_seam
-from worldgen.errors import UserError
-from worldgen.geometry.cameras import look
+from eval.metrics.panorama_metric import PanoramaMetric
+from worldgen.geometry.cameras import look_at
 from worldgen.geometry.equirect import to_perspective
 from worldgen.types import Camera
 
 _SECTORS = 12  # parts of the circle in which the horizon is looked for
 _HORIZON_REACH_DEG = 20.0
 _NEAR_FOV_DEG, _NEAR_PX = 50.0, 256
-_VERSION = "1"  # raised when a value changes
 
 
-class _OfPanorama(ABC):
-    """What they share: one value for each panorama and its truth."""
-
-    name: str
-    better: Better = "lower"
-    needs: Needs = "truth"
-    across_processes = True
-
-    def unavailable(self) -> str | None:
-        return None
-
-    def versions(self) -> dict[str, str]:
-        return {"worldgen": _VERSION}
-
-    def __call__(self, pictures: Sequence[Tensor], companions: Sequence[Companion]) -> list[float]:
-        """Raises UserError where a picture is no panorama, or of another size than its truth."""
-        return [self._checked(*pair) for pair in zip(pictures, companions, strict=True)]
-
-    def _checked(self, panorama: Tensor, truth: Companion) -> float:
-        if panorama.shape[2] != 2 * panorama.shape[1]:
-            size = f"{panorama.shape[2]}x{panorama.shape[1]}"
-            raise UserError(f"{self.name}: the picture has {size} pixels, wanted a panorama twice as wide as high")
-        if isinstance(truth, Tensor) and truth.shape != panorama.shape:
-            raise UserError(f"{self.name}: the panorama is {panorama.shape[2]} pixels wide, the true {truth.shape[2]}")
-        return self.value(panorama, truth)
-
-    @abstractmethod
-    def value(self, panorama: Tensor, truth: Tensor) -> float:
-        """Both [3, H, 2H] in [0, 1]."""
-
-
-class PhotoPsnr(_OfPanorama):
+class PhotoPsnr(PanoramaMetric):
     """dB between the photo's part of the panorama and the true one. fov_deg: of the photo, horizontal; aspect: its
     width over its height."""
 
@@ -74,7 +37,7 @@ class PhotoPsnr(_OfPanorama):
         return psnr(*(to_perspective(each, camera, "bicubic").clamp(0, 1) for each in (panorama, truth)))
 
 
-class SkyColour(_OfPanorama):
+class SkyColour(PanoramaMetric):
     """How far the mean colour of the upper quarter lies from the truth's, mean over channels, in 1/255."""
 
     name = "sky_colour"
@@ -84,7 +47,7 @@ class SkyColour(_OfPanorama):
         return colour_error(panorama[:, :quarter], truth[:, :quarter])
 
 
-class GroundColour(_OfPanorama):
+class GroundColour(PanoramaMetric):
     """The same of the lower quarter."""
 
     name = "ground_colour"
@@ -94,7 +57,7 @@ class GroundColour(_OfPanorama):
         return colour_error(panorama[:, -quarter:], truth[:, -quarter:])
 
 
-class Horizon(_OfPanorama):
+class Horizon(PanoramaMetric):
     """How far the panorama's layers, such as sky, houses and ground, lie too high or too low, in degrees.
 
     In each of twelve sectors, the vertical shift (20 degrees at most) at which the mean luma of the rows correlates
@@ -109,17 +72,7 @@ class Horizon(_OfPanorama):
         return float(np.median(np.abs(shifts_px))) * 180 / panorama.shape[1]
 
 
-class WrapSeam(_OfPanorama):
-    """The gradient across the left and right edge over that beside it: 1 where no seam shows."""
-
-    name = "wrap_seam"
-    needs: Needs = "nothing"
-
-    def value(self, panorama: Tensor, truth: Tensor) -> float:
-        return wrap_seam(panorama)
-
-
-class NearLpips(_OfPanorama):
+class NearLpips(PanoramaMetric):
     """LPIPS to the truth in two views right and left of the photo, where it tells most about what is there.
 
     fov_deg: of the photo, horizontal.
@@ -139,11 +92,16 @@ class NearLpips(_OfPanorama):
 
     def value(self, panorama: Tensor, truth: Tensor) -> float:
         aside_deg = (self.fov_deg + _NEAR_FOV_DEG) / 2
-        cameras = [Camera.from_fov(_NEAR_PX, _NEAR_PX, _NEAR_FOV_DEG, look(yaw)) for yaw in (aside_deg, -aside_deg)]
+        cameras = [Camera.from_fov(_NEAR_PX, _NEAR_PX, _NEAR_FOV_DEG, look_at(yaw)) for yaw in (aside_deg, -aside_deg)]
         ours, true = (
             [to_perspective(each, camera, "bicubic").clamp(0, 1) for camera in cameras] for each in (panorama, truth)
         )
         return fmean(self._lpips(ours, true))
+
+
+def colour_error(picture: Tensor, truth: Tensor) -> float:
+    """How far the mean colours of two pictures [3, h, w] are apart, mean over the channels, in 1/255."""
+    return float((picture.mean(dim=(1, 2)) - truth.mean(dim=(1, 2))).abs().mean() * 255)
 
 
 def _profiles(panorama: Tensor) -> np.ndarray:

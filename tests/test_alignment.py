@@ -1,4 +1,4 @@
-"""Views' depths aligned, blended and scaled: pytest tests/test_merge.py"""
+"""Views' depths aligned, blended and scaled: pytest tests/test_alignment.py"""
 
 import math
 
@@ -7,7 +7,7 @@ import torch
 
 from tests.scenes import BoxRoom
 from worldgen.geometry import alignment
-from worldgen.geometry.cameras import look
+from worldgen.geometry.cameras import look_at
 from worldgen.recipe.depth import merge_views
 from worldgen.types import Camera
 
@@ -17,7 +17,7 @@ ROOM = BoxRoom()
 def ring(count=8, tilted=4):
     level = [(360 * k / count, 0) for k in range(count)]
     steep = [(360 * k / tilted, pitch) for pitch in (-55, 55) for k in range(tilted)]
-    return [Camera.from_fov(128, 128, 90, look(yaw, pitch)) for yaw, pitch in level + steep]
+    return [Camera.from_fov(128, 128, 90, look_at(yaw, pitch)) for yaw, pitch in level + steep]
 
 
 def log_error(merged, truth):

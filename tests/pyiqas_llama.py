@@ -7,6 +7,11 @@ loaded afterwards is broken, and its folder in front of `sys.path`.
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
+from unittest.mock import patch
+
+import torch
+from torch import Tensor
 
 
 @contextmanager
@@ -39,3 +44,22 @@ def pyiqas_llama() -> Iterator[None]:
                 setattr(place, name, value)
             elif name in vars(place):
                 delattr(place, name)
+
+
+@contextmanager
+def whole_transformers() -> Iterator[None]:
+    """Gives PreTrainedModel back the method that pyiqa's mPLUG-Owl2 calls and transformers 5 has dropped."""
+    from transformers import PreTrainedModel
+
+    if hasattr(PreTrainedModel, "invert_attention_mask"):
+        yield
+        return
+    with patch.object(PreTrainedModel, "invert_attention_mask", _inverted_attention_mask, create=True):
+        yield
+
+
+def _inverted_attention_mask(self: Any, mask: Tensor) -> Tensor:
+    """1 = look, 0 = do not, [N, K] or [N, Q, K] -> what is added to the scores, [N, 1, 1 or Q, K]."""
+    shaped = mask[:, None, None, :] if mask.dim() == 2 else mask[:, None]
+    shaped = shaped.to(self.dtype)
+    return (1 - shaped) * torch.finfo(self.dtype).min

@@ -6,14 +6,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from worldgen.geometry.cameras import look, project
+from worldgen.geometry.cameras import look_at, project
 from worldgen.splat.density import DensitySettings, GradientRecord, refine, select
 from worldgen.splat.prune_guard import cameras_around, removable
 from worldgen.splat.rasterize import rasterize
 from worldgen.types import Camera, Gaussians
 
 CAMERAS = [
-    Camera.from_fov(40, 32, 80.0, look(yaw_deg, 0.0, torch.tensor([x, 0.0, 0.0])))
+    Camera.from_fov(40, 32, 80.0, look_at(yaw_deg, 0.0, torch.tensor([x, 0.0, 0.0])))
     for yaw_deg, x in ((0, 0.0), (15, -0.4), (-15, 0.4))
 ]
 ROUNDING = 1e-6  # of alpha, a sum in float32
@@ -52,7 +52,7 @@ def wall(x: float) -> Gaussians:
     return discs(torch.stack([x + dx.flatten(), y.flatten(), torch.full((y.numel(),), 4.0)], dim=1), 0.1, 0.99)
 
 
-def test_layers_that_cover_together_stay_and_those_before_a_wall_may_go():
+def test_layers_that_cover_together_stay_and_those_before_a_wall_are_prunable():
     parts = [layers(-1.2), layers(1.2), wall(1.6)]
     gaussians = together(*parts)
     candidates = gaussians.opacity_logits.sigmoid() < 0.005
@@ -70,7 +70,7 @@ def test_refinement_with_the_guard_opens_no_hole():
     count = len(gaussians)
     nowhere, settings = torch.zeros(count, dtype=torch.bool), DensitySettings()
     arguments = gaussians, GradientRecord.empty(count), gaussians.means.norm(dim=1), nowhere, settings
-    came = refine(*arguments, torch.Generator(), may_go=partial(removable, cameras=CAMERAS))
+    came = refine(*arguments, torch.Generator(), prunable=partial(removable, cameras=CAMERAS))
     kept = torch.zeros(count, dtype=torch.bool)
     kept[came.origin] = True
     assert largest_fall(gaussians, ~kept) <= 0.01 + ROUNDING
@@ -88,7 +88,7 @@ def test_what_one_camera_keeps_is_seen_by_those_before_it():
     along_z = torch.tensor([[0.0, 0.0, 2.0], [0.0, 0.0, 2.5], [0.0, 0.0, 4.0]])
     parts = zip(along_z, (0.1, 0.1, 0.3), (0.94, 0.5, 0.9999), strict=True)
     gaussians = together(*(discs(place[None], sigma_m, opacity) for place, sigma_m, opacity in parts))
-    from_the_side = look(90.0, 0.0, torch.tensor([-2.0, 0.0, 2.0]))
+    from_the_side = look_at(90.0, 0.0, torch.tensor([-2.0, 0.0, 2.0]))
     cameras = [Camera.from_fov(8, 8, 0.2), Camera.from_fov(8, 8, 8.0, from_the_side)]
     both, second = torch.tensor([True, True, False]), torch.tensor([False, True, False])
     assert largest_fall(gaussians, both, cameras[:1]) <= 0 < 0.02 < largest_fall(gaussians, second, cameras[:1])

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from eval.protocols.file_frames import OURS, FileFrame
 from worldgen.errors import UserError
-from worldgen.geometry.cameras import look
+from worldgen.geometry.cameras import look_at
 from worldgen.geometry.equirect import to_perspective
 from worldgen.io.gaussians import dropped_line, load_gaussians, read_rows, read_spz
 from worldgen.io.photo import load_photo
@@ -64,7 +64,7 @@ class PanoramaView:
 
     def load(self) -> Tensor:
         """[3, h, w] in [0, 1]. Raises UserError where the file is no picture twice as wide as high."""
-        camera = Camera.from_fov(*self.size, self.fov_deg, look(self.yaw_deg, self.pitch_deg))
+        camera = Camera.from_fov(*self.size, self.fov_deg, look_at(self.yaw_deg, self.pitch_deg))
         panorama = _no_finer_than_twice(_panorama(self.path, _stamp(self.path)), camera)
         return _as_stored(to_perspective(panorama, camera, _RESAMPLING))
 

@@ -1,4 +1,4 @@
-"""Splat files: what independent readers see in them, and what ours says to broken ones."""
+"""Gaussians and clouds as files: what independent readers see in them, and what ours says to broken ones."""
 
 import gzip
 import struct
@@ -12,15 +12,24 @@ import torch.nn.functional as F
 from plyfile import PlyData, PlyElement
 
 from worldgen.errors import UserError
-from worldgen.io import gaussians
+from worldgen.io.clouds import load_cloud, save_cloud, write_points_ply
+from worldgen.io.gaussians import (
+    load_gaussians,
+    read_ply,
+    read_rows,
+    read_spz,
+    save_gaussians,
+    write_ply,
+    write_spz,
+)
 from worldgen.types import Gaussians, PointCloud
 
 
 def some_gaussians(count: int = 50, degree: int = 1, spread_m: float = 5.0) -> Gaussians:
-    draw = torch.Generator().manual_seed(count + degree)
+    generator = torch.Generator().manual_seed(count + degree)
 
     def normal(*shape: int) -> torch.Tensor:
-        return torch.randn(*shape, generator=draw)
+        return torch.randn(*shape, generator=generator)
 
     quats = F.normalize(normal(count, 4), dim=1)
     sh = 0.3 * normal(count, (degree + 1) ** 2, 3)
@@ -28,13 +37,13 @@ def some_gaussians(count: int = 50, degree: int = 1, spread_m: float = 5.0) -> G
 
 
 def some_points(count: int = 40) -> PointCloud:
-    draw = torch.Generator().manual_seed(count)
-    normals = F.normalize(torch.randn(count, 3, generator=draw), dim=1)
+    generator = torch.Generator().manual_seed(count)
+    normals = F.normalize(torch.randn(count, 3, generator=generator), dim=1)
     return PointCloud(
-        torch.randn(count, 3, generator=draw),
-        torch.rand(count, 3, generator=draw),
+        torch.randn(count, 3, generator=generator),
+        torch.rand(count, 3, generator=generator),
         normals,
-        torch.rand(count, generator=draw),
+        torch.rand(count, generator=generator),
     )
 
 
@@ -50,7 +59,7 @@ def same_rotations(a: torch.Tensor, b: torch.Tensor, tolerance: float) -> bool:
 @pytest.mark.parametrize("degree", [0, 1, 2, 3])
 def test_plyfile_reads_the_layout_that_every_viewer_expects(tmp_path, degree):
     gaussians = some_gaussians(degree=degree)
-    gaussians.write_ply(tmp_path / "world.ply", gaussians)
+    write_ply(tmp_path / "world.ply", gaussians)
     data = PlyData.read(tmp_path / "world.ply")
     vertex, bands = data["vertex"], (degree + 1) ** 2
     rest = [f"f_rest_{i}" for i in range(3 * (bands - 1))]
@@ -72,7 +81,7 @@ def test_plyfile_reads_the_layout_that_every_viewer_expects(tmp_path, degree):
 @pytest.mark.parametrize("degree", [0, 3])
 def test_gsply_reads_our_ply(tmp_path, degree):
     gaussians = some_gaussians(degree=degree)
-    gaussians.write_ply(tmp_path / "world.ply", gaussians)
+    write_ply(tmp_path / "world.ply", gaussians)
     data = gsply.plyread(tmp_path / "world.ply")
     assert np.allclose(data.means, gaussians.means)
     assert np.allclose(data.scales, gaussians.log_scales)
@@ -86,8 +95,8 @@ def test_gsply_reads_our_ply(tmp_path, degree):
 @pytest.mark.parametrize("degree", [0, 1, 2, 3])
 def test_ply_round_trip(tmp_path, degree):
     gaussians = some_gaussians(degree=degree)
-    gaussians.write_ply(tmp_path / "world.ply", gaussians)
-    again = gaussians.read_ply(tmp_path / "world.ply")
+    write_ply(tmp_path / "world.ply", gaussians)
+    again = read_ply(tmp_path / "world.ply")
     assert torch.allclose(again.quats, gaussians.quats, atol=1e-6)
     assert same(again, Gaussians(**{**gaussians.tensors(), "quats": again.quats}))
 
@@ -95,8 +104,8 @@ def test_ply_round_trip(tmp_path, degree):
 def test_quaternions_are_written_as_units(tmp_path):
     gaussians = some_gaussians(2)
     scaled = Gaussians(**{**gaussians.tensors(), "quats": gaussians.quats * torch.tensor([[3.0], [0.0]])})
-    gaussians.write_ply(tmp_path / "world.ply", scaled)
-    quats = gaussians.read_ply(tmp_path / "world.ply").quats
+    write_ply(tmp_path / "world.ply", scaled)
+    quats = read_ply(tmp_path / "world.ply").quats
     assert torch.allclose(quats[0], gaussians.quats[0], atol=1e-6)
     assert quats[1].tolist() == [1, 0, 0, 0]
 
@@ -104,18 +113,18 @@ def test_quaternions_are_written_as_units(tmp_path):
 def test_headers_of_other_tools(tmp_path):
     """Windows' ends of lines, comments in any language and coding, something before the vertices."""
     path, gaussians = tmp_path / "world.ply", some_gaussians(20)
-    gaussians.write_ply(path, gaussians)
-    expected = gaussians.read_ply(path)
+    write_ply(path, gaussians)
+    expected = read_ply(path)
     header, rows = path.read_bytes().split(b"end_header\n")
     before = b"comment caf\xe9 \xc3\xa9\nelement camera 2\nproperty double fx\nproperty uchar id\nelement vertex"
     header = header.replace(b"element vertex", before)
     path.write_bytes(header.replace(b"\n", b"\r\n") + b"end_header\r\n" + bytes(2 * 9) + rows)
-    assert same(gaussians.read_ply(path), expected)
+    assert same(read_ply(path), expected)
 
 
 def test_another_tools_ply_with_comments_doubles_and_extra_properties(tmp_path):
     gaussians = some_gaussians(20, degree=0)
-    gaussians.write_ply(tmp_path / "world.ply", gaussians)
+    write_ply(tmp_path / "world.ply", gaussians)
     vertex = PlyData.read(tmp_path / "world.ply")["vertex"].data
     header = ["ply", "format binary_little_endian 1.0", "comment by another tool", f"element vertex {len(vertex)}"]
     names = [name for name in vertex.dtype.names if name not in ("nx", "ny", "nz")]
@@ -125,33 +134,33 @@ def test_another_tools_ply_with_comments_doubles_and_extra_properties(tmp_path):
     header += ["property uchar extra", *(f"property double {name}" for name in names)]
     header += ["element face 0", "property list uchar int vertex_indices", "end_header", ""]
     (tmp_path / "other.ply").write_bytes("\n".join(header).encode() + wide.tobytes())
-    assert same(gaussians.read_ply(tmp_path / "other.ply"), gaussians.read_ply(tmp_path / "world.ply"))
+    assert same(read_ply(tmp_path / "other.ply"), read_ply(tmp_path / "world.ply"))
 
 
 def test_no_gaussians_at_all_are_a_valid_file(tmp_path):
-    gaussians.write_ply(tmp_path / "world.ply", some_gaussians(0))
-    assert len(gaussians.read_ply(tmp_path / "world.ply")) == 0
+    write_ply(tmp_path / "world.ply", some_gaussians(0))
+    assert len(read_ply(tmp_path / "world.ply")) == 0
 
 
 def test_a_header_that_promises_more_than_there_is(tmp_path):
     path = tmp_path / "world.ply"
-    gaussians.write_ply(path, some_gaussians(50))
+    write_ply(path, some_gaussians(50))
     whole = path.read_bytes()
     path.write_bytes(whole[:-1])
     with pytest.raises(UserError, match=r"world\.ply: its header promises 50 vertices, the file holds 49"):
-        gaussians.read_ply(path)
+        read_ply(path)
     path.write_bytes(whole.replace(b"vertex 50", b"vertex 500000000000000"))
     with pytest.raises(UserError, match="promises 500000000000000 vertices, the file holds 50, wanted all of them"):
-        gaussians.read_ply(path)
+        read_ply(path)
     path.write_bytes(whole)
     rewritten(path, text=True)
     path.write_bytes(path.read_bytes().replace(b"vertex 50", b"vertex 500000000000000"))
     with pytest.raises(UserError, match=r"promises 500000000000000 vertices, the file holds \d+ at most"):
-        gaussians.read_ply(path)
+        read_ply(path)
     faces = b"element face 4000000000\nproperty list uchar int vertex_indices\nelement vertex 50"
     path.write_bytes(whole.replace(b"element vertex 50", faces))
     with pytest.raises(UserError, match="promises 4000000000 rows of face, the file holds"):
-        gaussians.read_ply(path)
+        read_ply(path)
 
 
 @pytest.mark.parametrize(
@@ -171,10 +180,10 @@ def test_a_header_that_promises_more_than_there_is(tmp_path):
 )
 def test_what_is_no_splat_ply_is_named(tmp_path, old, new, complaint):
     path = tmp_path / "world.ply"
-    gaussians.write_ply(path, some_gaussians(50))
+    write_ply(path, some_gaussians(50))
     path.write_bytes(path.read_bytes().replace(old, new, 1))
     with pytest.raises(UserError, match=r"world\.ply: ") as error:
-        gaussians.read_ply(path)
+        read_ply(path)
     assert complaint in str(error.value)
     assert "\n" not in str(error.value)
 
@@ -183,9 +192,9 @@ def test_missing_and_empty_files(tmp_path):
     (tmp_path / "empty").touch()
     for name in ("missing", "empty", "."):
         with pytest.raises(UserError):
-            gaussians.read_ply(tmp_path / name)
+            read_ply(tmp_path / name)
         with pytest.raises(UserError):
-            gaussians.load_gaussians(tmp_path / name)
+            load_gaussians(tmp_path / name)
 
 
 @pytest.mark.parametrize("name", ["means", "quats", "log_scales", "opacity_logits", "sh"])
@@ -193,13 +202,13 @@ def test_missing_and_empty_files(tmp_path):
 def test_what_is_not_finite_is_not_written(tmp_path, name, value):
     broken = some_gaussians(10)
     broken.tensors()[name].view(10, -1)[3, 0] = value
-    for write in (gaussians.write_ply, gaussians.write_spz):
+    for write in (write_ply, write_spz):
         with pytest.raises(UserError, match=f"1 values of {name} are not finite"):
             write(tmp_path / "world", broken)
         assert not (tmp_path / "world").exists()
-    gaussians.save_gaussians(tmp_path / "broken.safetensors", broken)
+    save_gaussians(tmp_path / "broken.safetensors", broken)
     with pytest.raises(UserError, match=f"broken.safetensors: 1 values of {name}"):
-        gaussians.load_gaussians(tmp_path / "broken.safetensors")
+        load_gaussians(tmp_path / "broken.safetensors")
 
 
 LAYOUTS = {"little": {"byte_order": "<"}, "big": {"byte_order": ">"}, "text": {"text": True}}
@@ -216,35 +225,35 @@ def rewritten(path, byte_order="<", text=False, values=()) -> None:
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_every_layout_of_ply_is_read(tmp_path, layout):
     path, gaussians = tmp_path / "world.ply", some_gaussians(degree=3)
-    gaussians.write_ply(path, gaussians)
-    expected = gaussians.read_ply(path)
+    write_ply(path, gaussians)
+    expected = read_ply(path)
     rewritten(path, **LAYOUTS[layout])
     assert path.read_bytes().startswith(
         b"ply\nformat ascii" if layout == "text" else f"ply\nformat binary_{layout}".encode()
     )
-    assert same(gaussians.read_ply(path), expected)
+    assert same(read_ply(path), expected)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_rows_that_are_not_finite_are_left_out_and_counted(tmp_path, caplog, layout):
     path = tmp_path / "world.ply"
-    gaussians.write_ply(path, some_gaussians(10))
-    whole = gaussians.read_ply(path)
+    write_ply(path, some_gaussians(10))
+    whole = read_ply(path)
     broken = [(3, "x", np.nan), (3, "rot_0", np.inf), (5, "f_rest_2", np.nan), (7, "scale_1", np.inf)]
     rewritten(path, **LAYOUTS[layout], values=broken)
     kept = torch.tensor([0, 1, 2, 4, 6, 8, 9])
-    assert same(gaussians.read_ply(path), Gaussians(**{name: value[kept] for name, value in whole.tensors().items()}))
+    assert same(read_ply(path), Gaussians(**{name: value[kept] for name, value in whole.tensors().items()}))
     assert caplog.messages == [f"{path}: 3 of 10 splats left out, whose values are not finite"]
     rewritten(path, values=[(row, "y", np.nan) for row in range(10)])
     with pytest.raises(UserError, match=r"world\.ply: none of 10 splats has finite values, wanted one at least"):
-        gaussians.read_ply(path)
+        read_ply(path)
 
 
 def test_infinite_opacities_and_sizes_that_mean_something_are_kept(tmp_path, caplog):
     path = tmp_path / "world.ply"
-    gaussians.write_ply(path, some_gaussians(3))
+    write_ply(path, some_gaussians(3))
     rewritten(path, values=[(0, "opacity", np.inf), (1, "opacity", -np.inf), (2, "scale_0", -np.inf)])
-    again = gaussians.read_ply(path)
+    again = read_ply(path)
     assert len(again) == 3
     assert not caplog.messages
     assert all(bool(torch.isfinite(tensor).all()) for tensor in again.tensors().values())
@@ -254,13 +263,13 @@ def test_infinite_opacities_and_sizes_that_mean_something_are_kept(tmp_path, cap
 
 def test_places_far_away_lose_nothing_where_the_origin_is_taken_off_first(tmp_path):
     path, far = tmp_path / "world.ply", (5e5, 4.5e6, 100.0)
-    gaussians.write_ply(path, some_gaussians(20))
+    write_ply(path, some_gaussians(20))
     near = PlyData.read(path, mmap=False)["vertex"].data
     wide = near.astype([(name, "<f8" if name in "xyz" else "<f4") for name in near.dtype.names])
     for name, away in zip("xyz", far, strict=True):
         wide[name] += away
     PlyData([PlyElement.describe(wide, "vertex")]).write(path)
-    again, _ = gaussians.read_rows(path, far)
+    again, _ = read_rows(path, far)
     assert torch.allclose(again.means, some_gaussians(20).means, atol=1e-6)
 
 
@@ -301,7 +310,7 @@ def _smallest_three(packed: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("degree", [0, 1, 3])
 def test_spz_holds_the_same_gaussians(tmp_path, degree):
     gaussians = some_gaussians(60, degree)
-    gaussians.write_spz(tmp_path / "world.spz", gaussians)
+    write_spz(tmp_path / "world.spz", gaussians)
     decoded = decode_spz(tmp_path / "world.spz")
     assert np.abs(decoded["means"] - gaussians.means.numpy()).max() <= 2.0**-13 + 1e-6
     assert np.abs(decoded["opacity"] - gaussians.opacity_logits.sigmoid().numpy()).max() <= 0.5 / 255 + 1e-6
@@ -316,13 +325,13 @@ def test_spz_holds_the_same_gaussians(tmp_path, degree):
 def test_spz_reaches_the_farthest_gaussian(tmp_path, farthest_m):
     gaussians = some_gaussians(10)
     gaussians.means[4, 2] = -farthest_m
-    gaussians.write_spz(tmp_path / "world.spz", gaussians)
+    write_spz(tmp_path / "world.spz", gaussians)
     assert decode_spz(tmp_path / "world.spz")["means"][4, 2] == pytest.approx(-farthest_m, rel=1e-5)
 
 
 def test_points_ply_as_plyfile_reads_it(tmp_path):
     cloud = some_points()
-    gaussians.write_points_ply(tmp_path / "points.ply", cloud)
+    write_points_ply(tmp_path / "points.ply", cloud)
     vertex = PlyData.read(tmp_path / "points.ply")["vertex"]
     assert np.array_equal(vertex["y"], cloud.xyz[:, 1])
     assert np.array_equal(vertex["nz"], cloud.normals[:, 2])
@@ -331,42 +340,42 @@ def test_points_ply_as_plyfile_reads_it(tmp_path):
 
 def test_safetensors_round_trips_are_exact(tmp_path):
     gaussians, cloud = some_gaussians(), some_points()
-    gaussians.save_gaussians(tmp_path / "g", gaussians)
-    gaussians.save_cloud(tmp_path / "c", cloud)
-    assert same(gaussians.load_gaussians(tmp_path / "g"), gaussians)
-    again = gaussians.load_cloud(tmp_path / "c")
-    for name in ("xyz", "rgb", "normals", "spacing"):
+    save_gaussians(tmp_path / "g", gaussians)
+    save_cloud(tmp_path / "c", cloud)
+    assert same(load_gaussians(tmp_path / "g"), gaussians)
+    again = load_cloud(tmp_path / "c")
+    for name in ("xyz", "rgb", "normals", "spacing", "sky"):
         assert torch.equal(getattr(again, name), getattr(cloud, name))
 
 
 def test_safetensors_may_have_names_that_are_no_utf8(tmp_path):
     path = tmp_path / "-caf\udce9 ${x}"
-    gaussians.save_gaussians(path, some_gaussians())
-    assert same(gaussians.load_gaussians(path), some_gaussians())
+    save_gaussians(path, some_gaussians())
+    assert same(load_gaussians(path), some_gaussians())
 
 
 def test_one_kind_is_not_taken_for_the_other(tmp_path):
-    gaussians.save_cloud(tmp_path / "c.safetensors", some_points())
+    save_cloud(tmp_path / "c.safetensors", some_points())
     with pytest.raises(UserError, match="holds normals, rgb, sky, spacing, xyz, wanted means"):
-        gaussians.load_gaussians(tmp_path / "c.safetensors")
+        load_gaussians(tmp_path / "c.safetensors")
 
 
 @pytest.mark.parametrize("antialiased", [False, True])
 def test_spz_tells_viewers_how_gaussians_are_rendered(tmp_path, antialiased):
     gaussians = some_gaussians()
-    gaussians.write_spz(tmp_path / "plain.spz", gaussians)
-    gaussians.write_spz(tmp_path / "world.spz", replace(gaussians, antialiased=antialiased))
+    write_spz(tmp_path / "plain.spz", gaussians)
+    write_spz(tmp_path / "world.spz", replace(gaussians, antialiased=antialiased))
     plain, found = (gzip.decompress((tmp_path / name).read_bytes()) for name in ("plain.spz", "world.spz"))
     magic, version, count, _, _, flags, _ = struct.unpack("<IIIBBBB", found[:16])
     assert (magic, version, count, flags) == (0x5053474E, 3, len(gaussians), int(antialiased))
     assert found[:14] + found[15:] == plain[:14] + plain[15:]
     assert len(gsply.read_spz(tmp_path / "world.spz").means) == count
-    again = gaussians.read_spz(tmp_path / "world.spz")
+    again = read_spz(tmp_path / "world.spz")
     assert again.antialiased is antialiased
     assert torch.allclose(again.means, gaussians.means, atol=2.0**-12)
 
 
 @pytest.mark.parametrize("antialiased", [False, True])
 def test_safetensors_remember_how_gaussians_are_rendered(tmp_path, antialiased):
-    gaussians.save_gaussians(tmp_path / "g.safetensors", replace(some_gaussians(), antialiased=antialiased))
-    assert gaussians.load_gaussians(tmp_path / "g.safetensors").antialiased is antialiased
+    save_gaussians(tmp_path / "g.safetensors", replace(some_gaussians(), antialiased=antialiased))
+    assert load_gaussians(tmp_path / "g.safetensors").antialiased is antialiased

@@ -4,13 +4,15 @@ Both kernels read a panorama in place (round the back and over the poles) or cla
 weights of torch's grid_sample, so that either path gives the same picture.
 """
 
+from typing import Any
+
 import numpy as np
 from numba import njit, prange
 
 TAPS = {"nearest": (0,), "bilinear": (0, 1), "bicubic": (-1, 0, 1, 2)}
 """The neighbours that a mode reads in each direction. Tuples, so that each length compiles to a kernel of its own."""
 
-_FAST = {"cache": True, "error_model": "numpy"}
+_FAST: dict[str, Any] = {"cache": True, "error_model": "numpy"}
 
 
 @njit(parallel=True, **_FAST)

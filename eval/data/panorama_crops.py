@@ -3,22 +3,58 @@
 The photos are PNG files whose EXIF data tell the camera, so that the recipe reads their true field of view.
 """
 
+import math
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+import torch
+import torch.nn.functional as F
 from PIL import ExifTags, Image
 from PIL.TiffImagePlugin import IFDRational
+from torch import Tensor
 
-from eval.benchmarks.panorama import Case, cases
-from eval.synthetic.panoramas import PACKAGES
+from eval.synthetic.panoramas import PACKAGES, crop, truth_panoramas
 from worldgen.errors import UserError
 from worldgen.runs.artifacts import save_image
-from worldgen.types import View
+from worldgen.types import Camera, View
 
 MAX_WIDTH = 2048
+PHOTO_FOV_DEG = 80.0
+_FINE_WIDTH = 1024  # of a panorama of which BRISQUE and NIQE mean something, and photos show several sides
 _FOCAL_MM = 20
 _CENTIMETRES = 3  # as EXIF counts units of resolution
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """One truth [3, H, W], turned so that the photo is its middle, and the photo; fine: of a fine panorama."""
+
+    name: str
+    truth: Tensor
+    photo: View
+    fine: bool
+
+
+def cases(max_width: int) -> Iterator[Case]:
+    """Fine truths are photographed in three directions, coarse ones in one."""
+    for name, rgb in truth_panoramas():
+        fine = rgb.shape[2] >= _FINE_WIDTH
+        if rgb.shape[2] > max_width:
+            rgb = F.interpolate(rgb[None], (max_width // 2, max_width), mode="area")[0]
+        for yaw_deg in (-31, 89, 209) if fine else (0,):
+            truth = rgb.roll(round(-yaw_deg / 360 * rgb.shape[2]), dims=2)
+            yield Case(f"{name}{yaw_deg:+d}" if fine else name, truth, take_photo(truth), fine)
+
+
+def take_photo(panorama: Tensor) -> View:
+    """A level 4:3 photo of the middle of a panorama [3, H, W], at the panorama's own density in its centre."""
+    focal_px = panorama.shape[2] / (2 * math.pi)
+    width = 4 * round(focal_px * math.tan(math.radians(PHOTO_FOV_DEG / 2)) / 2)
+    height = width * 3 // 4
+    rgb = crop(panorama, 0.0, PHOTO_FOV_DEG, width, height)
+    return View(Camera.from_fov(width, height, PHOTO_FOV_DEG), rgb, torch.ones(height, width, dtype=torch.bool))
 
 
 def write_panoramas(

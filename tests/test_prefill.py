@@ -1,13 +1,14 @@
-"""What stands in for the unknown: copies round the horizon, sky and ground over the poles, seams closed, gaps left."""
+"""What fills the unknown for a small inpainter: copies round the horizon, sky and ground, seams closed, gaps left."""
 
 import pytest
 import torch
 
 from tests.outdoors import meadow_view
 from worldgen.embedded.overhead import grow_upwards, shows_sky
-from worldgen.embedded.prefill import stand_in
+from worldgen.embedded.prefill import QuiltedPrefill
 from worldgen.embedded.quilting import quilt_ring
 from worldgen.embedded.texture import colour_field, plane_texture, spread_texture
+from worldgen.errors import UserError
 from worldgen.geometry.equirect import directions
 from worldgen.geometry.seams import close_seams, degrees_to_seam
 from worldgen.recipe.panorama import embed
@@ -105,9 +106,14 @@ def test_a_meadow_shows_sky_and_noise_shows_none():
 def test_most_is_there_and_gaps_surround_the_photo():
     photo = meadow_view()
     canvas = embed(photo, WIDTH)
-    given = stand_in(photo, canvas.rgb, canvas.photo, False, 4.0, 0)
-    assert 0.4 < given.known.float().mean() < 0.95
-    assert torch.equal(given.rgb[:, canvas.photo], canvas.rgb[:, canvas.photo])
+    rgb, known = QuiltedPrefill(gap_deg=4.0)(photo, canvas.rgb, canvas.photo, False, 0)
+    assert 0.4 < known.float().mean() < 0.95
+    assert torch.equal(rgb[:, canvas.photo], canvas.rgb[:, canvas.photo])
     beside = (degrees_to_seam(canvas.photo) < 2) & ~canvas.photo
-    assert not bool(given.known[beside].any())
-    assert bool(given.known[-1].all())  # the ground under the viewer
+    assert not bool(known[beside].any())
+    assert bool(known[-1].all())  # the ground under the viewer
+
+
+def test_wrong_settings_name_the_key():
+    with pytest.raises(UserError, match=r"panorama\.prefill\.gap_deg: 0, wanted"):
+        QuiltedPrefill(gap_deg=0)

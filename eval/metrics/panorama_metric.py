@@ -1,0 +1,47 @@
+"""What the metrics of whole, flat panoramas share: one value for each picture, of the right shape and size."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from eval.metrics.base import Better, Companion, Needs
+from worldgen.errors import UserError
+
+_VERSION = "1"  # raised when a value changes
+
+
+class PanoramaMetric(ABC):
+    """Fulfils `base.Metric` for pictures [3, H, 2H] with the photo in the middle; a truth has the same size."""
+
+    name: str
+    better: Better = "lower"
+    needs: Needs = "truth"
+    across_processes = True
+
+    def unavailable(self) -> str | None:
+        """Always there."""
+        return None
+
+    def versions(self) -> dict[str, str]:
+        """What decides the values, for footers and the cache's keys."""
+        return {"worldgen": _VERSION}
+
+    def __call__(self, pictures: Sequence[Tensor], companions: Sequence[Companion]) -> list[float]:
+        """Raises UserError where a picture is no panorama, or of another size than its truth."""
+        return [self._checked(*pair) for pair in zip(pictures, companions, strict=True)]
+
+    def _checked(self, panorama: Tensor, truth: Companion) -> float:
+        if panorama.shape[2] != 2 * panorama.shape[1]:
+            size = f"{panorama.shape[2]}x{panorama.shape[1]}"
+            raise UserError(f"{self.name}: the picture has {size} pixels, wanted a panorama twice as wide as high")
+        if self.needs == "nothing":
+            return self.value(panorama, panorama)
+        assert isinstance(truth, Tensor), f"{self.name} needs the true panorama"
+        if truth.shape != panorama.shape:
+            raise UserError(f"{self.name}: the panorama is {panorama.shape[2]} pixels wide, the true {truth.shape[2]}")
+        return self.value(panorama, truth)
+
+    @abstractmethod
+    def value(self, panorama: Tensor, truth: Tensor) -> float:
+        """Both [3, H, 2H] in [0, 1]; what `needs` nothing is given the panorama twice."""

@@ -1,0 +1,222 @@
+"""Holds adapters to their contracts (`protocols.py`). A test of an adapter is one call:
+
+    def test_it_keeps_its_contract():
+        check_inpainter(MyInpainter(checkpoint=tiny))
+
+Every check loads the adapter, looks at what it answers to small pictures, releases it, and loads it again. What is
+wrong is raised as a Violation that names the adapter, what it did and what is wanted.
+"""
+
+import math
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from worldgen.errors import UserError
+from worldgen.geometry.cameras import look_at
+from worldgen.geometry.equirect import directions
+from worldgen.geometry.fill import erode
+from worldgen.geometry.fov_range import check_fov
+from worldgen.geometry.points import render_points
+from worldgen.io.photo import Photo
+from worldgen.io.photo_lens import Lens
+from worldgen.models import protocols
+from worldgen.models.protocols import REPAINTED_PX
+from worldgen.models.runtime import Runtime
+from worldgen.types import Camera, DistanceMap, Panorama, PointCloud, Prompts, View, ViewDepth
+
+HEIGHT, WIDTH = 96, 128
+_BATCH_TOLERANCE = 2 / 255  # what rounding may differ by where pictures are painted together or one by one
+_EIGHT_BITS = 1e-3  # of a step of 8 bits: float32's own rounding
+_SAME = 0.5 / 255 + 1e-6
+_PROMPTS = Prompts("a meadow in even light", "blue sky", "green ground", indoor=False, source="conformance")
+
+
+class Violation(AssertionError):
+    """An adapter does not do what its contract says."""
+
+
+def check_fov_estimator(adapter: protocols.FovEstimator) -> None:
+    """Degrees within the range, and where they come from, of a photo with a lens and one without."""
+    for lens in (Lens(), Lens(focal_35mm=28)):
+        photo = Photo(picture(), Path("photo.jpg"), "0" * 64, lens)
+        fov = _twice(adapter, partial(adapter, photo))
+        try:
+            check_fov(fov.deg, "deg")
+        except UserError as error:
+            raise Violation(f"{_name(adapter)}: {error}") from error
+        _expect(adapter, bool(fov.source), "source is empty", "where the value comes from")
+
+
+def check_prompter(adapter: protocols.Prompter) -> None:
+    """Prompts that say something, of photos of several shapes."""
+    for rgb in (picture(), picture()[:, :, :48], torch.zeros(3, HEIGHT, WIDTH)):
+        prompts = _twice(adapter, partial(adapter, rgb))
+        for name in ("atmosphere", "sky", "ground", "source"):
+            said = getattr(prompts, name)
+            _expect(adapter, isinstance(said, str) and bool(said.strip()), f"{name} is {said!r}", "words")
+        _expect(adapter, isinstance(prompts.indoor, bool), f"indoor is {prompts.indoor!r}", "True or False")
+
+
+def check_inpainter(adapter: protocols.Inpainter, tolerance: float = _BATCH_TOLERANCE) -> None:
+    """Shapes, 8 bits, known pixels, soft masks, batches, seeds. tolerance: between a batch and single calls."""
+    rgb = torch.stack([picture(), picture(1)])
+    known = torch.ones(2, HEIGHT, WIDTH)
+    known[0, 30:60, 50:90] = 0
+    known[1, :, 80:] = 0
+    prompts, seeds = ["a meadow", "a room"], [3, 4]
+    painted = _twice(adapter, partial(adapter, rgb, known, prompts, seeds))
+    _expect_pictures(adapter, painted, rgb)
+    far = torch.stack([erode(kept > 0, REPAINTED_PX) for kept in known])[:, None].expand_as(rgb)
+    changed = float((painted - rgb)[far].abs().max())
+    wanted = f"known pixels farther than {REPAINTED_PX} from a hole as they were"
+    _expect(adapter, changed <= _SAME, f"changed known pixels by up to {changed:.4f}", wanted)
+    under = adapter(torch.where(known[:, None] == 0, 1 - rgb, rgb), known, prompts, seeds)
+    _expect(adapter, torch.equal(under, painted), "looks at what lies in the holes", "it ignored")
+    alone = adapter(rgb[1:], known[1:], prompts[1:], seeds[1:])
+    _expect_near(adapter, "a picture of a batch, and painted alone", painted[1:], alone, tolerance)
+    soft = F.avg_pool2d(known[:1], 5, stride=1, padding=2, count_include_pad=False)
+    for masks in (torch.cat([soft, torch.zeros_like(soft)]), torch.ones_like(known)):
+        _expect_pictures(adapter, adapter(rgb, masks, prompts, seeds), rgb)
+
+
+def check_image_to_image(adapter: protocols.ImageToImage, tolerance: float = _BATCH_TOLERANCE) -> None:
+    """Shapes, 8 bits, batches, seeds. tolerance: between a batch and single calls."""
+    rgb = torch.stack([picture(), picture(1)])
+    prompts, seeds = ["a meadow", "a room"], [3, 4]
+    painted = _twice(adapter, partial(adapter, rgb, prompts, seeds, 0.3))
+    _expect_pictures(adapter, painted, rgb)
+    alone = adapter(rgb[1:], prompts[1:], seeds[1:], 0.3)
+    _expect_near(adapter, "a picture of a batch, and painted alone", painted[1:], alone, tolerance)
+
+
+def check_depth_estimator(adapter: protocols.DepthEstimator) -> None:
+    """Shapes, and that what is called valid is finite and before the camera."""
+    camera = Camera.from_fov(WIDTH, HEIGHT, 70.0)
+    depth: ViewDepth = _twice(adapter, partial(adapter, picture(), camera))
+    _expect_tensor(adapter, "zdepth", depth.zdepth, (HEIGHT, WIDTH), torch.float32)
+    _expect_tensor(adapter, "valid", depth.valid, (HEIGHT, WIDTH), torch.bool)
+    _expect(adapter, bool(depth.valid.any()), "no pixel is valid", "some")
+    _expect_distances(adapter, "zdepth of valid pixels", depth.zdepth[depth.valid])
+
+
+def check_panorama_depth(adapter: protocols.PanoramaDepth) -> None:
+    """Shapes, and that every pixel has a distance, whether the prompts say indoors or outdoors."""
+    small = panorama()
+    for indoor in (False, True):
+        prompts = Prompts("a place", "above", "below", indoor, "conformance")
+        found: DistanceMap = _twice(adapter, partial(adapter, small, prompts))
+        size = tuple(small.photo.shape)
+        _expect_tensor(adapter, "distance", found.distance, size, torch.float32)
+        _expect_tensor(adapter, "sky", found.sky, size, torch.bool)
+        _expect_distances(adapter, "distance", found.distance)
+
+
+def check_view_completer(adapter: protocols.ViewCompleter) -> None:
+    """The same camera, known pixels that stay known, and distances, where it gives any, of all that is known."""
+    cloud, prompts = _sphere(), _PROMPTS
+    camera = Camera.from_fov(WIDTH, HEIGHT, 90.0, look_at(180.0, 0.0, torch.tensor([0.4, 0.0, 0.3])))
+    render = render_points(cloud, camera)
+    completed: View | None = _twice(adapter, lambda: adapter.begin(cloud, prompts)(render, "a meadow", 3))
+    if completed is None:
+        raise Violation(f"{_name(adapter)}: completes nothing of a view with a hole, wanted a picture")
+    _expect(adapter, completed.camera is render.camera, "another camera", "the render's own")
+    _expect_picture(adapter, completed.rgb, render.rgb)
+    lost = int((render.known & ~completed.known).sum())
+    _expect(adapter, lost == 0, f"{lost} known pixels are unknown afterwards", "all of them known")
+    new = int((completed.known & ~render.known).sum())
+    _expect(adapter, new > 0, "fills nothing", "the hole filled")
+    if completed.distance is not None:
+        _expect_distances(adapter, "distance", completed.distance[completed.known])
+
+
+def picture(number: int = 0) -> Tensor:
+    """[3, 96, 128] in [0, 1]: smooth waves, others for every number."""
+    y, x = torch.meshgrid(torch.linspace(0, 1, HEIGHT), torch.linspace(0, 1, WIDTH), indexing="ij")
+    phases = (torch.arange(3.0) + number)[:, None, None]
+    return 0.5 + 0.2 * torch.sin((7 + number) * x + phases) + 0.2 * torch.cos(5 * y - phases)
+
+
+def panorama() -> Panorama:
+    """Blue above green, with a dark wall in front, 128x256."""
+    rays = directions(128, 256)
+    sky, ground, wall = (torch.tensor(colour) for colour in ((0.4, 0.6, 0.9), (0.3, 0.45, 0.15), (0.35, 0.2, 0.15)))
+    rgb = torch.where((rays[..., 1] < 0)[..., None], sky, ground)
+    front = (rays[..., 2] > 0.6) & (rays[..., 1].abs() < 0.2)
+    rgb = torch.where(front[..., None], wall, rgb) + 0.05 * torch.sin(40 * rays)
+    return Panorama(rgb.clamp(0, 1).movedim(-1, 0).contiguous(), torch.zeros(rays.shape[:2], dtype=torch.bool))
+
+
+def _sphere() -> PointCloud:
+    """The panorama at three metres, without a patch at the back."""
+    small = panorama()
+    rays = directions(*small.photo.shape)
+    seen = ~((rays[..., 2] < -0.9) & (rays[..., 0].abs() < 0.25))
+    points = 3 * rays[seen]
+    spacing = torch.full((len(points),), 3 * math.pi / 128)
+    return PointCloud(points, small.rgb.movedim(0, -1)[seen], -rays[seen], spacing)
+
+
+def _twice(adapter: protocols.Lifetime, answer: Callable[[], Any]) -> Any:
+    """What the loaded adapter answers; the same when asked again, and when released and loaded again."""
+    for name in ("load", "release"):
+        _expect(adapter, callable(getattr(adapter, name, None)), f"has no {name}()", "protocols.Lifetime")
+    adapter.load(Runtime())
+    adapter.load(Runtime())
+    first = answer()
+    _expect(adapter, _equal(first, answer()), "asked twice answers two things", "the same for the same seed")
+    adapter.release()
+    adapter.load(Runtime())
+    _expect(adapter, _equal(first, answer()), "loaded again answers another thing", "the same")
+    return first
+
+
+def _equal(one: Any, other: Any) -> bool:
+    if isinstance(one, Tensor):
+        return isinstance(other, Tensor) and torch.equal(one, other)
+    if hasattr(one, "__dataclass_fields__"):
+        return all(_equal(getattr(one, name), getattr(other, name)) for name in one.__dataclass_fields__)
+    return one == other
+
+
+def _expect_pictures(adapter: object, painted: Tensor, rgb: Tensor) -> None:
+    """Pictures as those that were given, of values that 8 bits hold."""
+    _expect_picture(adapter, painted, rgb)
+    off = float((painted * 255 - (painted * 255).round()).abs().max())
+    _expect(adapter, off <= _EIGHT_BITS, f"values up to {off:.3f}/255 off a multiple of 1/255", "multiples of 1/255")
+
+
+def _expect_picture(adapter: object, painted: Tensor, rgb: Tensor) -> None:
+    _expect_tensor(adapter, "picture", painted, tuple(rgb.shape), torch.float32)
+    _expect(adapter, painted.device == rgb.device, f"answers on {painted.device}", f"{rgb.device}, as asked")
+    low, high = float(painted.min()), float(painted.max())
+    _expect(adapter, 0 <= low <= high <= 1, f"values from {low:g} to {high:g}", "0 to 1")
+
+
+def _expect_near(adapter: object, what: str, one: Tensor, other: Tensor, tolerance: float) -> None:
+    gap = float((one - other).abs().max())
+    _expect(adapter, gap <= tolerance, f"{what}: {gap:.4f} apart", f"at most {tolerance:.4f}")
+
+
+def _expect_tensor(adapter: object, what: str, found: Tensor, shape: tuple[int, ...], dtype: torch.dtype) -> None:
+    _expect(adapter, tuple(found.shape) == shape, f"{what}: shape {list(found.shape)}", f"{list(shape)}")
+    _expect(adapter, found.dtype == dtype, f"{what}: {found.dtype}", str(dtype))
+
+
+def _expect_distances(adapter: object, what: str, metres: Tensor) -> None:
+    fine = bool((metres.isfinite() & (metres > 0)).all())
+    _expect(adapter, fine, f"{what}: from {float(metres.min()):g} to {float(metres.max()):g}", "finite and above 0")
+
+
+def _expect(adapter: object, ok: bool, found: str, wanted: str) -> None:
+    if not ok:
+        raise Violation(f"{_name(adapter)}: {found}, wanted {wanted}")
+
+
+def _name(adapter: object) -> str:
+    return type(adapter).__name__

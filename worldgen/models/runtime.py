@@ -1,0 +1,51 @@
+"""Where and how networks run: the config group `runtime`, which reaches every adapter and enters no step's hash."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from worldgen.errors import expect
+
+if TYPE_CHECKING:
+    import torch
+
+DEVICES, DTYPES = ("auto", "cpu", "cuda"), ("auto", "float32", "bfloat16", "float16")
+OFFLOADS = ("none", "model", "sequential")
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """device: auto = cuda where there is one. dtype: of networks' weights; auto = float32 on a CPU, 16 bits on a GPU.
+    offload: what does not fit the GPU waits in memory, as whole networks or layer by layer. batch: views in one call,
+    where they do not depend on each other."""
+
+    device: str = "auto"
+    dtype: str = "auto"
+    offload: str = "none"
+    batch: int = 1
+
+    def __post_init__(self) -> None:
+        for name, choices in (("device", DEVICES), ("dtype", DTYPES), ("offload", OFFLOADS)):
+            value = getattr(self, name)
+            expect(f"runtime.{name}", value, value in choices, f"one of {', '.join(choices)}")
+        whole = isinstance(self.batch, int) and not isinstance(self.batch, bool)
+        expect("runtime.batch", self.batch, whole and self.batch >= 1, "a whole number from 1")
+
+    @property
+    def torch_device(self) -> "torch.device":
+        """The device. Raises UserError for cuda where torch sees no GPU."""
+        import torch
+
+        there = torch.cuda.is_available()
+        expect("runtime.device", self.device, there or self.device != "cuda", "cpu or auto (torch sees no GPU here)")
+        return torch.device("cuda" if there and self.device != "cpu" else "cpu")
+
+    @property
+    def torch_dtype(self) -> "torch.dtype":
+        """Of networks' weights. Raises UserError as `torch_device` does."""
+        import torch
+
+        if self.dtype != "auto":
+            return getattr(torch, self.dtype)
+        if self.torch_device.type == "cpu":
+            return torch.float32
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
