@@ -12,13 +12,13 @@ from worldgen.io.gaussians import save_cloud, save_gaussians
 from worldgen.present.flythrough import FlythroughSettings
 from worldgen.recipe.export import ExportSettings, export
 from worldgen.runs import artifacts
+from worldgen.splat.harmonics import SH_C0
 from worldgen.types import Camera, CompletedView, Gaussians, Panorama
 
 HEIGHT = 64
 FOV_DEG = 80.0
 SETTINGS = ExportSettings(video=FlythroughSettings(seconds=0.5, fps=8, width=64, height=48))
 _STEPS = ("fov", "prompts", "panorama", "refine", "depth", "lift", "complete", "splat", "export")
-_SH_C0 = 0.28209479177387814
 
 
 def room_splats(height: int = HEIGHT) -> Gaussians:
@@ -29,7 +29,7 @@ def room_splats(height: int = HEIGHT) -> Gaussians:
         quats=torch.tensor([1.0, 0, 0, 0]).repeat(len(cloud), 1),
         log_scales=(0.6 * cloud.spacing).log()[:, None].repeat(1, 3),
         opacity_logits=torch.full((len(cloud),), 3.0),
-        sh=((cloud.rgb - 0.5) / _SH_C0)[:, None, :],
+        sh=((cloud.rgb - 0.5) / SH_C0)[:, None, :],
     )
 
 
