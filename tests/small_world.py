@@ -16,13 +16,13 @@ from worldgen.runs import artifacts
 from worldgen.runs.layout import LAYOUT
 from worldgen.runs.reader import CAMERA
 from worldgen.runs.steps_table import FOV, STEPS
+from worldgen.splat.harmonics import SH_C0
 from worldgen.types import Camera, CompletedView, Gaussians, Panorama
 
 HEIGHT = 64
 FOV_DEG = 80.0
 SETTINGS = ExportSettings(video=FlythroughSettings(seconds=0.5, fps=8, width=64, height=48))
 _STEPS = tuple(step.name for step in STEPS)
-_SH_C0 = 0.28209479177387814
 
 
 def room_splats(height: int = HEIGHT) -> Gaussians:
@@ -33,7 +33,7 @@ def room_splats(height: int = HEIGHT) -> Gaussians:
         quats=torch.tensor([1.0, 0, 0, 0]).repeat(len(cloud), 1),
         log_scales=(0.6 * cloud.spacing).log()[:, None].repeat(1, 3),
         opacity_logits=torch.full((len(cloud),), 3.0),
-        sh=((cloud.rgb - 0.5) / _SH_C0)[:, None, :],
+        sh=((cloud.rgb - 0.5) / SH_C0)[:, None, :],
     )
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from worldgen.errors import UserError
 from worldgen.splat.density import DensitySettings, GradientRecord, Refinement, refine, select
-from worldgen.splat.reference import rotations
+from worldgen.splat.quaternions import rotations
 from worldgen.types import Gaussians
 
 SHRINK = math.log(1.6)

@@ -7,9 +7,10 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from worldgen.geometry.cameras import look_at
+from worldgen.splat.harmonics import harmonics, harmonics_rotation
+from worldgen.splat.quaternions import quaternion_product
 from worldgen.splat.rasterize import rasterize
-from worldgen.splat.reference import harmonics
-from worldgen.splat.transform import harmonics_rotation, quaternion_product, transformed
+from worldgen.splat.transform import transformed
 from worldgen.types import Camera, Gaussians
 
 LEVEL = 1 / 255

@@ -10,7 +10,8 @@ import torch
 import viser
 from torch import Tensor
 
-from worldgen.splat.reference import harmonics, rotations
+from worldgen.splat.harmonics import harmonics
+from worldgen.splat.quaternions import rotations
 from worldgen.types import Gaussians
 
 _MAX_SCALE_M = 250.0  # the viewer holds covariances as float16, whose square root ends at 255

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from worldgen.errors import expect, expect_whole_numbers
-from worldgen.splat.reference import rotations
+from worldgen.splat.quaternions import rotations
 from worldgen.types import Gaussians
 
 _SPLIT_SHRINKS = 1.6  # standard deviations of the two halves of a Gaussian, relative to its own

@@ -6,9 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from worldgen.splat.harmonics import SH_C0
 from worldgen.types import Gaussians, PointCloud
 
-SH_C0 = 0.28209479177387814  # the constant spherical harmonic
 DISC_SIGMA = 0.6  # standard deviation across the line of sight, in spacings: neighbours 1 apart overlap without a gap
 DISC_FLATNESS = 0.1  # standard deviation along the normal, relative to that
 DISC_OPACITY = 0.9

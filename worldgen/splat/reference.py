@@ -1,6 +1,7 @@
-"""The rasteriser written to be read: dense, float64, differentiated by autograd. The tests hold the kernels to it.
+"""The rasteriser written to be read: dense, float64, differentiated by autograd, on any device.
 
-Every rule of gsplat 1.5.3 in order: project, whiten, alpha, blend. Costs N x H x W, so keep scenes small.
+Every rule of gsplat 1.5.3 in order: project, whiten, alpha, blend. Costs N x H x W, so keep scenes small. Nothing
+renders with it: it is what the tests hold the kernels and gsplat to.
 """
 
 from dataclasses import dataclass
@@ -8,6 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from worldgen.splat.harmonics import harmonics
+from worldgen.splat.quaternions import rotations
 from worldgen.types import Camera, Gaussians
 
 NEAR = 0.01
@@ -26,42 +29,6 @@ class Splats:
     opacity: Tensor
     rgb: Tensor
     zdepth: Tensor
-
-
-def rotations(quats: Tensor) -> Tensor:
-    """Quaternions wxyz [N, 4] of any length to rotation matrices [N, 3, 3]."""
-    w, x, y, z = torch.nn.functional.normalize(quats, dim=-1).unbind(-1)
-    rows = [
-        torch.stack([1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)], -1),
-        torch.stack([2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)], -1),
-        torch.stack([2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)], -1),
-    ]
-    return torch.stack(rows, -2)
-
-
-def harmonics(directions: Tensor, count: int) -> Tensor:
-    """Real spherical harmonics at unit directions [N, 3], signs as in 3DGS: [N, count], count = 1, 4, 9 or 16."""
-    x, y, z = directions.unbind(-1)
-    xx, yy, zz = x * x, y * y, z * z
-    basis = [
-        torch.full_like(x, 0.28209479177387814),
-        -0.4886025119029199 * y,
-        0.4886025119029199 * z,
-        -0.4886025119029199 * x,
-        1.0925484305920792 * x * y,
-        -1.0925484305920792 * y * z,
-        0.31539156525252005 * (2 * zz - xx - yy),
-        -1.0925484305920792 * x * z,
-        0.5462742152960396 * (xx - yy),
-        -0.5900435899266435 * y * (3 * xx - yy),
-        2.890611442640554 * x * y * z,
-        -0.4570457994644658 * y * (4 * zz - xx - yy),
-        0.3731763325901154 * z * (2 * zz - 3 * xx - 3 * yy),
-        -0.4570457994644658 * x * (4 * zz - xx - yy),
-        1.445305721320277 * z * (xx - yy),
-        -0.5900435899266435 * x * (xx - 3 * yy),
-    ]
-    return torch.stack(basis[:count], -1)
 
 
 def _slope(along: Tensor, z: Tensor, focal: float, centre: float, size: int) -> Tensor:
