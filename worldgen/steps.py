@@ -146,7 +146,7 @@ def _painted(job: Job, views: Path) -> Panorama:
 
 def refine_step(job: Job, out: Path) -> dict:
     panorama = artifacts.load_panorama(job.path("panorama", "panorama.png"), job.path("panorama", "photo_mask.png"))
-    refined = job.adapters["refine"](panorama, job.prompts, job.reporter.track, job.seed("refine"))
+    refined = job.adapters["refine"](panorama, job.prompts, out / "views", job.reporter.track, job.seed("refine"))
     if refined is None:
         facts = {"skipped": "no text-to-image model in this profile"}
         artifacts.save_json(out / "skipped.json", facts)
