@@ -6,9 +6,10 @@ import torch
 from torch import Tensor
 
 from worldgen.geometry.fill import push_pull
+from worldgen.io.photo import Photo
 from worldgen.models.protocols import Adapter
 from worldgen.progress import Track, untracked
-from worldgen.types import Camera, DistanceMap, Panorama, Prompts, ViewDepth
+from worldgen.types import Camera, DistanceMap, Fov, Panorama, Prompts, ViewDepth
 
 
 class Fake(Adapter):
@@ -42,3 +43,24 @@ class WallAhead(Fake):
         distance = torch.full((height, width), 4.0)
         distance[height * 3 // 8 : height * 5 // 8, width * 7 // 16 : width * 9 // 16] = 2.0
         return DistanceMap(distance, torch.zeros(height, width, dtype=torch.bool))
+
+
+class NarrowFov(Fake):
+    """Every photo is sixty degrees wide."""
+
+    def __call__(self, photo: Photo) -> Fov:
+        return Fov(60.0, "a fake")
+
+
+class PlainPrompter(Fake):
+    """Every scene is the same."""
+
+    def __call__(self, rgb: Tensor) -> Prompts:
+        return Prompts("a place", "above", "below", indoor=False, source="a fake")
+
+
+class Repainter(Fake):
+    """Repaints a picture a little darker."""
+
+    def __call__(self, rgb: Tensor, prompts: Sequence[str], seeds: Sequence[int], strength: float) -> Tensor:
+        return (rgb * (1 - strength / 10) * 255).round() / 255

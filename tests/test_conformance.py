@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tests.fakes import FlatDepth, SmoothInpainter, WallAhead
+from tests.fakes import FlatDepth, NarrowFov, PlainPrompter, Repainter, SmoothInpainter, WallAhead
 from worldgen.embedded.auto_depth import AutoDepth
 from worldgen.embedded.fastdepth import FastDepth
 from worldgen.embedded.geometric_depth import GeometricDepth
@@ -39,12 +39,20 @@ def test_panorama_depths(adapter):
     conformance.check_panorama_depth(adapter)
 
 
-def test_a_prompter():
-    conformance.check_prompter(TemplatePrompter())
+@pytest.mark.parametrize("adapter", [PlainPrompter(), TemplatePrompter()], ids=type)
+def test_prompters(adapter):
+    conformance.check_prompter(adapter)
 
 
-def test_a_fov_estimator():
-    conformance.check_fov_estimator(ExifFov())
+@pytest.mark.parametrize("adapter", [NarrowFov(), ExifFov()], ids=type)
+def test_fov_estimators(adapter):
+    conformance.check_fov_estimator(adapter)
+
+
+def test_image_to_image():
+    conformance.check_image_to_image(Repainter())
+    with pytest.raises(Violation, match="Says: picture: shape"):
+        conformance.check_image_to_image(Says(torch.zeros(2, 3, 8, 8)))
 
 
 class Wrong(SmoothInpainter):

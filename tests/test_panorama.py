@@ -14,7 +14,7 @@ from worldgen.errors import UserError
 from worldgen.geometry.cameras import look_at
 from worldgen.geometry.equirect import to_perspective
 from worldgen.geometry.fill import push_pull
-from worldgen.recipe.panorama import PanoramaSettings, add_anchor, embed, remove_anchor, synthesize
+from worldgen.recipe.panorama import PanoramaSettings, add_anchor, embed, remove_anchor, soften, synthesize
 from worldgen.types import Camera, Prompts, View
 
 PROMPTS = Prompts("all round", "above", "below", indoor=False, source="test")
@@ -159,9 +159,41 @@ def test_the_network_paints_a_small_panorama():
     assert (horizon[2, :12].mean() - horizon[2, 20:].mean()) > 0.2  # blue sky over green ground at the back, too
 
 
+def test_soft_masks_are_0_in_holes_and_1_away_from_them():
+    known = torch.ones(40, 40, dtype=torch.bool)
+    known[:, 20:] = False
+    soft = soften(known, 2.0)
+    assert soft[:, 20:].max() == 0
+    assert soft[:, :13].min() == 1
+    assert bool((soft[0, 12:20].diff() <= 0).all())
+    assert bool((soft[0, 14:19] > 0).all() and (soft[0, 14:19] < 1).all())
+    assert torch.equal(soften(known, 0.0), known.float())
+
+
+def test_the_inpainter_is_given_soft_masks_where_they_are_asked_for():
+    masks = []
+
+    def listener(rgb, known, prompts, seeds):
+        masks.append(known)
+        return smooth(rgb, known, prompts, seeds)
+
+    given = photo()
+    made = synthesize(given, PROMPTS, listener, settings(mask_blur=0.03))
+    assert any(bool(((mask > 0) & (mask < 1)).any()) for mask in masks)
+    bare = embed(given, 256)
+    assert torch.equal(made.rgb[:, made.photo], bare.rgb[:, made.photo].clamp(0, 1))
+
+
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("heuristic", "spiral"), ("width", 1001), ("view_size", 1), ("feather", 0.4), ("anchor_gap_deg", 0)],
+    [
+        ("heuristic", "spiral"),
+        ("width", 1001),
+        ("view_size", 1),
+        ("feather", 0.4),
+        ("mask_blur", 0.5),
+        ("anchor_gap_deg", 0),
+    ],
 )
 def test_wrong_settings_name_the_key(key, value):
     with pytest.raises(UserError, match=f"panorama.{key}"):

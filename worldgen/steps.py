@@ -142,8 +142,9 @@ def _painted(job: Job, views: Path) -> Panorama:
 
 def refine_step(job: Job, out: Path) -> dict:
     """Finer detail, where there is a model for it."""
+    reader = job.reader
     refined = job.adapters["refine"](
-        job.reader.unrefined_panorama(), job.reader.prompts(), job.reporter.track, job.seed(REFINE)
+        reader.unrefined_panorama(), reader.prompts(), out / "views", job.reporter.track, job.seed(REFINE)
     )
     if refined is None:
         facts = {"skipped": "no text-to-image model in this profile"}

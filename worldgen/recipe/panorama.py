@@ -5,6 +5,7 @@ project back, blend. Ad-hoc asks for the whole equirectangular picture in one ca
 overwritten.
 """
 
+import math
 from dataclasses import dataclass, replace
 
 import torch
@@ -14,7 +15,7 @@ from worldgen.errors import expect
 from worldgen.geometry.blending import edge_feather, reflect_outwards, smoothstep
 from worldgen.geometry.cameras import look_at
 from worldgen.geometry.equirect import from_perspective, mask_to_perspective, to_perspective
-from worldgen.geometry.fill import dilate, push_pull
+from worldgen.geometry.fill import blur, dilate, erode, push_pull
 from worldgen.geometry.seams import degrees_to_seam
 from worldgen.io.photo_sphere import GIVEN
 from worldgen.models.protocols import Finish, Inpainter, Prefill
@@ -32,7 +33,8 @@ class PanoramaSettings:
     """heuristic: anchored, sequential, adhoc, or given: the photo is the panorama, and of the others only width counts.
     width: of the panorama, pixels, height is half of it.
     view_size: of the square views that are inpainted, pixels. feather: part of a view over which it fades out.
-    anchor_gap_deg: how far round the anchor what was painted goes with it, for it may have taken its colour.
+    mask_blur: part of a view by which holes' borders are soft, 0 = hard (the paper blurs slightly, it does not say how
+    much). anchor_gap_deg: how far round the anchor what was painted goes with it, for it may have taken its colour.
     prefill, finish: what a small inpainter needs on top of the paper's recipe, before the first view and after the last
     one; None: nothing. Ad-hoc has no use for the first.
     """
@@ -41,6 +43,7 @@ class PanoramaSettings:
     width: int = 2048
     view_size: int = 512
     feather: float = 0.05
+    mask_blur: float = 0.0
     anchor_gap_deg: float = 2.5
     prefill: Prefill | None = None
     finish: Finish | None = None
@@ -52,6 +55,7 @@ class PanoramaSettings:
         expect("panorama.width", self.width, fits, "a multiple of 4 from 64 to 16384")
         expect("panorama.view_size", self.view_size, 32 <= self.view_size <= 4096, "32 to 4096")
         expect("panorama.feather", self.feather, 0 <= self.feather < 0.25, "0 or more and less than 0.25")
+        expect("panorama.mask_blur", self.mask_blur, 0 <= self.mask_blur < 0.1, "0 or more and less than 0.1")
         expect("panorama.anchor_gap_deg", self.anchor_gap_deg, 0.5 <= self.anchor_gap_deg <= 30, "0.5 to 30")
 
 
@@ -154,10 +158,21 @@ def paint_view(
     if bool(known.all()):
         return canvas
     rgb = to_perspective(canvas.rgb, camera, "bicubic").clamp(0, 1)
-    painted = inpainter(rgb[None], known[None].float(), [prompt], [seed])[0]
+    kept = soften(known, settings.mask_blur * size)
+    painted = inpainter(rgb[None], kept[None], [prompt], [seed])[0]
     border = known & dilate(~known, _BORDER)
-    painted = torch.where(known, rgb, painted + push_pull(rgb - painted, border))  # no step along the hole's border
+    painted = painted + push_pull(rgb - painted, border)  # no step along the hole's border
+    painted = kept * rgb + (1 - kept) * painted
     return blend(canvas, painted, camera, settings.feather * size)
+
+
+def soften(known: Tensor, sigma_px: float) -> Tensor:
+    """bool [H, W] to [H, W]: 0 in holes, rising to 1 on their known side within three `sigma_px`."""
+    hard = known.float()
+    if sigma_px <= 0:
+        return hard
+    soft = hard * (2 * blur(hard[None], sigma_px)[0] - 1).clamp(0, 1)
+    return torch.where(erode(known, math.ceil(3 * sigma_px)), 1.0, soft)
 
 
 def blend(canvas: Canvas, painted: Tensor, camera: Camera, feather_px: float) -> Canvas:
