@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from worldgen.config import CONF_DIR, instantiate
+from worldgen.config import choice, instantiate
 from worldgen.errors import UserError
 from worldgen.io.photo import MAX_SIDE_PX, examine, load_photo
 from worldgen.io.photo_sphere import GIVEN, Shape, heuristic_for
@@ -140,7 +140,7 @@ def _settled(config: DictConfig, heuristic: str) -> DictConfig:
     so that no other has it made again."""
     panorama = {**config.panorama, "heuristic": heuristic}
     if heuristic == GIVEN:
-        panorama = {key: panorama[key] for key in OmegaConf.load(CONF_DIR / "panorama" / f"{GIVEN}.yaml")}
+        panorama = {key: panorama[key] for key in choice("panorama", GIVEN)}
     settled = config.copy()
     settled.panorama = panorama
     return settled

@@ -10,7 +10,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from eval.protocols.sources import PanoramaView
-from worldgen.config import CONF_DIR
+from worldgen.config import choice, choices
 from worldgen.errors import UserError
 from worldgen.recipe.given import front_camera
 from worldgen.runs.artifacts import load_json, load_mask
@@ -122,8 +122,8 @@ def _told_by_name(folder: str, group: str, rest: str) -> str | None:
     overrides = dict(part.split("=", 1) for part in folder.split("-") if "=" in part)
     if (exact := overrides.get(f"{group}.{rest}" if rest else group)) is not None:
         return exact
-    choice = CONF_DIR / group / f"{overrides.get(group)}.yaml"
-    value = OmegaConf.select(OmegaConf.load(choice), rest) if rest and choice.is_file() else None
+    name = overrides.get(group)
+    value = OmegaConf.select(choice(group, name), rest) if rest and name in choices(group) else None
     return None if value is None else _as_text(value)
 
 
