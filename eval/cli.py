@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from eval.protocols.file_frames import FileFrame, expect_methods, placed, take_frames
 from eval.scoring.scores import EVALUATION_FILE, SCORES_FILE, read_evaluation, read_scores
 from worldgen.command import told_in_one_line
-from worldgen.config import CONF_DIR, compose_program, defaults, groups, instantiate
+from worldgen.config import choices, compose_program, defaults, groups, instantiate
 from worldgen.errors import UserError
 from worldgen.paths import user_path
 from worldgen.present.console import Reporter
@@ -236,8 +236,8 @@ def _expect_baseline(config: DictConfig, methods: Sequence[str]) -> None:
 def _choices() -> str:
     picked = defaults("eval")
     lines = [
-        f"  {group:<9} {', '.join(choice + '*' * (picked[group] == choice) for choice in choices)}"
-        for group, choices in groups("eval").items()
+        f"  {group:<9} {', '.join(name + '*' * (picked[group] == name) for name in names)}"
+        for group, names in groups("eval").items()
     ]
-    metrics = ", ".join(sorted(path.stem for path in (CONF_DIR / "metric").glob("*.yaml")))
+    metrics = ", ".join(choices("metric"))
     return "\n".join([*lines, f"  metrics   {metrics}"])

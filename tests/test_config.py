@@ -3,7 +3,8 @@
 import pytest
 from omegaconf import OmegaConf
 
-from worldgen.config import CONF_DIR, check, compose, finish, groups
+from worldgen import config as configs
+from worldgen.config import CONF_DIR, check, choice, choices, compose, compose_program, finish, groups
 from worldgen.errors import UserError
 
 CHOICES = [(group, choice) for group, choices in groups().items() for choice in choices]
@@ -18,6 +19,40 @@ def test_every_choice_composes(group, choice):
 def test_groups_are_the_folders_beside_the_config():
     assert {"adhoc", "anchored", "sequential"} <= set(groups()["panorama"])
     assert "hydra" not in groups()
+
+
+@pytest.fixture
+def conf(tmp_path, monkeypatch):
+    """A small conf/ of its own, whose choices are built on a base."""
+    (tmp_path / "tone").mkdir()
+    (tmp_path / "config.yaml").write_text("defaults:\n  - tone: warm\n  - _self_\n")
+    (tmp_path / "tone" / "_base.yaml").write_text("gain: 1\nlift: 0\n")
+    for name, gain in (("warm", 2), ("cold", 3)):
+        (tmp_path / "tone" / f"{name}.yaml").write_text(f"defaults:\n  - _base\n  - _self_\ngain: {gain}\n")
+    monkeypatch.setattr(configs, "CONF_DIR", tmp_path)
+    return tmp_path
+
+
+def test_what_choices_are_built_on_is_no_choice(conf):
+    assert groups() == {"tone": ["cold", "warm"]}
+    check(["tone=cold"])
+    with pytest.raises(UserError, match=r"tone=_base: no such choice, wanted one of cold, warm$"):
+        check(["tone=_base"])
+
+
+def test_a_choice_says_what_its_base_says_and_changes(conf):
+    assert choice("tone", "cold") == {"gain": 3, "lift": 0}
+    assert "defaults" not in choice("tone", "cold")
+    with pytest.raises(UserError, match=r"tone=hot: no such choice, wanted one of cold, warm$"):
+        choice("tone", "hot")
+
+
+@pytest.mark.parametrize(("root", "group"), [("eval", "protocol"), ("train", "correction"), ("train", "density")])
+def test_a_choice_by_itself_is_what_a_program_composes_of_it(root, group):
+    for name in choices(group):
+        config = compose_program(root, [f"{group}={name}"])
+        whole = config[group] if group in config else config.splat[group]
+        assert choice(group, name) == whole
 
 
 def test_the_run_folder_has_the_photos_name():

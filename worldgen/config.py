@@ -146,9 +146,25 @@ def namesakes(overrides: Sequence[str]) -> list[str]:
 def groups(root: str = "config") -> dict[str, list[str]]:
     """Config groups and their choices, by name, of the file `root` in conf/."""
     return {
-        group: sorted(path.stem for path in (CONF_DIR / group).glob("[!_]*.yaml") if _fits(path, root))
+        group: [name for name in choices(group) if _fits(CONF_DIR / group / f"{name}.yaml", root)]
         for group in sorted(defaults(root))
     }
+
+
+def choices(group: str) -> list[str]:
+    """The names of a group's choices, sorted. A file whose name begins with `_` is none: choices are built on it."""
+    return sorted(path.stem for path in (CONF_DIR / group).glob("*.yaml") if not path.stem.startswith("_"))
+
+
+def choice(group: str, name: str) -> DictConfig:
+    """What one choice of a group says by itself, with what it is built on; interpolations stay as they are.
+
+    Raises UserError where there is no such choice.
+    """
+    if name not in choices(group):
+        raise UserError(f"{group}={name}: no such choice, wanted one of {', '.join(choices(group))}")
+    config, place = _compose([], f"{group}/{name}"), _package(CONF_DIR / group / f"{name}.yaml") or group
+    return config if place == "_global_" else OmegaConf.select(config, place)
 
 
 def defaults(root: str = "config") -> dict[str, str | None]:
@@ -159,10 +175,16 @@ def defaults(root: str = "config") -> dict[str, str | None]:
 
 def _fits(choice: Path, root: str) -> bool:
     """Whether a choice that sets keys all over the config, as experiments do, knows the keys of this program alone."""
-    if "@package _global_" not in choice.read_text(encoding="utf-8").partition("\n")[0]:
+    if _package(choice) != "_global_":
         return True
     known = {*OmegaConf.load(CONF_DIR / f"{root}.yaml"), *defaults(root), "hydra"}
     return set(OmegaConf.load(choice)) <= known
+
+
+def _package(choice: Path) -> str:
+    """Where a choice's first line puts its keys; empty where it does not say, which means: under its group's name."""
+    told = re.match(r"# @package (\S+)", choice.read_text(encoding="utf-8"))
+    return told[1] if told else ""
 
 
 def _compose(overrides: Sequence[str], root: str = "config") -> DictConfig:

@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 from eval.protocols.picture_sources import PanoramaView
-from worldgen.config import CONF_DIR
+from worldgen.config import choice, choices
 from worldgen.errors import UserError
 from worldgen.runs.artifacts import load_json
 from worldgen.runs.reader import RunReader
@@ -127,8 +127,8 @@ def _told_by_name(folder: str, group: str, rest: str) -> str | None:
     overrides = dict(part.split("=", 1) for part in folder.split("-") if "=" in part)
     if (exact := overrides.get(f"{group}.{rest}" if rest else group)) is not None:
         return exact
-    choice = CONF_DIR / group / f"{overrides.get(group)}.yaml"
-    value = OmegaConf.select(OmegaConf.load(choice), rest) if rest and choice.is_file() else None
+    name = overrides.get(group)
+    value = OmegaConf.select(choice(group, name), rest) if rest and name in choices(group) else None
     return None if value is None else _as_text(value)
 
 

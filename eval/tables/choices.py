@@ -1,11 +1,10 @@
 """Which configs a table of an ablation needs: without them no run can be one of its rows."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from omegaconf import OmegaConf
 
-from worldgen.config import CONF_DIR
+from worldgen.config import CONF_DIR, choice, choices
 
 if TYPE_CHECKING:
     from eval.tables.settings import TableSettings
@@ -19,15 +18,14 @@ def missing_choices(settings: "TableSettings") -> dict[str, str]:
     """
     parts = (settings.group_by or "").split(".")
     for place, group in reversed(list(enumerate(parts))):
-        folder = CONF_DIR / group
-        if group and folder.is_dir():
+        if group and (CONF_DIR / group).is_dir():
             key = ".".join(parts[place + 1 :])
-            there = {_value(path, key) if key else path.stem for path in folder.glob("*.yaml")}
+            there = {_value(group, name, key) if key else name for name in choices(group)}
             told = "conf/{group}/{row}.yaml" if not key else "conf/{group}/*.yaml with {key}={row}"
             return {row: told.format(group=group, row=row, key=key) for row in settings.rows if row not in there}
     return {}
 
 
-def _value(path: Path, key: str) -> str:
-    value = OmegaConf.select(OmegaConf.load(path), key)
+def _value(group: str, name: str, key: str) -> str:
+    value = OmegaConf.select(choice(group, name), key)
     return str(value).lower() if isinstance(value, bool) else str(value)
