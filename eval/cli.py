@@ -9,7 +9,8 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from eval.protocols.file_frames import FileFrame, expect_methods, placed, take_frames
+from eval.protocols.file_frames import FileFrame, expect_methods, take_frames
+from eval.protocols.outputs import placed
 from eval.scoring.scores import EVALUATION_FILE, SCORES_FILE, read_evaluation, read_scores
 from worldgen.command import told_in_one_line
 from worldgen.config import choices, compose_program, defaults, groups, instantiate

@@ -6,7 +6,7 @@ import pytest
 import torch
 from scenes import BoxRoom
 
-from worldgen.embedded.layout import Seen, level_heights
+from worldgen.embedded.scene_layout import Seen, level_heights
 from worldgen.errors import UserError
 from worldgen.geometry.cameras import distance_to_zdepth, look_at, world_rays
 from worldgen.geometry.points import render_points

@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from eval.protocols.file_frames import AXES, FileFrame, expect_methods, placed, take_frames
+from eval.protocols.file_frames import AXES, FileFrame, expect_methods, take_frames
 from eval.protocols.methods import examine
+from eval.protocols.outputs import placed
 from tests.small_world import room_splats
 from worldgen.errors import UserError
 from worldgen.io.gaussians import write_ply

@@ -18,7 +18,7 @@ LEVELS = [
     "embedded present",
     "recipe",
     "pipeline steps config command",
-    "cli world doctor view __main__",
+    "cli world doctor view fetch __main__",
 ]
 LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms.split()}
 
@@ -66,6 +66,13 @@ ROOMS = {
 
 ADAPTERS = "worldgen.models"
 """One short file for each network, with the library that it needs."""
+
+# Completion is not an adapter yet, and a scene of known distances takes them from the geometric estimator.
+NOT_YET_ADAPTERS = [
+    "eval.synthetic.scenes imports worldgen.embedded.geometric_depth",
+    "worldgen.recipe.complete imports worldgen.embedded.disocclusion",
+    "worldgen.recipe.complete imports worldgen.embedded.scene_layout",
+]
 
 # One subject in several rooms, which say the rest.
 SAME_NAME = {
@@ -137,7 +144,7 @@ def test_only_configs_name_what_stands_in_for_networks():
         for target in targets
         if is_in(target, "worldgen.embedded") and not is_in(name, "worldgen.embedded")
     ]
-    assert outside == []
+    assert sorted(outside) == NOT_YET_ADAPTERS
 
 
 def test_libraries_stay_in_their_rooms():

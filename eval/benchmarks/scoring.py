@@ -26,7 +26,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from eval.command import run
+from eval.exit_status import run
 from eval.metrics.brisque_niqe import Brisque, Niqe, brisque_svm, niqe_pristine
 from eval.protocols.picture_sources import ImageFile
 from eval.protocols.pictures import Picture

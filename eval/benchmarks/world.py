@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from eval.command import run
+from eval.exit_status import run
 from eval.metrics import psnr
 from eval.metrics.panorama_seams import worst_view_seam
 from eval.metrics.seam_ratios import border_seam, wrap_seam

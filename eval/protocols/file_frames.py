@@ -6,15 +6,13 @@ the origin where the photo was taken, +z where it looks.
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from worldgen.errors import UserError
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-    from eval.protocols.outputs import Output
 
 # The rows of R: where our x (right), y (down) and z (forward) point in the file's coordinates.
 AXES: Mapping[str, tuple[tuple[int, int, int], ...]] = {
@@ -80,20 +78,6 @@ def expect_methods(frames: Mapping[str, FileFrame], methods: Collection[str]) ->
             raise UserError(
                 f"methods.{method}: none, wanted methods.{method}=<path> beside its .axes, .scale or .origin"
             )
-
-
-def placed(outputs: Sequence["Output"], frames: Mapping[str, FileFrame]) -> list["Output"]:
-    """The outputs, those of splats in the frames that were told. Raises UserError where one holds anything else."""
-    for output in outputs:
-        if output.method in frames and output.kind != "splats":
-            what = f"methods.{output.method}.axes, .scale, .origin"
-            raise UserError(f"{what}: {output.path} holds {output.kind}, wanted splats (.ply, .spz)")
-    return [
-        replace(output, items=tuple(replace(item, world=frames[output.method]) for item in output.items))
-        if output.method in frames
-        else output
-        for output in outputs
-    ]
 
 
 def frame_record(frame: FileFrame) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """What a method left behind, as far as it was looked at: its items, and what a table's reader should know of them."""
 
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -96,3 +96,17 @@ def children_of(folder: Path) -> list[Path]:
         return sorted(path for path in folder.iterdir() if not is_systems_own(path))
     except OSError as error:
         raise UserError(f"{folder}: cannot be read ({error.strerror})") from error
+
+
+def placed(outputs: Sequence[Output], frames: Mapping[str, FileFrame]) -> list[Output]:
+    """The outputs, those of splats in the frames that were told. Raises UserError where one holds anything else."""
+    for output in outputs:
+        if output.method in frames and output.kind != "splats":
+            what = f"methods.{output.method}.axes, .scale, .origin"
+            raise UserError(f"{what}: {output.path} holds {output.kind}, wanted splats (.ply, .spz)")
+    return [
+        replace(output, items=tuple(replace(item, world=frames[output.method]) for item in output.items))
+        if output.method in frames
+        else output
+        for output in outputs
+    ]

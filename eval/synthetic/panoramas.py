@@ -23,7 +23,7 @@ import torch
 from PIL import ExifTags, Image
 from torch import Tensor
 
-from eval.command import run
+from eval.exit_status import run
 from worldgen.errors import UserError
 from worldgen.geometry.cameras import look_at
 from worldgen.geometry.equirect import to_perspective

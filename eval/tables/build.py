@@ -15,7 +15,7 @@ from eval.scoring.scores import Score, set_scores
 from eval.scoring.set_metrics import same_sets
 from eval.tables.footer import Found, footer_lines
 from eval.tables.settings import Column, TableSettings, settings_of
-from eval.tables.statistics import Interval, mean_interval, paired_difference
+from eval.tables.statistics import Difference, Interval, SetScore, mean_interval, paired_difference
 from worldgen.errors import UserError
 
 
@@ -37,15 +37,6 @@ class TableRow:
     method: str
     label: str
     cells: tuple[Cell, ...]
-
-
-@dataclass(frozen=True)
-class Difference:
-    """A method minus the baseline, image by image: {metric: mean and interval}."""
-
-    method: str
-    baseline: str
-    metrics: Mapping[str, Interval]
 
 
 @dataclass(frozen=True)
@@ -143,17 +134,6 @@ def _column(
         )
         for method in methods
     ]
-
-
-@dataclass(frozen=True)
-class SetScore:
-    """A metric of a whole set. complete: the method lost no view; alike: all methods' sets have the same views; ranked:
-    it may be best."""
-
-    interval: Interval
-    complete: bool
-    alike: bool
-    ranked: bool
 
 
 def _sets(

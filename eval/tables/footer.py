@@ -17,8 +17,8 @@ from eval.tables.footer_sources import (
 from eval.tables.statistics import FEW, LEVEL
 
 if TYPE_CHECKING:
-    from eval.tables.build import Difference, SetScore
     from eval.tables.settings import TableSettings
+    from eval.tables.statistics import Difference, SetScore
 
 
 @dataclass(frozen=True)

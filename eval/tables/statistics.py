@@ -35,6 +35,26 @@ class Interval:
         return math.isfinite(self.low) and math.isfinite(self.high)
 
 
+@dataclass(frozen=True)
+class Difference:
+    """A method minus the baseline, image by image: {metric: mean and interval}."""
+
+    method: str
+    baseline: str
+    metrics: Mapping[str, Interval]
+
+
+@dataclass(frozen=True)
+class SetScore:
+    """A metric of a whole set. complete: the method lost no view; alike: all methods' sets have the same views; ranked:
+    it may be best."""
+
+    interval: Interval
+    complete: bool
+    alike: bool
+    ranked: bool
+
+
 def mean_interval(values: Iterable[float], level: float = LEVEL) -> Interval:
     """The mean of at least one value, with Student's t interval; the order of the values does not matter.
 

@@ -10,7 +10,7 @@ import torch
 from tests.benchmarks.projection import best_ms
 from tests.fakes import FlatDepth, SmoothInpainter
 from tests.scenes import BoxRoom
-from worldgen.embedded.layout import Seen, level_heights
+from worldgen.embedded.scene_layout import Seen, level_heights
 from worldgen.geometry.cameras import look_at
 from worldgen.geometry.points import render_points
 from worldgen.recipe.complete import Completer, CompleteSettings

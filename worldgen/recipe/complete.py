@@ -20,7 +20,7 @@ from worldgen.embedded.disocclusion import (
     settle_background,
     split_holes,
 )
-from worldgen.embedded.layout import Seen, level_heights
+from worldgen.embedded.scene_layout import Seen, level_heights
 from worldgen.errors import UserError
 from worldgen.geometry.points import render_points, view_points
 from worldgen.models.protocols import DepthEstimator, Inpainter
