@@ -1,7 +1,7 @@
 """Where a scene with known ground truth is looked at from: exact views, perturbed ones, and those that are held out."""
 
 import math
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -12,15 +12,25 @@ from worldgen.recipe.cube import cube_positions
 from worldgen.recipe.training_views import SupervisionSettings, panorama_cameras
 from worldgen.types import Camera
 
-if TYPE_CHECKING:
-    from eval.synthetic.scenes import TruthScene
+
+class ViewedScene(Protocol):
+    """What of a scene's settings (`scenes.TruthScene`) decides where it is looked at from."""
+
+    size: int
+    generated: int
+    held_out: int
+    nodes: int
+    side_m: float
+    warp_px: float
+    exact_deg: float
+
 
 _FOV_DEG = 90.0
 _HELD_OUT_PITCH_DEG = 30.0
 _GOLDEN_TURN = (math.sqrt(5) - 1) / 2
 
 
-def exact_cameras(scene: "TruthScene") -> list[tuple[Camera, Tensor]]:
+def exact_cameras(scene: ViewedScene) -> list[tuple[Camera, Tensor]]:
     """Cameras at the origin and their pixels' weights [H, W]: those that count somewhere."""
     cosine = math.cos(math.radians(scene.exact_deg) / 2)
     cameras = panorama_cameras(SupervisionSettings(size=scene.size, fov_deg=_FOV_DEG))
@@ -28,7 +38,7 @@ def exact_cameras(scene: "TruthScene") -> list[tuple[Camera, Tensor]]:
     return [(camera, weight) for camera, weight in weighed if weight.any()]
 
 
-def generated_cameras(scene: "TruthScene", seed: int) -> list[Camera]:
+def generated_cameras(scene: ViewedScene, seed: int) -> list[Camera]:
     """At the cube's face centres and corners in turn, looking everywhere evenly: along a spiral, turned at random."""
     generator = torch.Generator().manual_seed(seed * 1_000_003 + 1)
     turn, shift = torch.rand(2, generator=generator).tolist()
@@ -42,7 +52,7 @@ def generated_cameras(scene: "TruthScene", seed: int) -> list[Camera]:
     return cameras
 
 
-def held_out_cameras(scene: "TruthScene", seed: int) -> list[Camera]:
+def held_out_cameras(scene: ViewedScene, seed: int) -> list[Camera]:
     """Anywhere in the cube, all round, 30 degrees up or down at most: as people look."""
     generator = torch.Generator().manual_seed(seed * 1_000_003 + 2)
     turn = float(torch.rand((), generator=generator))
@@ -55,7 +65,7 @@ def held_out_cameras(scene: "TruthScene", seed: int) -> list[Camera]:
     return cameras
 
 
-def planted_offsets(scene: "TruthScene", seed: int, view_number: int, grid: int) -> Tensor:
+def planted_offsets(scene: ViewedScene, seed: int, view_number: int, grid: int) -> Tensor:
     """Where view `view_number` of the scene was warped to, [2, grid, grid]: what a perfect field would find.
 
     In the convention of `worldgen.splat.distortion.warp`: picture(p) = truth(p + offset(p)), x and y in normalised
