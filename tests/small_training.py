@@ -9,7 +9,8 @@ from pathlib import Path
 import torch
 
 from tests.scenes import BoxRoom, room_cloud
-from train.splat.settings import CorrectionSettings, DistortionSettings, SplatOptimizer, SplatResult
+from train.splat.optimizer import SplatOptimizer
+from train.splat.settings import CorrectionSettings, DistortionSettings, SplatResult
 from worldgen.geometry.cameras import look_at
 from worldgen.progress import Track, untracked
 from worldgen.recipe.training_views import SupervisionSettings, panorama_cameras

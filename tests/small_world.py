@@ -5,9 +5,9 @@ from pathlib import Path
 
 import torch
 
-from tests.scenes import BoxRoom, room_cloud
+from tests.scenes import BoxRoom
 from worldgen.geometry.cameras import look_at
-from worldgen.geometry.equirect import from_perspective
+from worldgen.geometry.equirect import directions, from_perspective
 from worldgen.io.clouds import save_cloud
 from worldgen.io.gaussians import save_gaussians
 from worldgen.present.flythrough import FlythroughSettings
@@ -17,7 +17,7 @@ from worldgen.runs.layout import LAYOUT
 from worldgen.runs.reader import CAMERA
 from worldgen.runs.steps_table import FOV, STEPS
 from worldgen.splat.harmonics import SH_C0
-from worldgen.types import Camera, CompletedView, Gaussians, Panorama
+from worldgen.types import Camera, CompletedView, Gaussians, Panorama, PointCloud
 
 HEIGHT = 64
 FOV_DEG = 80.0
@@ -25,9 +25,16 @@ SETTINGS = ExportSettings(video=FlythroughSettings(seconds=0.5, fps=8, width=64,
 _STEPS = tuple(step.name for step in STEPS)
 
 
+def panorama_points(height: int = HEIGHT) -> PointCloud:
+    """The room, a point for each pixel of a panorama of that height; normals face the viewer."""
+    rays = directions(height, 2 * height).reshape(-1, 3)
+    rgb, distance = BoxRoom().trace(torch.zeros(3), rays)
+    return PointCloud(rays * distance[:, None], rgb, -rays, distance * torch.pi / height)
+
+
 def room_splats(height: int = HEIGHT) -> Gaussians:
-    """One opaque, round Gaussian per point of `room_cloud`."""
-    cloud = room_cloud(height)
+    """One opaque, round Gaussian per point of `panorama_points`."""
+    cloud = panorama_points(height)
     return Gaussians(
         means=cloud.xyz,
         quats=torch.tensor([1.0, 0, 0, 0]).repeat(len(cloud), 1),
@@ -47,7 +54,7 @@ def write_run(run_dir: Path, photo: str = "room.jpg", facts: dict | None = None)
     artifacts.save_photo_camera(run_dir / FOV / CAMERA, 64, 48, FOV_DEG, "by hand")
     artifacts.save_distances(run_dir / "depth", distances)
     artifacts.save_image(run_dir / "depth" / "distance.png", panorama.rgb)
-    cloud, splats = room_cloud(HEIGHT), room_splats()
+    cloud, splats = panorama_points(HEIGHT), room_splats()
     save_cloud(run_dir / "lift" / "cloud.safetensors", cloud)
     save_cloud(run_dir / "complete" / "cloud.safetensors", cloud[:10])
     artifacts.save_completed(run_dir / "complete", [_completed(yaw_deg) for yaw_deg in (0.0, 90.0)])

@@ -164,7 +164,8 @@ def test_indoors_the_depth_network_adds_relief_within_bounds(cloud):
     ripples = 1 + 0.08 * torch.sin(torch.arange(96) * (2 * math.pi / 12))
 
     def network(rgb, camera):
-        return 1.7 * distance_to_zdepth(camera, flat.view.distance) * ripples
+        zdepth = 1.7 * distance_to_zdepth(camera, flat.view.distance) * ripples
+        return ViewDepth(zdepth, torch.ones_like(zdepth, dtype=torch.bool))
 
     flat = complete(cloud, INDOORS, Painter(), no_depth, CompleteSettings(budget=1, size=96, relief=0.0)).views[0]
     for bound in (0.04, 0.5):

@@ -10,7 +10,7 @@ from PIL import Image
 
 from tests.small_training import Psnr
 from train.data.posed import FolderScene
-from train.splat.settings import SplatOptimizer
+from train.splat.optimizer import SplatOptimizer
 from worldgen.geometry.cameras import look_at, world_rays
 from worldgen.splat.density import DensitySettings
 from worldgen.splat.rasterize import rasterize

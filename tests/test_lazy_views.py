@@ -10,7 +10,8 @@ import torch
 from tests.small_training import SETTINGS, room_scene
 from train.data.selected import Selected
 from train.splat.identity import scene_sha256
-from train.splat.settings import SplatOptimizer, SplatResult
+from train.splat.optimizer import SplatOptimizer
+from train.splat.settings import SplatResult
 from worldgen.types import Scene, SupervisionView
 
 

@@ -68,7 +68,7 @@ def test_the_recipe_runs_with_a_fake_for_every_adapter(tmp_path):
     assert not [name for name in targets(OmegaConf.to_container(config)) if name.startswith("worldgen.embedded")]
     made = pipeline.run(config, Reporter(quiet=True)).root
     assert "a fake" in (made / "prompts" / "prompts.json").read_text()
-    assert "a fake" in (made / "fov" / "fov.json").read_text()
+    assert "a fake" in (made / "fov" / "camera.json").read_text()
     assert list((made / "panorama" / "views").glob("*.png"))
     assert len(list((made / "refine" / "views").glob("*.png"))) == 16
     assert all((made / name).stat().st_size > 0 for name in ("panorama.png", "world.ply", "world.html"))

@@ -20,7 +20,8 @@ from tests.small_training import ROOM, SETTINGS, fit, room_scene, room_views
 from train.lightning.checkpoints import checkpoints, newest_sound
 from train.splat.corrections import Corrections
 from train.splat.fit import initial_gaussians
-from train.splat.settings import BilateralSettings, CorrectionSettings, DistortionSettings, SplatOptimizer
+from train.splat.optimizer import SplatOptimizer
+from train.splat.settings import BilateralSettings, CorrectionSettings, DistortionSettings
 from train.splat.view_levels import crop, survey
 from train.splat.view_order import view_order
 from worldgen.errors import UserError

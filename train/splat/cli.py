@@ -20,7 +20,7 @@ from worldgen.paths import resolve, user_path
 from worldgen.present.console import Reporter
 
 if TYPE_CHECKING:
-    from train.splat.settings import SplatOptimizer
+    from train.splat.optimizer import SplatOptimizer
     from worldgen.types import Scene
 
 USAGE = """\

@@ -17,7 +17,7 @@ from train.splat.corrections import Corrections
 from train.splat.held_out import HeldOut, Metric, renders, save_pairs, scores, usable
 from train.splat.identity import fingerprint
 from train.splat.module import SplatModule
-from train.splat.settings import SplatOptimizer, SplatResult
+from train.splat.settings import SplatResult, SplatSettings
 from train.splat.view_levels import survey
 from worldgen.errors import UserError
 from worldgen.progress import Track
@@ -36,9 +36,9 @@ _PLACES = 9  # that are looked at before anything is pruned: as many of the came
 
 
 def fit_gaussians(
-    settings: SplatOptimizer, scene: Scene, out_dir: Path, track: Track, seed: int, metrics: Sequence[Metric] = ()
+    settings: SplatSettings, scene: Scene, out_dir: Path, track: Track, seed: int, metrics: Sequence[Metric] = ()
 ) -> SplatResult:
-    """Gaussians, at first at most `settings.max_gaussians`, fitted to the scene; files as `SplatOptimizer.__call__`
+    """Gaussians, at first at most `settings.max_gaussians`, fitted to the scene; files as the optimizer
     tells. Raises UserError where there is no point or no view to start from, or nothing is left in the end."""
     if not len(scene.cloud) or not scene.views:
         raise UserError(f"splat: {len(scene.cloud)} points and {len(scene.views)} views, wanted at least one of each")
@@ -70,7 +70,7 @@ def fit_gaussians(
     return SplatResult(gaussians.map(torch.Tensor.cpu), facts)
 
 
-def initial_gaussians(scene: Scene, middle: Tensor, settings: SplatOptimizer, seed: int) -> tuple[Gaussians, Tensor]:
+def initial_gaussians(scene: Scene, middle: Tensor, settings: SplatSettings, seed: int) -> tuple[Gaussians, Tensor]:
     """What the cloud suggests, seen from the `middle` [3] of the cameras; and bool [N], which are the sky's."""
     cloud = finite(scene.cloud)
     cloud = thin(replace(cloud, xyz=cloud.xyz - middle), settings.max_gaussians, seed)
@@ -78,7 +78,7 @@ def initial_gaussians(scene: Scene, middle: Tensor, settings: SplatOptimizer, se
     return replace(gaussians, means=gaussians.means + middle), cloud.sky
 
 
-def _compile(settings: SplatOptimizer, track: Track) -> None:
+def _compile(settings: SplatSettings, track: Track) -> None:
     """Compiles all kernels, or loads them from numba's cache, so that the first step need not."""
     compile_kernels(track)
     views = [SupervisionView(Camera.from_fov(8, 8, 90.0), torch.rand(3, 8, 8), torch.ones(8, 8), generated=True)]

@@ -6,13 +6,13 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from train.splat.settings import SplatOptimizer
+from train.splat.settings import SplatSettings
 from worldgen.types import Camera, Scene
 
 _VERSION = 1  # raised when the same arguments come to make something else
 
 
-def fingerprint(settings: SplatOptimizer, scene: Scene, seed: int) -> str:
+def fingerprint(settings: SplatSettings, scene: Scene, seed: int) -> str:
     """16 hex digits, equal for arguments that make the same of the same: a checkpoint serves no others."""
     telling = replace(settings, logger="none", evaluate_every=1, checkpoint_every=1)
     return hashlib.sha256(f"{_VERSION} {telling} {seed} {scene_sha256(scene)}".encode()).hexdigest()[:16]

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from train.lightning.module import LoggedModule
 from train.splat.corrections import Corrections
-from train.splat.settings import SplatOptimizer
+from train.splat.settings import SplatSettings
 from train.splat.view_levels import ViewFacts, ViewLevels
 from train.splat.view_order import coarse_level, view_order
 from worldgen.splat.adam import SelectiveAdam
@@ -50,7 +50,7 @@ class SplatModule(LoggedModule):
         sky: Tensor,
         views: Sequence[SupervisionView],
         facts: ViewFacts,
-        settings: SplatOptimizer,
+        settings: SplatSettings,
         seed: int,
         prunable: Prunable | None = None,
     ) -> None:

