@@ -19,7 +19,7 @@ PROTOCOLS = {  # config group -> what its choices are
     "fov": "FovEstimator",
     "prompts": "Prompter",
     "inpainter": "Inpainter",
-    "refine": "ImageToImage",
+    "refine": "Refiner",
     "depth": "PanoramaDepth",
     "view_depth": "DepthEstimator",
     "completer": "ViewCompleter",

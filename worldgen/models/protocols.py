@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Protocol
 from worldgen.progress import Track, untracked
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from torch import Tensor
 
     from worldgen.io.photo import Photo
@@ -99,6 +101,19 @@ class ImageToImage(Lifetime, Protocol):
         """rgb [B, 3, H, W], B prompts and B seeds -> [B, 3, H, W], multiples of 1/255.
 
         strength: in (0, 1], the last part of the denoising that is done (paper: 0.3).
+        """
+        ...
+
+
+class Refiner(Lifetime, Protocol):
+    """Adds detail to a panorama (paper, "Refinement")."""
+
+    def __call__(
+        self, panorama: Panorama, prompts: Prompts, views: Path, track: Track = untracked, seed: int = 0
+    ) -> Panorama | None:
+        """The panorama with new detail outside the photo; None: it stays as it is.
+
+        views: a folder for what is painted on the way, where a killed attempt may have left some.
         """
         ...
 
