@@ -205,7 +205,7 @@ def _out(config: DictConfig) -> Path:
 def _table_settings(config: DictConfig, evaluation: Mapping[str, Any]) -> dict[str, Any]:
     """What the table shows. By another protocol than its own it has that one's metrics; without a table of conf/table
     it shows every method by every metric."""
-    table = OmegaConf.to_container(config.table, resolve=True) if config.get("table") else None
+    table: Any = OmegaConf.to_container(config.table, resolve=True) if config.get("table") else None
     if table and table["protocol"] == config.protocol.name:
         return table
     columns = {name: {"label": name, "better": told["better"]} for name, told in evaluation.get("metrics", {}).items()}

@@ -15,7 +15,7 @@ _SCHEMAS = (
     "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
     "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
 )
-_declared = []  # torch forgets the schemas when their library object goes
+_declared: list = []  # torch forgets the schemas when their library object goes
 
 
 class _BeforeTorchvision(MetaPathFinder):

@@ -103,7 +103,7 @@ def check(overrides: Sequence[str], sweep: bool = False, root: str = "config") -
     for override in choices:
         for single in _singles(override):
             _check_choice(single, root)
-    plain = _compose([_singles(override)[0].input_line for override in choices], root)
+    plain = _compose([str(_singles(override)[0].input_line) for override in choices], root)
     for override in parsed:
         if override not in choices and not override.is_hydra_override():
             for single in _singles(override):
@@ -266,7 +266,7 @@ def _did_you_mean(key: str, plain: DictConfig, root: str) -> str:
 
 def _keys(node: DictConfig, prefix: str = "") -> Iterator[str]:
     for name in node:
-        key = f"{prefix}{name}"
+        key = f"{prefix}{name!s}"
         yield key
         if not OmegaConf.is_missing(node, name) and isinstance(node[name], DictConfig):
             yield from _keys(node[name], f"{key}.")

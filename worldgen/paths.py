@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, Quote, QuotedString
@@ -52,7 +53,7 @@ def literal(text: str) -> str:
 def resolve(config: DictConfig | ListConfig) -> None:
     """Puts values in the place of interpolations; text that only looks like one stays text."""
     for key in _keys(config):
-        if config._get_node(key)._is_interpolation():
+        if _node(config, key)._is_interpolation():
             value = config[key]
             config[key] = literal(value) if isinstance(value, str) else value
         _into(config, key, resolve)
@@ -84,18 +85,23 @@ def user_path(text: str | Path) -> Path:
 
 def _make_literal(config: DictConfig | ListConfig) -> None:
     for key in _keys(config):
-        child = config._get_node(key)
+        child = _node(config, key)
         if isinstance(child._value(), str):
             child._set_value(literal(child._value()))
         _into(config, key, _make_literal)
 
 
-def _keys(config: DictConfig | ListConfig) -> list[str | int]:
+def _keys(config: DictConfig | ListConfig) -> list[Any]:
     return list(range(len(config)) if isinstance(config, ListConfig) else config)
 
 
-def _into(config: DictConfig | ListConfig, key: str | int, change: Callable[[DictConfig | ListConfig], None]) -> None:
-    child = config._get_node(key)
+def _node(config: DictConfig | ListConfig, key: Any) -> Any:
+    """What stands at a key, unresolved."""
+    return config._get_node(key)
+
+
+def _into(config: DictConfig | ListConfig, key: Any, change: Callable[[DictConfig | ListConfig], None]) -> None:
+    child = _node(config, key)
     if isinstance(child, DictConfig | ListConfig) and not child._is_none() and not child._is_missing():
         change(child)
 

@@ -102,6 +102,13 @@ class View:
         if self.distance is not None:
             _expect("View.distance", self.distance, size)
 
+    @property
+    def measured(self) -> Tensor:
+        """The distance [H, W] of a view that has one. Raises ValueError for others."""
+        if self.distance is None:
+            raise ValueError("View.distance: none, wanted a view with distances")
+        return self.distance
+
 
 @dataclass(frozen=True, eq=False)
 class CompletedView:

@@ -16,13 +16,26 @@ from worldgen.types import Camera
 class ViewedScene(Protocol):
     """What of a scene's settings (`scenes.TruthScene`) decides where it is looked at from."""
 
-    size: int
-    generated: int
-    held_out: int
-    nodes: int
-    side_m: float
-    warp_px: float
-    exact_deg: float
+    @property
+    def size(self) -> int: ...
+
+    @property
+    def generated(self) -> int: ...
+
+    @property
+    def held_out(self) -> int: ...
+
+    @property
+    def nodes(self) -> int: ...
+
+    @property
+    def side_m(self) -> float: ...
+
+    @property
+    def warp_px(self) -> float: ...
+
+    @property
+    def exact_deg(self) -> float: ...
 
 
 _FOV_DEG = 90.0

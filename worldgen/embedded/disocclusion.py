@@ -101,7 +101,7 @@ def settle_background(guess: View, known: Tensor, expected: Tensor) -> View:
 
 def inverse_zdepth(view: View) -> Tensor:
     """[H, W], 1/metres, 0 where unknown."""
-    zdepth = distance_to_zdepth(view.camera, view.distance)
+    zdepth = distance_to_zdepth(view.camera, view.measured)
     return torch.where(view.known, 1 / zdepth.clamp(min=1e-6), torch.zeros_like(zdepth))
 
 

@@ -56,14 +56,14 @@ class Seen:
         They go along their own rays. Also returns `where` without those for which there is no place within reach.
         """
         directions, origin = world_rays(view.camera)[where], view.camera.position
-        distance = view.distance[where]
+        distance = view.measured[where]
         before = self.before(origin + directions * distance[:, None])
         for _ in range(_PUSHES):
             if not before.any():
                 break
             distance[before] *= _PUSH
             before[before.clone()] = self.before(origin + directions[before] * distance[before, None])
-        moved, placed = view.distance.clone(), where.clone()
+        moved, placed = view.measured.clone(), where.clone()
         moved[where], placed[where] = distance, ~before
         return View(view.camera, view.rgb, view.known, moved), placed
 

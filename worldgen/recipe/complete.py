@@ -106,7 +106,7 @@ def complete(
 
 
 def _completed_views(
-    completer: "Completer", cloud: PointCloud, cameras: Sequence[Camera], added: list[PointCloud], seed: int
+    completer: "Completer", cloud: PointCloud, cameras: list[Camera], added: list[PointCloud], seed: int
 ) -> Iterator[CompletedView]:
     """Those with most holes first, until several in a row were not worth it; appends to `added` what each adds."""
     settings, scores = completer.settings, HoleScores(cloud, cameras)
@@ -164,12 +164,12 @@ class Completer:
         if self.prompts.indoor and settings.relief > 0:
             relief = settle_background(guess, rendered.known, 1 / self.depth(painted, camera).zdepth)
             settled, new = self.seen.pushed_behind(bounded(relief, settled, settings.relief), unknown)
-        distance = torch.where(rendered.known, rendered.distance, settled.distance)
+        distance = torch.where(rendered.known, rendered.measured, settled.measured)
         view = View(camera, torch.where(holes, painted, guess.rgb), settled.known, distance)
         return CompletedView(view, holes & new), view_points(view, new)
 
 
 def bounded(view: View, reference: View, share: float) -> View:
     """`view` with distances at most `share` of the reference's away from them."""
-    low, high = reference.distance * (1 - share), reference.distance * (1 + share)
-    return View(view.camera, view.rgb, reference.known, view.distance.clamp(low, high))
+    low, high = reference.measured * (1 - share), reference.measured * (1 + share)
+    return View(view.camera, view.rgb, reference.known, view.measured.clamp(low, high))
