@@ -15,8 +15,7 @@ import torch
 import zstandard
 from PIL import Image
 
-from tests.scenes import room_cloud
-from tests.small_world import HEIGHT, SETTINGS, room_splats
+from tests.small_world import HEIGHT, SETTINGS, panorama_points, room_splats
 from worldgen.errors import UserError
 from worldgen.present.scene_html import colours, covariances, largest, scene_html
 from worldgen.recipe import export as export_module
@@ -29,7 +28,7 @@ from worldgen.types import Camera, Gaussians
 def exported(tmp_path_factory):
     """(folder, facts)"""
     out = tmp_path_factory.mktemp("export")
-    return out, export(room_splats(), room_cloud(HEIGHT), out / "a world", out, SETTINGS)
+    return out, export(room_splats(), panorama_points(HEIGHT), out / "a world", out, SETTINGS)
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +62,7 @@ def test_every_file_is_written(exported):
     names = {"points.ply", "world.ply", "world.spz", "world.html", "flythrough.mp4"}
     assert {path.name for path in out.iterdir()} == names
     assert all((out / name).stat().st_size > 0 for name in names)
-    assert facts == {"splats": len(room_splats()), "points": len(room_cloud(HEIGHT))}
+    assert facts == {"splats": len(room_splats()), "points": len(panorama_points(HEIGHT))}
 
 
 def test_a_folder_may_have_any_name(tmp_path, monkeypatch):
@@ -71,14 +70,14 @@ def test_a_folder_may_have_any_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     out = Path("-f ${x}, [1] caf\udce9")
     out.mkdir()
-    export(some(20), room_cloud(HEIGHT), out, out, SETTINGS)
+    export(some(20), panorama_points(HEIGHT), out, out, SETTINGS)
     assert all((out / name).stat().st_size > 0 for name in ("world.ply", "world.spz", "flythrough.mp4"))
     assert "caf\\udce9" in (out / "world.html").read_text(encoding="utf-8")
 
 
 def test_splats_and_points_read_back(exported):
     out, _ = exported
-    splats, cloud = room_splats(), room_cloud(HEIGHT)
+    splats, cloud = room_splats(), panorama_points(HEIGHT)
     vertices = plyfile.PlyData.read(out / "world.ply")["vertex"]
     np.testing.assert_array_equal(vertices["x"], splats.means[:, 0])
     np.testing.assert_allclose(vertices["opacity"], splats.opacity_logits)
@@ -113,7 +112,7 @@ def test_page_holds_the_splats(scene):
     stored = rows[:, 16:28].copy().view(np.float16).astype(np.float32)
     triangle = covariances(splats).reshape(-1, 9)[:, [0, 1, 2, 4, 5, 8]]
     np.testing.assert_allclose(stored, triangle, rtol=2e-3, atol=1e-6)
-    np.testing.assert_allclose(rows[:, 28:31] / 255, room_cloud(16).rgb[:50], atol=1 / 255)
+    np.testing.assert_allclose(rows[:, 28:31] / 255, panorama_points(16).rgb[:50], atol=1 / 255)
     np.testing.assert_allclose(rows[:, 31] / 255, splats.opacity_logits.sigmoid(), atol=1 / 255)
 
 

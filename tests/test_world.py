@@ -20,8 +20,8 @@ import pytest
 import torch
 
 import worldgen
-from tests.scenes import BoxRoom, room_cloud
-from tests.small_world import HEIGHT, room_splats, write_run
+from tests.scenes import BoxRoom
+from tests.small_world import HEIGHT, panorama_points, room_splats, write_run
 from worldgen import view
 from worldgen import world as world_module
 from worldgen.errors import UserError
@@ -44,7 +44,7 @@ def world(run_dir):
 
 def test_world_reads_what_the_steps_left(world):
     assert len(world.gaussians) == len(room_splats())
-    assert len(world.cloud) == len(room_cloud(HEIGHT)) + 10
+    assert len(world.cloud) == len(panorama_points(HEIGHT)) + 10
     assert world.panorama.rgb.shape == (3, HEIGHT, 2 * HEIGHT)
     torch.testing.assert_close(world.distance.distance, BoxRoom().panorama(HEIGHT)[1].distance)
 
