@@ -22,7 +22,6 @@ PROTOCOLS = {  # config group -> what its choices are
     "refine": "Refiner",
     "depth": "PanoramaDepth",
     "view_depth": "DepthEstimator",
-    "completer": "ViewCompleter",
 }
 
 TENSOR = """

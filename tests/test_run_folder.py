@@ -355,7 +355,8 @@ def test_the_seconds_of_all_attempts_count(tmp_path, monkeypatch):
             folder.step("parts", {}, [], fail)
         for path in (tmp_path / ".parts.worldgen-new", tmp_path / ".parts.worldgen-new" / ".attempt.json"):
             os.utime(path, (0, 1042.0))
-        assert 42 <= folder.step("parts", {}, [], five_parts).seconds < 43
+        seconds = folder.step("parts", {}, [], five_parts).seconds
+    assert 42 <= seconds < 1000  # not the 4000 that went by while nobody worked
 
 
 CHANGES_ON_DISK = ("mkdir", "rename", "replace", "fsync", "unlink", "rmdir", "symlink")

@@ -70,7 +70,7 @@ def prepare(config: DictConfig, reporter: Reporter, shape: Shape, steps: Sequenc
     from worldgen.steps import Job
 
     if any(step.name == SPLAT for step in steps):
-        adapters["splat"].load()
+        adapters["splat"].import_fit()
     if not given and shape.may_be_sphere and looks_closed(photo.rgb):
         reporter.note(f"{path}: may be a 360-degree panorama, taken as a plain photo; panorama=given takes it as that")
     return Job(config, adapters, photo, reporter, shape.sphere)
@@ -127,9 +127,7 @@ def config_of(config: DictConfig, step: StepSpec) -> dict[str, Any]:
     """What a step is to be made of, JSON-able."""
     made_of = {group: _plain(config[group]) for group in step.groups} | {"seed": config.seed}
     if config.panorama.heuristic == GIVEN and not step.inputs:
-        made_of["panorama"] = _plain(
-            config.panorama
-        )  # these steps look at the photo itself, as the panorama that it is
+        made_of["panorama"] = _plain(config.panorama)  # these steps look at the photo, which is the panorama
     return made_of
 
 

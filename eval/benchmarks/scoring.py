@@ -26,13 +26,13 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from eval.exit_status import run
 from eval.metrics.brisque_niqe import Brisque, Niqe, brisque_svm, niqe_pristine
 from eval.protocols.picture_sources import ImageFile
 from eval.protocols.pictures import Picture
 from eval.scoring.cache import ScoreCache
 from eval.scoring.score import score
 from eval.synthetic.panoramas import crop, truth_panoramas
+from worldgen import program
 from worldgen.errors import UserError
 from worldgen.present.console import Reporter
 from worldgen.progress import Track
@@ -192,18 +192,18 @@ def compare(paths: Sequence[Path], reference_count: int, processes: int, folder:
     }
 
 
-def main() -> None:
+def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=1000, help="pictures that we score")
     parser.add_argument("--size", type=int, default=1024, help="their width and height, pixels")
     parser.add_argument("--reference-count", type=int, default=40, help="pictures among them that pyiqa scores")
     parser.add_argument("--processes", type=int, default=os.cpu_count(), help="default: one per core")
-    arguments = parser.parse_args()
+    options = parser.parse_args(arguments)
     reporter = Reporter()
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        paths = write_pictures(folder, arguments.count, arguments.size, reporter.track)
-        figures = compare(paths, arguments.reference_count, arguments.processes, folder, reporter.track)
+        paths = write_pictures(folder, options.count, options.size, reporter.track)
+        figures = compare(paths, options.reference_count, options.processes, folder, reporter.track)
     print(
         f"ours       {figures['ours_s']:9.1f} s for {figures['count']} pictures, {figures['processes']} processes\n"
         f"pyiqa      {figures['reference_s']:9.1f} s, extrapolated from {figures['reference_count']} pictures, "
@@ -211,8 +211,9 @@ def main() -> None:
         f"ratio      {figures['ratio']:9.1f}   wanted {WANTED_RATIO:g} or more: "
         f"{'yes' if figures['ratio'] >= WANTED_RATIO else 'NO'}"
     )
-    print(json.dumps({"size": arguments.size, **figures}))
+    print(json.dumps({"size": options.size, **figures}))
+    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(run(main))
+    program.run("eval.benchmarks.scoring")

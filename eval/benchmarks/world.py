@@ -6,17 +6,17 @@ a run found done count with what they took when they were made. The last line is
 
 import argparse
 import json
-import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from eval.exit_status import run
 from eval.metrics import psnr
 from eval.metrics.panorama_seams import worst_view_seam
 from eval.metrics.seam_ratios import border_seam, wrap_seam
+from worldgen import program
 from worldgen.errors import UserError
 from worldgen.geometry.equirect import to_perspective
 from worldgen.io.photo import examine, load_photo
@@ -104,14 +104,15 @@ def report(run_dir: Path, figures: dict[str, float]) -> None:
     print(json.dumps({**{name: round(value, 3) for name, value in figures.items()}, "steps_s": seconds}))
 
 
-def main() -> None:
+def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, help="a finished run folder")
     parser.add_argument("--image", type=Path, help="the run's photo (default: the one of its name in examples/)")
-    arguments = parser.parse_args()
-    world = World.open(arguments.run)
-    report(arguments.run, measure(world, photo_view(arguments.run, arguments.image)))
+    options = parser.parse_args(arguments)
+    world = World.open(options.run)
+    report(options.run, measure(world, photo_view(options.run, options.image)))
+    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(run(main))
+    program.run("eval.benchmarks.world")

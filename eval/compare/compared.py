@@ -6,12 +6,12 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any
 
 from eval.compare.wandb_api import WandbRun
 from worldgen.errors import UserError
 from worldgen.runs.steps_table import STEPS
-from worldgen.runs.wandb_runs import group_of
+from worldgen.runs.wandb_runs import group_of, is_number
 
 MANIFEST = "manifest.json"
 STEP_NAMES = tuple(step.name for step in STEPS)
@@ -139,20 +139,16 @@ def _of_steps(name: str, photo: str, steps: Mapping[str, Mapping[str, Any]]) -> 
 
 def _figures(facts: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
     splat, points = facts.get("splat", {}), facts.get("lift", {}).get("points")
-    if _is_number(points):
+    if is_number(points):
         added = facts.get("complete", {}).get("points_added", 0)
-        points += added if _is_number(added) else 0
+        points += added if is_number(added) else 0
     found = {
         "points": points,
         "gaussians": splat.get("gaussians"),
         "psnr_db": splat.get("panorama_psnr_db"),
         "loss": splat.get("loss_last"),
     }
-    return {name: value for name, value in found.items() if _is_number(value)}
-
-
-def _is_number(value: Any) -> TypeGuard[float]:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return {name: value for name, value in found.items() if is_number(value)}
 
 
 def _missing(steps: Mapping[str, Any]) -> str:

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from eval.metrics.base import Better, Companion, Needs
 from worldgen.errors import UserError
+from worldgen.types import Camera
 
 _VERSION = "1"  # raised when a value changes
 
@@ -45,3 +46,18 @@ class PanoramaMetric(ABC):
     @abstractmethod
     def value(self, panorama: Tensor, truth: Tensor) -> float:
         """Both [3, H, 2H] in [0, 1]; what `needs` nothing is given the panorama twice."""
+
+
+class PhotoMetric(PanoramaMetric):
+    """Of what the photo shows in a panorama. fov_deg: of the photo, horizontal; aspect: its width over its height."""
+
+    def __init__(self, fov_deg: float = 80.0, aspect: float = 4 / 3) -> None:
+        self.fov_deg, self.aspect = fov_deg, aspect
+
+    def versions(self) -> dict[str, str]:
+        return super().versions() | {"fov_deg": f"{self.fov_deg:g}", "aspect": f"{self.aspect:g}"}
+
+    def photo_camera(self, panorama: Tensor) -> Camera:
+        """The photo's, about as fine as a panorama [3, H, 2H] is there."""
+        width = panorama.shape[2] // 6
+        return Camera.from_fov(width, round(width / self.aspect), self.fov_deg)

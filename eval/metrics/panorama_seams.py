@@ -5,7 +5,7 @@ All are gradient ratios (seam_ratios.py), measured on the panorama alone: 1 wher
 
 from torch import Tensor
 
-from eval.metrics.panorama_metric import PanoramaMetric
+from eval.metrics.panorama_metric import PanoramaMetric, PhotoMetric
 from eval.metrics.seam_ratios import view_seam, wrap_seam
 from worldgen.errors import expect
 from worldgen.geometry.cameras import look_at
@@ -24,20 +24,13 @@ class WrapSeam(PanoramaMetric):
         return wrap_seam(panorama)
 
 
-class PhotoSeam(PanoramaMetric):
-    """Along the photo's border. fov_deg: of the photo, horizontal; aspect: its width over its height."""
+class PhotoSeam(PhotoMetric):
+    """Along the photo's border."""
 
     name, needs = "photo_seam", "nothing"
 
-    def __init__(self, fov_deg: float = 80.0, aspect: float = 4 / 3) -> None:
-        self.fov_deg, self.aspect = fov_deg, aspect
-
-    def versions(self) -> dict[str, str]:
-        return super().versions() | {"fov_deg": f"{self.fov_deg:g}", "aspect": f"{self.aspect:g}"}
-
     def value(self, panorama: Tensor, truth: Tensor) -> float:
-        width = panorama.shape[2] // 6
-        return view_seam(panorama, Camera.from_fov(width, round(width / self.aspect), self.fov_deg))
+        return view_seam(panorama, self.photo_camera(panorama))
 
 
 class ViewSeam(PanoramaMetric):

@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from eval.metrics.fidelity import Lpips, psnr
-from eval.metrics.panorama_metric import PanoramaMetric
+from eval.metrics.panorama_metric import PanoramaMetric, PhotoMetric
 from worldgen.geometry.cameras import look_at
 from worldgen.geometry.equirect import to_perspective
 from worldgen.types import Camera
@@ -19,21 +19,13 @@ _HORIZON_REACH_DEG = 20.0
 _NEAR_FOV_DEG, _NEAR_PX = 50.0, 256
 
 
-class PhotoPsnr(PanoramaMetric):
-    """dB between the photo's part of the panorama and the true one. fov_deg: of the photo, horizontal; aspect: its
-    width over its height."""
+class PhotoPsnr(PhotoMetric):
+    """dB between the photo's part of the panorama and the true one."""
 
     name, better = "photo_psnr", "higher"
 
-    def __init__(self, fov_deg: float = 80.0, aspect: float = 4 / 3) -> None:
-        self.fov_deg, self.aspect = fov_deg, aspect
-
-    def versions(self) -> dict[str, str]:
-        return super().versions() | {"fov_deg": f"{self.fov_deg:g}", "aspect": f"{self.aspect:g}"}
-
     def value(self, panorama: Tensor, truth: Tensor) -> float:
-        width = panorama.shape[2] // 6
-        camera = Camera.from_fov(width, round(width / self.aspect), self.fov_deg)
+        camera = self.photo_camera(panorama)
         return psnr(*(to_perspective(each, camera, "bicubic").clamp(0, 1) for each in (panorama, truth)))
 
 

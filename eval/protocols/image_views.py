@@ -30,19 +30,13 @@ class ImagesProtocol(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ConditioningProtocol(Protocol):
+class ConditioningProtocol(ImagesProtocol):
     """Views beside their true ones. truth: the folder of true views; None = <path>/true, beside <path>/pred."""
 
     truth: str | None = None
 
     def examine(self, method: str, path: str | Path) -> Output:
         return examine_pairs(method, path, self.truth)
-
-    def expect_kind(self, output: Output) -> None:
-        expect_kind_of(output, ("images", "panoramas", "frames"), self.name, "pictures")
-
-    def looks(self, item: Item) -> list[tuple[str, Source]]:
-        return [(item.frame or WHOLE_PICTURE, ImageFile(item.path))]
 
     def notes(self, items: Sequence[Item]) -> tuple[str, ...]:
         return (*size_note(items), *lossy_note(items))

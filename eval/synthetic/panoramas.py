@@ -13,7 +13,7 @@ import sys
 import tarfile
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +23,7 @@ import torch
 from PIL import ExifTags, Image
 from torch import Tensor
 
-from eval.exit_status import run
+from worldgen import program
 from worldgen.errors import UserError
 from worldgen.geometry.cameras import look_at
 from worldgen.geometry.equirect import to_perspective
@@ -224,16 +224,17 @@ def write_example_photo(path: Path) -> None:
     Image.fromarray(pixels).save(path, quality=95, exif=exif)
 
 
-def main() -> None:
+def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description="Fetches the ground-truth panoramas and lists them.")
     parser.add_argument("--photo", type=Path, help="make the example photo again, at this path")
-    arguments = parser.parse_args()
-    if arguments.photo:
-        write_example_photo(arguments.photo)
-        return
+    options = parser.parse_args(arguments)
+    if options.photo:
+        write_example_photo(options.photo)
+        return 0
     for name, rgb in truth_panoramas():
         print(f"{name}: {rgb.shape[2]}x{rgb.shape[1]}")
+    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(run(main))
+    program.run("eval.synthetic.panoramas")

@@ -99,7 +99,7 @@ def _run(config: DictConfig, out: Path | None) -> None:
         scene = _made(make_scene, config.seed)
         out = out or _default_out(scene.name, config.seed)
         reporter.note(f"{scene.name}: {len(scene.views)} views, {len(scene.held_out)} held out -> {out}")
-        optimiser.load()
+        optimiser.import_fit()
         result = fit_into(out, scene, optimiser, config, reporter)
     finally:
         reporter.close()

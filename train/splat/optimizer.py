@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class SplatOptimizer(SplatSettings):
     """Makes Gaussians from a cloud and fits them to pictures, as its settings say."""
 
-    def load(self) -> None:
+    def import_fit(self) -> None:
         """Imports what the fit needs, so that its time counts the fit alone."""
         import train.splat.fit as _fit  # noqa: F401
 

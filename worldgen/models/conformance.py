@@ -7,7 +7,6 @@ Every check loads the adapter, looks at what it answers to small pictures, relea
 wrong is raised as a Violation that names the adapter, what it did and what is wanted.
 """
 
-import math
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -18,17 +17,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from worldgen.errors import UserError
-from worldgen.geometry.cameras import look_at
 from worldgen.geometry.equirect import directions
 from worldgen.geometry.fill import erode
 from worldgen.geometry.fov_range import check_fov
-from worldgen.geometry.points import render_points
 from worldgen.io.photo import Photo
 from worldgen.io.photo_exif import Lens
 from worldgen.models import protocols
 from worldgen.models.protocols import REPAINTED_PX
 from worldgen.models.runtime import Runtime
-from worldgen.types import Camera, DistanceMap, Panorama, PointCloud, Prompts, View, ViewDepth
+from worldgen.types import Camera, DistanceMap, Panorama, Prompts, ViewDepth
 
 HEIGHT, WIDTH = 96, 128
 _BATCH_TOLERANCE = 2 / 255  # what rounding may differ by where pictures are painted together or one by one
@@ -117,24 +114,6 @@ def check_panorama_depth(adapter: protocols.PanoramaDepth) -> None:
         _expect_distances(adapter, "distance", found.distance)
 
 
-def check_view_completer(adapter: protocols.ViewCompleter) -> None:
-    """The same camera, known pixels that stay known, and distances, where it gives any, of all that is known."""
-    cloud, prompts = _sphere(), _PROMPTS
-    camera = Camera.from_fov(WIDTH, HEIGHT, 90.0, look_at(180.0, 0.0, torch.tensor([0.4, 0.0, 0.3])))
-    render = render_points(cloud, camera)
-    completed: View | None = _twice(adapter, lambda: adapter.begin(cloud, prompts)(render, "a meadow", 3))
-    if completed is None:
-        raise Violation(f"{_name(adapter)}: completes nothing of a view with a hole, wanted a picture")
-    _expect(adapter, completed.camera is render.camera, "another camera", "the render's own")
-    _expect_picture(adapter, completed.rgb, render.rgb)
-    lost = int((render.known & ~completed.known).sum())
-    _expect(adapter, lost == 0, f"{lost} known pixels are unknown afterwards", "all of them known")
-    new = int((completed.known & ~render.known).sum())
-    _expect(adapter, new > 0, "fills nothing", "the hole filled")
-    if completed.distance is not None:
-        _expect_distances(adapter, "distance", completed.distance[completed.known])
-
-
 def picture(number: int = 0) -> Tensor:
     """[3, 96, 128] in [0, 1]: smooth waves, others for every number."""
     y, x = torch.meshgrid(torch.linspace(0, 1, HEIGHT), torch.linspace(0, 1, WIDTH), indexing="ij")
@@ -150,16 +129,6 @@ def panorama() -> Panorama:
     front = (rays[..., 2] > 0.6) & (rays[..., 1].abs() < 0.2)
     rgb = torch.where(front[..., None], wall, rgb) + 0.05 * torch.sin(40 * rays)
     return Panorama(rgb.clamp(0, 1).movedim(-1, 0).contiguous(), torch.zeros(rays.shape[:2], dtype=torch.bool))
-
-
-def _sphere() -> PointCloud:
-    """The panorama at three metres, without a patch at the back."""
-    small = panorama()
-    rays = directions(*small.photo.shape)
-    seen = ~((rays[..., 2] < -0.9) & (rays[..., 0].abs() < 0.25))
-    points = 3 * rays[seen]
-    spacing = torch.full((len(points),), 3 * math.pi / 128)
-    return PointCloud(points, small.rgb.movedim(0, -1)[seen], -rays[seen], spacing)
 
 
 def _twice(adapter: protocols.Lifetime, answer: Callable[[], Any]) -> Any:

@@ -6,6 +6,7 @@ in [0, 1]; H, W: pixels; B: views in one call. Nothing heavy is imported here, s
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from worldgen.io.photo import Photo
     from worldgen.models.runtime import Runtime
-    from worldgen.types import Camera, DistanceMap, Fov, Panorama, PointCloud, Prompts, View, ViewDepth
+    from worldgen.types import Camera, DistanceMap, Fov, Panorama, Prompts, View, ViewDepth
 
 REPAINTED_PX = 8
 """So near to a hole an inpainter may change known pixels, too: what it thinks of them tells how its colours are off."""
@@ -46,12 +47,12 @@ class Adapter:
         """Nothing to free."""
 
 
-class Composite:
+class Composite(ABC):
     """For adapters that are made of others: those are loaded and released with it."""
 
+    @abstractmethod
     def parts(self) -> Sequence[Lifetime]:
         """The adapters that it is made of."""
-        raise NotImplementedError
 
     def load(self, runtime: Runtime) -> None:
         """Loads what it is made of."""
@@ -135,25 +136,6 @@ class PanoramaDepth(Lifetime, Protocol):
 
     def __call__(self, panorama: Panorama, prompts: Prompts, track: Track = untracked) -> DistanceMap:
         """Of every pixel of the panorama: metres along its ray, finite, > 0; and where the sky is."""
-        ...
-
-
-class Complete(Protocol):
-    """Completes views of one scene; see ViewCompleter."""
-
-    def __call__(self, render: View, prompt: str, seed: int) -> View | None:
-        """render: what the cloud shows, with distances and `known` -> the completed picture; None: not worth it.
-
-        `distance` is set where the completer knows it; None: it is estimated and aligned to the known one.
-        """
-        ...
-
-
-class ViewCompleter(Lifetime, Protocol):
-    """Fills the holes of renders of a point cloud (paper, "Point-cloud-conditioned inpainting")."""
-
-    def begin(self, cloud: PointCloud, prompts: Prompts) -> Complete:
-        """What completes views of the scene that `cloud` shows from the origin."""
         ...
 
 

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, TypeGuard, cast
 
 from worldgen.errors import UserError, expect
 from worldgen.runs.disk import write_text
@@ -128,7 +128,7 @@ class _WandbSteps:
         import wandb
 
         facts = {**result.facts, "seconds": result.seconds, "peak_memory_mb": result.peak_memory_mb}
-        figures = {name: value for name, value in facts.items() if _is_number(value)}
+        figures = {name: value for name, value in facts.items() if is_number(value)}
         media: dict[str, Any] = {}
         picture = result.path / PICTURES.get(result.name, "")
         if picture.is_file():
@@ -244,5 +244,6 @@ def one_line(error: BaseException) -> str:
     return str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> TypeGuard[float]:
+    """Whether a fact can be drawn as a curve or compared: true and false cannot."""
     return isinstance(value, int | float) and not isinstance(value, bool)
