@@ -6,6 +6,7 @@ import pytest
 import torch
 from scenes import BoxRoom
 
+from tests.benchmarks import completion
 from worldgen.embedded.scene_layout import Seen, level_heights
 from worldgen.errors import UserError
 from worldgen.geometry.cameras import distance_to_zdepth, look_at, world_rays
@@ -272,3 +273,9 @@ def test_wrong_settings_name_their_key(wrong):
 
 def test_thinning_nothing_leaves_nothing(cloud):
     assert len(thinned(cloud[:0], 0.01)) == 0
+
+
+def test_the_benchmark_of_completion_runs():
+    figures = completion.measured(height=64, size=48)
+    assert 0 < figures["holes"] < 1
+    assert figures["one view, smooth inpainter"]["wall_ms"] > 0
