@@ -30,10 +30,11 @@ from worldgen.recipe.fov import check_height
 from worldgen.recipe.given import FRONT_FOV_DEG, all_round, front_view, given_panorama
 from worldgen.recipe.lift import lift
 from worldgen.recipe.panorama import synthesize
-from worldgen.recipe.training_views import supervision
+from worldgen.recipe.training_views import TrainingViews
 from worldgen.runs import artifacts
 from worldgen.runs.reader import CAMERA, RunReader
 from worldgen.runs.steps_table import COMPLETE, DEPTH, EXPORT, FOV, LIFT, PANORAMA, PROMPTS, REFINE, SPLAT
+from worldgen.runs.visits import KeptVisits
 from worldgen.types import Fov, Panorama, Scene, View
 
 
@@ -173,24 +174,28 @@ def lift_step(job: Job, out: Path) -> dict:
 
 def complete_step(job: Job, out: Path) -> dict:
     """What the photo's place hides."""
+    visits = KeptVisits(out)
     completion = complete(
         job.reader.lifted(),
         job.reader.prompts(),
-        job.adapters["inpainter"],
+        job.adapters["completer"],
         job.adapters["view_depth"],
         job.adapters["complete"],
+        visits,
         job.reporter.track,
         job.seed(COMPLETE),
     )
-    save_cloud(out / "cloud.safetensors", completion.cloud)
-    artifacts.save_completed(out, completion.views)
-    return {"views": len(completion.views), "points_added": len(completion.cloud)}
+    visits.finish()
+    facts = {"views": completion.views, "visits": completion.visits, "points_added": completion.points}
+    return facts | ({"unmeasured_pixels": completion.unmeasured} if completion.unmeasured else {})
 
 
 def splat_step(job: Job, out: Path) -> dict:
     """Gaussians, fitted to all views."""
-    views = supervision(job.photo_view, job.panorama, job.reader.completed(), job.adapters["views"])
-    scene = Scene(job.photo.path.stem, job.reader.cloud(), tuple(views))
+    reader, settings = job.reader, job.adapters["views"]
+    views = TrainingViews(reader.camera(), job.panorama, reader.completed(), settings)
+    source = f"{settings} {reader.content((FOV, PANORAMA, REFINE, LIFT, COMPLETE))}"
+    scene = Scene(job.photo.path.stem, reader.cloud(), views, source=source)
     result = job.adapters["splat"](scene, out, job.reporter.track, job.seed(SPLAT))
     save_gaussians(out / "gaussians.safetensors", result.gaussians)
     return result.facts

@@ -111,8 +111,17 @@ class View:
 
 
 @dataclass(frozen=True, eq=False)
+class IncompleteView:
+    """view: what is known of it, with distances; holes: bool [H, W], unknown pixels that are worth painting, so all but
+    those of pinholes."""
+
+    view: View
+    holes: Tensor
+
+
+@dataclass(frozen=True, eq=False)
 class CompletedView:
-    """view: with distances; inpainted: bool [H, W], what the inpainter added, without closed pinholes."""
+    """view: what is known of it now; inpainted: bool [H, W], what the inpainter added, without closed pinholes."""
 
     view: View
     inpainted: Tensor
@@ -208,10 +217,25 @@ class PointCloud:
         return PointCloud.joined([self, other])
 
     @classmethod
+    def empty(cls) -> "PointCloud":
+        """No points."""
+        return cls(torch.empty(0, 3), torch.empty(0, 3), torch.empty(0, 3), torch.empty(0))
+
+    @classmethod
     def joined(cls, clouds: "Sequence[PointCloud]") -> "PointCloud":
         """One cloud of one or more, in their order."""
         columns = ([getattr(cloud, name) for cloud in clouds] for name in ("xyz", "rgb", "normals", "spacing", "sky"))
         return cls(*map(torch.cat, columns))
+
+
+@dataclass(frozen=True, eq=False)
+class Visit:
+    """What came of looking at a scene from one camera. points: those that it adds; completed: None where there was
+    nothing worth a picture; unmeasured: painted pixels that no point came of, because nobody knows their depth."""
+
+    points: PointCloud
+    completed: CompletedView | None = None
+    unmeasured: int = 0
 
 
 @dataclass(frozen=True, eq=False)

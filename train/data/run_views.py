@@ -1,19 +1,18 @@
 """What the splat step of one of our own runs fits, read back from the run folder."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
-import torch
-
 from worldgen.errors import UserError
-from worldgen.recipe.training_views import SupervisionSettings, supervision
+from worldgen.recipe.training_views import SupervisionSettings, TrainingViews
 from worldgen.runs.reader import RunReader
 from worldgen.runs.steps_table import COMPLETE, FOV, LIFT, PANORAMA, SPLAT
-from worldgen.types import PointCloud, SupervisionView, View
+from worldgen.types import PointCloud, SupervisionView
 
 _STEPS = (FOV, PANORAMA, LIFT, COMPLETE)  # whose files the splat step reads
 
 
-def read_run(folder: Path) -> tuple[list[SupervisionView], PointCloud]:
+def read_run(folder: Path) -> tuple[Sequence[SupervisionView], PointCloud]:
     """The views, and the cloud to start from, by the splat step's own functions. Its config decides how the panorama is
     cut; where that step never finished, the defaults do.
 
@@ -28,10 +27,7 @@ def read_run(folder: Path) -> tuple[list[SupervisionView], PointCloud]:
         chosen = steps.get(SPLAT, {}).get("config", {}).get("views", {})
         settings = SupervisionSettings(**{key: value for key, value in chosen.items() if not key.startswith("_")})
         camera = reader.camera()
-        # The photo itself may be gone; only its camera counts.
-        nothing = torch.zeros(()).expand(camera.height, camera.width)
-        photo = View(camera, nothing.expand(3, -1, -1), nothing.bool())
-        return supervision(photo, reader.panorama(), reader.completed(), settings), reader.cloud()
+        return TrainingViews(camera, reader.panorama(), reader.completed(), settings), reader.cloud()
     except OSError as error:
         raise UserError(f"{error.filename or folder}: cannot be read ({error.strerror}), wanted a whole run") from error
     except (KeyError, TypeError, AttributeError, ArithmeticError, RuntimeError) as error:

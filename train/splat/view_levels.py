@@ -11,16 +11,18 @@ from worldgen.types import Camera, SupervisionView
 _CROP_MARGIN_PX = 16  # what a warp may read beyond the supervised part of a view
 _SMALLEST_PX = 64  # of a halved view's shorter side: smaller ones tell too little
 _LEAST_WEIGHT = 1e-6
+_PREPARED_PIXELS = 64 << 20  # 16 bytes each, and a third more for the levels: 1.4 GB
 
 
 @dataclass(frozen=True, eq=False)
 class ViewFacts:
     """What of a fit's views is needed all the time. cameras, generated: of each view; counts: whether anything in any
-    picture does."""
+    picture does; pixels: of all parts that count."""
 
     cameras: list[Camera]
     generated: list[bool]
     counts: bool
+    pixels: int
 
     @property
     def middle(self) -> torch.Tensor:
@@ -30,12 +32,13 @@ class ViewFacts:
 
 def survey(views: Sequence[SupervisionView]) -> ViewFacts:
     """Looks at each view once, and keeps no picture."""
-    cameras, generated, counts = [], [], False
+    cameras, generated, counts, pixels = [], [], False, 0
     for view in views:
         cameras.append(view.camera)
         generated.append(view.generated)
         counts = counts or bool(view.weight.any())
-    return ViewFacts(cameras, generated, counts)
+        pixels += crop(view).weight.numel()
+    return ViewFacts(cameras, generated, counts, pixels)
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,13 +53,15 @@ class LevelView:
 class ViewLevels:
     """Views by number and level: 0 = as large as they are, 1 = halved once, and so on to `levels`.
 
-    Views in a list or tuple, which are in memory anyway, are prepared once; of any other sequence, one that reads them
-    from disk, each is made when a step looks at it, and let go.
+    Views in a list or tuple, which are in memory anyway, are prepared once, and so are those of any other sequence, one
+    that reads them from disk, as long as all together are small; else each is made when a step looks at it, and let go.
     """
 
-    def __init__(self, views: Sequence[SupervisionView], levels: int) -> None:
+    def __init__(self, views: Sequence[SupervisionView], levels: int, pixels: int) -> None:
+        """pixels: of all views, as `survey` counts them."""
         self._views, self._device = views, torch.device("cpu")
-        self._ready = [_levels(view, levels) for view in views] if isinstance(views, list | tuple) else None
+        at_once = isinstance(views, list | tuple) or pixels <= _PREPARED_PIXELS
+        self._ready = [_levels(view, levels) for view in views] if at_once else None
 
     def at(self, number: int, level: int) -> LevelView:
         """A view on the device that `to` chose."""

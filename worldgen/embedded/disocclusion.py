@@ -15,7 +15,6 @@ from numba import njit, prange
 from torch import Tensor
 
 from worldgen.geometry.cameras import distance_to_zdepth, pixel_rays, world_rays, zdepth_to_distance
-from worldgen.geometry.fill import dilate, erode
 from worldgen.types import Camera, View
 
 _DIRECTIONS = 24
@@ -32,13 +31,6 @@ _SWEEPS = 120
 _OVERRELAXATION = 1.9
 _ANGLES = np.arange(_DIRECTIONS) * (2 * np.pi / _DIRECTIONS)
 _STEPS = np.stack([np.cos(_ANGLES), np.sin(_ANGLES)], axis=1).astype(np.float32)
-
-
-def split_holes(known: Tensor, pinhole_px: int) -> tuple[Tensor, Tensor]:
-    """The unknown pixels of bool [H, W] as (holes, pinholes): what is at most 2 `pinhole_px` wide is a pinhole."""
-    core = erode(~known, pinhole_px)
-    holes = dilate(core, pinhole_px + 1) & ~known
-    return holes, ~known & ~holes
 
 
 def background_side(camera: Camera, seen_from: Tensor) -> Tensor:

@@ -35,7 +35,7 @@ def level_heights(cloud: PointCloud) -> list[float]:
     return heights
 
 
-class Seen:
+class OriginVisibility:
     """How far the origin sees in every direction. What was inpainted lies behind that, or it would have been seen."""
 
     def __init__(self, cloud: PointCloud) -> None:

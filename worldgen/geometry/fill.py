@@ -19,6 +19,13 @@ def dilate(mask: Tensor, radius: int) -> Tensor:
     return F.max_pool2d(mask[None].float(), 2 * radius + 1, stride=1, padding=radius)[0] > 0
 
 
+def split_holes(known: Tensor, pinhole_px: int) -> tuple[Tensor, Tensor]:
+    """The unknown pixels of bool [H, W] as (holes, pinholes): what is at most 2 `pinhole_px` wide is a pinhole."""
+    core = erode(~known, pinhole_px)
+    holes = dilate(core, pinhole_px + 1) & ~known
+    return holes, ~known & ~holes
+
+
 def push_pull(image: Tensor, weight: Tensor) -> Tensor:
     """Fills an image [C, H, W] smoothly where `weight` [H, W] (bool, or 0..1) is small.
 

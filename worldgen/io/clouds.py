@@ -1,5 +1,6 @@
 """Point clouds as files: points .ply for others, and our own safetensors. Both keep the world's axes and metres."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -22,9 +23,9 @@ def write_points_ply(path: Path, cloud: PointCloud) -> None:
     write_vertices(path, vertices)
 
 
-def save_cloud(path: Path, cloud: PointCloud) -> None:
-    """All tensors, exactly, as safetensors."""
-    save_tensors(path, _tensors(cloud))
+def save_cloud(path: Path, cloud: PointCloud, metadata: Mapping[str, str] | None = None) -> None:
+    """All tensors, exactly, as safetensors, and a few words about them."""
+    save_tensors(path, _tensors(cloud), metadata)
 
 
 def load_cloud(path: Path) -> PointCloud:

@@ -19,7 +19,18 @@ if TYPE_CHECKING:
 
     from worldgen.io.photo import Photo
     from worldgen.models.runtime import Runtime
-    from worldgen.types import Camera, DistanceMap, Fov, Panorama, Prompts, View, ViewDepth
+    from worldgen.types import (
+        Camera,
+        CompletedView,
+        DistanceMap,
+        Fov,
+        IncompleteView,
+        Panorama,
+        PointCloud,
+        Prompts,
+        View,
+        ViewDepth,
+    )
 
 REPAINTED_PX = 8
 """So near to a hole an inpainter may change known pixels, too: what it thinks of them tells how its colours are off."""
@@ -136,6 +147,30 @@ class PanoramaDepth(Lifetime, Protocol):
 
     def __call__(self, panorama: Panorama, prompts: Prompts, track: Track = untracked) -> DistanceMap:
         """Of every pixel of the panorama: metres along its ray, finite, > 0; and where the sky is."""
+        ...
+
+
+class ViewCompleter(Lifetime, Protocol):
+    """Paints what a known part of the world does not show of a view (paper, "Point-cloud-conditioned inpainting")."""
+
+    def begin(self, cloud: PointCloud, prompts: Prompts) -> CompleteViews:
+        """Takes in a scene: all points that its origin sees, and what it is. Gives what completes views of it."""
+        ...
+
+
+class CompleteViews(Protocol):
+    """Completes views of one scene."""
+
+    def __call__(
+        self, views: Sequence[IncompleteView], prompts: Sequence[str], seeds: Sequence[int]
+    ) -> Sequence[CompletedView]:
+        """B views of one size, rendered of the points so far, B prompts and B seeds -> B views.
+
+        Of each answer `known` is what was known before, its pixels as they were, and all that is to become points.
+        `inpainted` lies within the holes and within `known`; where it is empty, as it has to be where there are no
+        holes, no picture is kept. `distance`: of all known pixels, metres; None = the recipe asks its depth estimator,
+        and makes it agree with what was known. The same seed gives the same picture, whatever else is in the batch.
+        """
         ...
 
 

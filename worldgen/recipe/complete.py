@@ -1,53 +1,47 @@
 """Step 7, completion: what the photo's place does not show, seen from a cube round it, inpainted and lifted (paper 8).
 
-Views that see most holes come first, and every completed view's points are seen by the later ones.
+Each round's views are rendered of all points so far, completed, and their new points added, so that later ones see
+what earlier ones painted.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import reduce
 from itertools import islice
-from operator import add
+from typing import Protocol
 
 import torch
 
-from worldgen.embedded.disocclusion import (
-    background_side,
-    foreground_rim,
-    guess_background,
-    inverse_zdepth,
-    level_planes,
-    settle_background,
-    split_holes,
-)
-from worldgen.embedded.scene_layout import Seen, level_heights
-from worldgen.errors import UserError
+from worldgen.errors import expect, expect_whole_numbers
+from worldgen.geometry.fill import split_holes
 from worldgen.geometry.points import render_points, view_points
-from worldgen.models.protocols import DepthEstimator, Inpainter
+from worldgen.models.protocols import CompleteViews, DepthEstimator, ViewCompleter
 from worldgen.progress import Track, untracked
 from worldgen.recipe.cube import cube_cameras, cube_positions
 from worldgen.recipe.hole_scores import HoleScores, reachable
 from worldgen.recipe.prompts import prompt_for
-from worldgen.types import Camera, CompletedView, PointCloud, Prompts, View
+from worldgen.recipe.view_alignment import with_distances
+from worldgen.types import Camera, CompletedView, IncompleteView, PointCloud, Prompts, View, Visit
 
-_RIM = 1 / 5  # of the view's width: how much foreground round a hole the inpainter is not shown
-_SURE = 0.25  # the scores are coarse and miss narrow holes: this part of `min_hole` is worth a look
+_SURE = 0.25  # the scores are coarse and miss narrow holes: this part of `min_hole` is worth a visit
 _PATIENCE = 20  # after so many views in a row without holes worth a completion there are none left
+_ORDERS = ("most_holes", "all")
 
 
 @dataclass(frozen=True)
 class CompleteSettings:
     """How many views are completed, and which.
 
-    budget: views at most; side_m: of the cube whose face centres and corners the cameras stand at; size: pixels of a
+    order: most_holes = those that see most holes first, until there is none worth it; all = the cube's 196 (paper),
+    place by place. budget: views at most, None = as many as the order has. at_once: views of a round, which do not see
+    each other's points. side_m: of the cube whose face centres and corners the cameras stand at; size: pixels of a
     square view; fov_deg: its field of view; min_hole, max_hole: parts of a view, views that see fewer holes are not
     worth a completion, views that see more have nothing to go by; clearance_m: how far cameras stay from surfaces (the
-    cube is dented where something stands in it); pinhole_px: gaps up to twice as wide are closed without inpainting;
-    relief: how far, in parts of the distance, the depth network may move what was inpainted from the background's
-    own continuation; indoors only, 0 = never.
+    cube is dented where something stands in it); pinhole_px: gaps up to twice as wide are not worth inpainting.
     """
 
-    budget: int = 36
+    order: str = "most_holes"
+    budget: int | None = 36
+    at_once: int = 1
     side_m: float = 2.0
     size: int = 512
     fov_deg: float = 90.0
@@ -55,121 +49,158 @@ class CompleteSettings:
     max_hole: float = 0.6
     clearance_m: float = 0.3
     pinhole_px: int = 2
-    relief: float = 0.15
 
     def __post_init__(self) -> None:
-        if self.budget < 0:
-            raise UserError(f"complete.budget: {self.budget}, wanted 0 or more")
-        if not self.side_m > 0:
-            raise UserError(f"complete.side_m: {self.side_m:g}, wanted more than 0")
-        if not 32 <= self.size <= 4096:
-            raise UserError(f"complete.size: {self.size}, wanted 32 to 4096 pixels")
-        if not 10 <= self.fov_deg <= 150:
-            raise UserError(f"complete.fov_deg: {self.fov_deg:g}, wanted 10 to 150")
-        if not 0 <= self.min_hole < self.max_hole <= 1:
-            raise UserError(
-                f"complete.min_hole, max_hole: {self.min_hole:g}, {self.max_hole:g}, wanted 0 <= min < max <= 1"
-            )
-        if not self.clearance_m >= 0:
-            raise UserError(f"complete.clearance_m: {self.clearance_m:g}, wanted 0 or more")
-        if not 0 <= self.pinhole_px <= 16:
-            raise UserError(f"complete.pinhole_px: {self.pinhole_px}, wanted 0 to 16")
-        if not 0 <= self.relief < 1:
-            raise UserError(f"complete.relief: {self.relief:g}, wanted 0 or more and less than 1")
+        expect_whole_numbers("complete", self)
+        expect("complete.order", self.order, self.order in _ORDERS, f"one of {', '.join(_ORDERS)}")
+        whole = self.budget is None or (isinstance(self.budget, int) and not isinstance(self.budget, bool))
+        within = whole and (self.budget is None or self.budget >= 0)
+        expect("complete.budget", self.budget, within, "a whole number from 0, or null for all")
+        expect("complete.at_once", self.at_once, 1 <= self.at_once <= 196, "1 to 196")
+        expect("complete.side_m", self.side_m, self.side_m > 0, "more than 0")
+        expect("complete.size", self.size, 32 <= self.size <= 4096, "32 to 4096 pixels")
+        expect("complete.fov_deg", self.fov_deg, 10 <= self.fov_deg <= 150, "10 to 150")
+        holes = f"{self.min_hole:g}, {self.max_hole:g}"
+        expect("complete.min_hole, max_hole", holes, 0 <= self.min_hole < self.max_hole <= 1, "0 <= min < max <= 1")
+        expect("complete.clearance_m", self.clearance_m, self.clearance_m >= 0, "0 or more")
+        expect("complete.pinhole_px", self.pinhole_px, 0 <= self.pinhole_px <= 16, "0 to 16")
 
 
-@dataclass(frozen=True, eq=False)
+class Visits(Protocol):
+    """Keeps visits as they are made, so that a killed completion goes on where it was."""
+
+    def recall(self, number: int) -> Visit | None:
+        """The visit of that number, from 0; None where it was not made yet."""
+        ...
+
+    def keep(self, number: int, visit: Visit) -> None:
+        """Keeps a visit for good. They come in the order of their numbers."""
+        ...
+
+
+@dataclass(frozen=True)
 class Completion:
-    """views: in the order of their making; cloud: only the points that they added."""
+    """views: pictures that were made; visits: cameras that were looked from; points: that all of them added;
+    unmeasured: painted pixels that no point came of, because their depth is not known."""
 
-    views: list[CompletedView]
-    cloud: PointCloud
+    views: int
+    visits: int
+    points: int
+    unmeasured: int
 
 
 def complete(
     cloud: PointCloud,
     prompts: Prompts,
-    inpainter: Inpainter,
+    completer: ViewCompleter,
     depth: DepthEstimator,
     settings: CompleteSettings,
+    visits: Visits,
     track: Track = untracked,
     seed: int = 0,
 ) -> Completion:
-    """Fills what `cloud`, seen from the origin, does not show from the cube; see the module's text."""
+    """Fills what `cloud`, seen from the origin, does not show from the cube; see the module's text.
+
+    depth: asked where the completer gives no distances. visits: gets all results, and knows those of earlier attempts.
+    """
     positions = reachable(cloud, cube_positions(settings.side_m), settings.clearance_m)
     cameras = cube_cameras(positions, settings.size, settings.fov_deg)
-    completer = Completer(prompts, inpainter, depth, settings, level_heights(cloud), Seen(cloud))
-    added: list[PointCloud] = [cloud[:0]]
-    found = _completed_views(completer, cloud, cameras, added, seed)
-    views = list(track(islice(found, settings.budget), settings.budget, "completing views"))
-    return Completion(views, reduce(add, added))
+    most = len(cameras) if settings.budget is None else min(settings.budget, len(cameras))
+    work = _Work(prompts, completer.begin(cloud, prompts), depth, settings, seed)
+    tally = _Tally()
+    views = islice(_views(work, cloud, cameras, visits, tally), most)
+    count = sum(1 for _ in track(views, most, "completing views"))
+    return Completion(count, tally.visits, tally.points, tally.unmeasured)
 
 
-def _completed_views(
-    completer: "Completer", cloud: PointCloud, cameras: list[Camera], added: list[PointCloud], seed: int
-) -> Iterator[CompletedView]:
-    """Those with most holes first, until several in a row were not worth it; appends to `added` what each adds."""
-    settings, scores = completer.settings, HoleScores(cloud, cameras)
-    in_vain, index = 0, 0
-    while in_vain < _PATIENCE:
-        chosen = scores.best(_SURE * settings.min_hole, settings.max_hole)
-        if chosen is None:
+@dataclass
+class _Tally:
+    visits: int = 0
+    points: int = 0
+    unmeasured: int = 0
+
+    def add(self, visit: Visit) -> None:
+        self.visits += 1
+        self.points += len(visit.points)
+        self.unmeasured += visit.unmeasured
+
+
+def _views(
+    work: "_Work", cloud: PointCloud, cameras: Sequence[Camera], visits: Visits, tally: _Tally
+) -> Iterator[None]:
+    """Visits cameras, round by round; yields whenever a view came of one, and holds no picture."""
+    scores, clouds, in_vain = HoleScores(cloud, cameras), [cloud], 0
+    for chosen in _rounds(work.settings, scores, len(cameras)):
+        for visit in _round(work, list(clouds), [cameras[index] for index in chosen], tally.visits, visits):
+            tally.add(visit)
+            clouds.append(visit.points)
+            scores.add(visit.points)
+            in_vain = in_vain + 1 if visit.completed is None else 0
+            if visit.completed is not None:
+                yield
+        if work.settings.order == "most_holes" and in_vain >= _PATIENCE:
             return
-        view, points = completer(cloud, cameras[chosen], seed + index)
-        scores.done(chosen)
-        scores.add(points)
-        added.append(points)
-        cloud = cloud + points
-        if view is None:
-            in_vain += 1
-            continue
-        in_vain, index = 0, index + 1
-        yield view
+
+
+def _rounds(settings: CompleteSettings, scores: HoleScores, cameras: int) -> Iterator[Sequence[int]]:
+    """The numbers of the cameras of one round after the other, as the scores are when it begins."""
+    if settings.order == "all":
+        numbers = range(cameras)
+        yield from (numbers[start : start + settings.at_once] for start in numbers[:: settings.at_once])
+        return
+    while chosen := scores.pick(settings.at_once, _SURE * settings.min_hole, settings.max_hole):
+        yield chosen
+
+
+def _round(
+    work: "_Work", clouds: Sequence[PointCloud], cameras: Sequence[Camera], first: int, visits: Visits
+) -> Iterator[Visit]:
+    """The visits of one round, numbered from `first`; where one is missing all are made again."""
+    numbers = range(first, first + len(cameras))
+    kept = [visits.recall(number) for number in numbers]
+    if all(visit is not None for visit in kept):
+        yield from (visit for visit in kept if visit is not None)
+        return
+    for number, visit in zip(numbers, work.visits(clouds, cameras, first), strict=True):
+        visits.keep(number, visit)
+        yield visit
 
 
 @dataclass(frozen=True)
-class Completer:
-    """Completes one view; see `complete`. heights: world y of the scene's level planes; seen: from the origin."""
+class _Work:
+    """What visits are made with."""
 
     prompts: Prompts
-    inpainter: Inpainter
+    complete_views: CompleteViews
     depth: DepthEstimator
     settings: CompleteSettings
-    heights: Sequence[float]
-    seen: Seen
+    seed: int
 
-    def __call__(self, cloud: PointCloud, camera: Camera, seed: int) -> tuple[CompletedView | None, PointCloud]:
-        """The view and the points that it adds.
+    def visits(self, clouds: Sequence[PointCloud], cameras: Sequence[Camera], first: int) -> list[Visit]:
+        """Of all cameras; first: the number of the first one, of all that were ever visited."""
+        seen = {number: self._seen(clouds, camera) for number, camera in enumerate(cameras)}
+        incomplete = {number: one for number, one in seen.items() if one is not None}
+        visits = [Visit(PointCloud.empty())] * len(cameras)
+        if incomplete:
+            asked = [prompt_for(cameras[number], self.prompts) for number in incomplete]
+            seeds = [self.seed + first + number for number in incomplete]
+            completed = self.complete_views(list(incomplete.values()), asked, seeds)
+            for number, one in zip(incomplete, completed, strict=True):
+                visits[number] = self._lifted(incomplete[number].view, one)
+        return visits
 
-        Where its holes are too few for a completion, the points take their background's colours and there is no view;
-        where they are too many, there is neither.
-        """
-        settings = self.settings
-        rendered = render_points(cloud, camera)
-        holes, _ = split_holes(rendered.known, settings.pinhole_px)
-        if holes.float().mean() > settings.max_hole:
-            return None, cloud[:0]
-        away = background_side(camera, torch.zeros(3))
-        level = level_planes(camera, self.heights)
-        guess = guess_background(rendered, away, level)
-        settled = settle_background(guess, rendered.known, torch.maximum(inverse_zdepth(guess), level))
-        unknown = ~rendered.known & settled.known
-        settled, new = self.seen.pushed_behind(settled, unknown)
-        if (holes & new).float().mean() < settings.min_hole:
-            return None, view_points(settled, new)
-        rim = foreground_rim(guess, rendered.known, away, level, round(_RIM * camera.width))
-        painted = self.inpainter(
-            guess.rgb[None], (~holes & ~rim)[None].float(), [prompt_for(camera, self.prompts)], [seed]
-        )[0]
-        if self.prompts.indoor and settings.relief > 0:
-            relief = settle_background(guess, rendered.known, 1 / self.depth(painted, camera).zdepth)
-            settled, new = self.seen.pushed_behind(bounded(relief, settled, settings.relief), unknown)
-        distance = torch.where(rendered.known, rendered.measured, settled.measured)
-        view = View(camera, torch.where(holes, painted, guess.rgb), settled.known, distance)
-        return CompletedView(view, holes & new), view_points(view, new)
+    def _seen(self, clouds: Sequence[PointCloud], camera: Camera) -> IncompleteView | None:
+        """None where there is nothing to complete, or too much."""
+        render = render_points(clouds, camera)
+        holes, _ = split_holes(render.known, self.settings.pinhole_px)
+        share = holes.float().mean()
+        if share > self.settings.max_hole or bool(render.known.all()):
+            return None
+        return IncompleteView(render, holes if share >= self.settings.min_hole else torch.zeros_like(holes))
 
-
-def bounded(view: View, reference: View, share: float) -> View:
-    """`view` with distances at most `share` of the reference's away from them."""
-    low, high = reference.measured * (1 - share), reference.measured * (1 + share)
-    return View(view.camera, view.rgb, reference.known, view.measured.clamp(low, high))
+    def _lifted(self, render: View, completed: CompletedView) -> Visit:
+        measured = with_distances(completed.view, render, self.depth)
+        new = measured.known & ~render.known
+        unmeasured = int((completed.view.known & ~measured.known).sum())
+        is_view = bool(completed.inpainted.any())
+        return Visit(view_points(measured, new), completed if is_view else None, unmeasured)

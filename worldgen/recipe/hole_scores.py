@@ -1,5 +1,7 @@
 """Which cameras see holes: cheap scores on a thinned cloud, kept up to date while the cloud grows."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from numba import njit, prange
@@ -17,7 +19,7 @@ _COVER = 1.0  # half the side of the square that a point covers, in spacings: th
 class HoleScores:
     """How much of every camera's view is still unknown."""
 
-    def __init__(self, cloud: PointCloud, cameras: list[Camera]) -> None:
+    def __init__(self, cloud: PointCloud, cameras: Sequence[Camera]) -> None:
         small = [camera.resized(_SCORE_PX, _SCORE_PX) for camera in cameras]
         self._w2c = torch.stack([camera.w2c for camera in small]).numpy()
         self._focal = np.float32(small[0].fx)
@@ -34,15 +36,15 @@ class HoleScores:
         """[cameras], the parts of their views."""
         return 1 - self._known.mean(axis=(1, 2))
 
-    def best(self, least: float, most: float) -> int | None:
-        """The camera that sees most unknown, of those that see between `least` and `most` (parts of the view)."""
+    def pick(self, count: int, least: float, most: float) -> list[int]:
+        """Up to `count` cameras that see most unknown, of those that see between `least` and `most` (parts of the view)
+        and were never picked before; the one that sees most first."""
         unknown = self.unknown()
         eligible = self._open & (unknown >= least) & (unknown <= most)
-        return int(np.where(eligible, unknown, -1).argmax()) if eligible.any() else None
-
-    def done(self, index: int) -> None:
-        """This camera is not to be chosen again."""
-        self._open[index] = False
+        order = np.argsort(-unknown, kind="stable")
+        picked = order[eligible[order]][:count]
+        self._open[picked] = False
+        return picked.tolist()
 
 
 @njit(parallel=True, cache=True, error_model="numpy")

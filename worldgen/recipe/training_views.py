@@ -5,13 +5,14 @@ The anchor's area never is: `panorama.py` takes the anchor away, and all that to
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import overload
 
 import torch
 
 from worldgen.errors import expect
 from worldgen.geometry.cameras import look_at
 from worldgen.geometry.equirect import to_perspective
-from worldgen.types import Camera, CompletedView, Panorama, SupervisionView, View
+from worldgen.types import Camera, CompletedView, Panorama, SupervisionView
 
 
 @dataclass(frozen=True)
@@ -45,17 +46,36 @@ def panorama_cameras(settings: SupervisionSettings) -> list[Camera]:
     return [Camera.from_fov(size, size, fov_deg, look_at(yaw_deg, pitch_deg)) for yaw_deg, pitch_deg in directions]
 
 
-def supervision(
-    photo: View, panorama: Panorama, completed: Sequence[CompletedView], settings: SupervisionSettings
-) -> list[SupervisionView]:
-    """The photo's own view first, then the panorama's, then the completed ones under their inpainting masks."""
-    cameras = [photo_camera(photo.camera, settings.size), *panorama_cameras(settings)]
-    views = [_panorama_view(panorama, camera) for camera in cameras]
-    return views + [
-        SupervisionView(one.view.camera, one.view.rgb, one.inpainted.float(), generated=True)
-        for one in completed
-        if one.inpainted.any()
-    ]
+class TrainingViews(Sequence[SupervisionView]):
+    """The photo's own view first, then the panorama's, then the completed ones under their inpainting masks.
+
+    Each is made, or read from disk, when it is asked for, and held by nobody here.
+    """
+
+    def __init__(
+        self, photo: Camera, panorama: Panorama, completed: Sequence[CompletedView], settings: SupervisionSettings
+    ) -> None:
+        self._panorama, self._completed = panorama, completed
+        self._cameras = [photo_camera(photo, settings.size), *panorama_cameras(settings)]
+
+    def __len__(self) -> int:
+        return len(self._cameras) + len(self._completed)
+
+    @overload
+    def __getitem__(self, index: int) -> SupervisionView: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[SupervisionView]: ...
+
+    def __getitem__(self, index: int | slice) -> SupervisionView | list[SupervisionView]:
+        """A view, or several."""
+        if isinstance(index, slice):
+            return [self[number] for number in range(*index.indices(len(self)))]
+        number = range(len(self))[index]
+        if number < len(self._cameras):
+            return _panorama_view(self._panorama, self._cameras[number])
+        one = self._completed[number - len(self._cameras)]
+        return SupervisionView(one.view.camera, one.view.rgb, one.inpainted.float(), generated=True)
 
 
 def photo_camera(camera: Camera, longest: int) -> Camera:

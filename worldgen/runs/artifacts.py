@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
+from typing import overload
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from worldgen.errors import UserError, expect
 from worldgen.geometry.fov_range import check_fov
+from worldgen.runs.disk import landing
 from worldgen.types import Camera, CompletedView, DistanceMap, Panorama, Prompts, View
 
 _KEYS = ", ".join(field.name for field in fields(Prompts))
@@ -107,24 +109,51 @@ def _expect_same_size(path: Path, found: Sequence[int], wanted: Sequence[int]) -
         )
 
 
-def save_completed(folder: Path, views: list[CompletedView]) -> None:
-    """Each view's picture and mask, numbered in the order of their making, and `cameras.json`."""
-    for number, completed in enumerate(views):
-        save_image(folder / f"{number:03}.png", completed.view.rgb)
-        save_mask(folder / f"{number:03}_inpainted.png", completed.inpainted)
-    save_json(folder / "cameras.json", {"cameras": [camera_to_dict(completed.view.camera) for completed in views]})
+def save_completed_view(folder: Path, number: int, completed: CompletedView) -> None:
+    """Its picture and its mask, each whole or not there."""
+    with landing(folder / f"{number:03}.png") as unfinished:
+        save_image(unfinished, completed.view.rgb)
+    with landing(folder / f"{number:03}_inpainted.png") as unfinished:
+        save_mask(unfinished, completed.inpainted)
 
 
-def load_completed(folder: Path) -> list[CompletedView]:
+def load_completed_view(folder: Path, number: int, camera: Camera) -> CompletedView:
     """As saved, without distances: those live in the cloud."""
-    cameras = [camera_from_dict(entry) for entry in load_json(folder / "cameras.json")["cameras"]]
-    return [_load_completed_view(folder, number, camera) for number, camera in enumerate(cameras)]
-
-
-def _load_completed_view(folder: Path, number: int, camera: Camera) -> CompletedView:
     rgb = load_image(folder / f"{number:03}.png")
     inpainted = load_mask(folder / f"{number:03}_inpainted.png")
     return CompletedView(View(camera, rgb, torch.ones_like(inpainted)), inpainted)
+
+
+def save_completed_cameras(folder: Path, cameras: Sequence[Camera]) -> None:
+    """`cameras.json`, by the views' numbers; without it there are no views."""
+    save_json(folder / "cameras.json", {"cameras": [camera_to_dict(camera) for camera in cameras]})
+
+
+class CompletedViews(Sequence[CompletedView]):
+    """A folder's completed views in the order of their making, each read when it is asked for and held by nobody here.
+
+    Raises UserError where `cameras.json` is no JSON.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.cameras = [camera_from_dict(entry) for entry in load_json(folder / "cameras.json")["cameras"]]
+
+    def __len__(self) -> int:
+        return len(self.cameras)
+
+    @overload
+    def __getitem__(self, index: int) -> CompletedView: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[CompletedView]: ...
+
+    def __getitem__(self, index: int | slice) -> CompletedView | list[CompletedView]:
+        """See `load_completed_view`."""
+        if isinstance(index, slice):
+            return [self[number] for number in range(*index.indices(len(self)))]
+        number = range(len(self))[index]
+        return load_completed_view(self._folder, number, self.cameras[number])
 
 
 def save_photo_camera(path: Path, width: int, height: int, fov_deg: float, source: str) -> None:

@@ -9,7 +9,9 @@ from worldgen.io.clouds import load_cloud
 from worldgen.io.gaussians import load_gaussians
 from worldgen.runs import artifacts
 from worldgen.runs.layout import LAYOUT, MANIFEST, layout_of
+from worldgen.runs.record import hash_of, load_record, look
 from worldgen.runs.steps_table import COMPLETE, DEPTH, EXPORT, FOV, LIFT, PANORAMA, PROMPTS, REFINE, SPLAT
+from worldgen.runs.visits import CLOUD
 from worldgen.types import Camera, CompletedView, DistanceMap, Gaussians, Panorama, PointCloud, Prompts
 
 CAMERA = "camera.json"
@@ -60,6 +62,10 @@ class RunReader:
         found = self.manifest()["steps"].get(step)
         return found if isinstance(found, dict) else None
 
+    def content(self, steps: Sequence[str]) -> str:
+        """A hash of all files that these steps left, as they are now."""
+        return hash_of([look(self.path(step), load_record(self.path(step)).files).sha256 for step in steps])
+
     def camera(self) -> Camera:
         """The photo's, at the origin, looking along +z, with the photo's pixels as they were used; of a given panorama
         that of its front view."""
@@ -100,11 +106,12 @@ class RunReader:
 
     def cloud(self) -> PointCloud:
         """What the panorama shows and what the completed views added."""
-        return self.lifted() + load_cloud(self.existing(COMPLETE, "cloud.safetensors"))
+        return self.lifted() + load_cloud(self.existing(COMPLETE, CLOUD))
 
     def completed(self) -> Sequence[CompletedView]:
-        """The completed views in the order of their making, without distances: those live in the cloud."""
-        return artifacts.load_completed(self.path(COMPLETE))
+        """The completed views in the order of their making, read one by one as they are asked for, without distances:
+        those live in the cloud."""
+        return artifacts.CompletedViews(self.path(COMPLETE))
 
     def gaussians_path(self) -> Path:
         """Of the finished splats."""

@@ -32,7 +32,7 @@ STEPS = (
     StepSpec(
         COMPLETE,
         "what the photo's place hides",
-        ("complete", "inpainter", "view_depth"),
+        ("complete", "completer", "view_depth"),
         (PROMPTS, LIFT),
         editable=False,
         version=2,
