@@ -57,7 +57,10 @@ def write_run(run_dir: Path, photo: str = "room.jpg", facts: dict | None = None)
     cloud, splats = panorama_points(HEIGHT), room_splats()
     save_cloud(run_dir / "lift" / "cloud.safetensors", cloud)
     save_cloud(run_dir / "complete" / "cloud.safetensors", cloud[:10])
-    artifacts.save_completed(run_dir / "complete", [_completed(yaw_deg) for yaw_deg in (0.0, 90.0)])
+    completed = [_completed(yaw_deg) for yaw_deg in (0.0, 90.0)]
+    for number, one in enumerate(completed):
+        artifacts.save_completed_view(run_dir / "complete", number, one)
+    artifacts.save_completed_cameras(run_dir / "complete", [one.view.camera for one in completed])
     save_gaussians(run_dir / "splat" / "gaussians.safetensors", splats)
     (run_dir / "splat" / "metrics.csv").write_text("step,loss,psnr_db\n0,0.5,\n10,0.25,20\n20,0.125,25\n")
     found = {"prompts": facts or {}, "export": export(splats, cloud, run_dir, run_dir / "export", SETTINGS)}

@@ -21,6 +21,7 @@ PROTOCOLS = {  # config group -> what its choices are
     "inpainter": "Inpainter",
     "refine": "Refiner",
     "depth": "PanoramaDepth",
+    "completer": "ViewCompleter",
     "view_depth": "DepthEstimator",
 }
 

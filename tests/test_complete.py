@@ -1,21 +1,25 @@
 """Completion of the analytic room from its cube: pytest tests/test_complete.py"""
 
+import json
 import math
+from dataclasses import dataclass
 
 import pytest
 import torch
 from scenes import BoxRoom
 
-from tests.benchmarks import completion
-from worldgen.embedded.scene_layout import Seen, level_heights
+from tests.benchmarks import completion, completion_scale
+from worldgen.embedded.completer import DisocclusionCompleter
+from worldgen.embedded.scene_layout import OriginVisibility, level_heights
 from worldgen.errors import UserError
 from worldgen.geometry.cameras import distance_to_zdepth, look_at, world_rays
 from worldgen.geometry.points import render_points
-from worldgen.recipe.complete import CompleteSettings, complete, prompt_for
+from worldgen.recipe.complete import CompleteSettings, Completion, complete
 from worldgen.recipe.cube import cube_cameras, cube_positions
 from worldgen.recipe.hole_scores import HoleScores, reachable, thinned
 from worldgen.recipe.lift import LiftSettings, lift
-from worldgen.types import Camera, PointCloud, Prompts, View, ViewDepth
+from worldgen.recipe.prompts import prompt_for
+from worldgen.types import Camera, CompletedView, PointCloud, Prompts, View, ViewDepth, Visit
 
 PILLARS = (
     ((0.6, -1.5, 2.0), (1.1, 1.6, 2.5)),
@@ -23,7 +27,7 @@ PILLARS = (
     ((-0.5, 0.3, -3.0), (0.7, 1.6, -2.4)),
 )
 ROOM = BoxRoom(pillars=PILLARS)
-SETTINGS = CompleteSettings(budget=4, size=96, relief=0.0)
+SETTINGS = CompleteSettings(budget=4, size=96)
 OUTDOORS = Prompts("a place", "the sky", "the ground", False, "test")
 INDOORS = Prompts("a place", "the ceiling", "the floor", True, "test")
 PAINT = torch.tensor([1.0, 0.0, 1.0])
@@ -51,6 +55,42 @@ def no_depth(rgb, camera):
     raise AssertionError("the depth network was asked")
 
 
+class InMemory:
+    """Visits in a list."""
+
+    def __init__(self):
+        self.visits: list[Visit] = []
+
+    def recall(self, number):
+        return self.visits[number] if number < len(self.visits) else None
+
+    def keep(self, number, visit):
+        self.visits[number:] = [visit]
+
+
+@dataclass
+class Done:
+    """What a completion made, and what it says of that."""
+
+    completion: Completion
+    visits: list[Visit]
+
+    @property
+    def views(self) -> list[CompletedView]:
+        return [visit.completed for visit in self.visits if visit.completed is not None]
+
+    @property
+    def cloud(self) -> PointCloud:
+        return PointCloud.joined([PointCloud.empty(), *(visit.points for visit in self.visits)])
+
+
+def completed(cloud, prompts, painter, settings=SETTINGS, depth=no_depth, relief=0.0, seed=0, visits=None) -> Done:
+    """By the embedded profile's completer."""
+    completer = DisocclusionCompleter(painter, depth, settings.min_hole, relief)
+    visits = visits or InMemory()
+    return Done(complete(cloud, prompts, completer, no_depth, settings, visits, seed=seed), visits.visits)
+
+
 @pytest.fixture(scope="module")
 def cloud() -> PointCloud:
     panorama, distances = ROOM.panorama(256)
@@ -60,7 +100,7 @@ def cloud() -> PointCloud:
 @pytest.fixture(scope="module")
 def completed_and_painter(cloud):
     painter = Painter()
-    return complete(cloud, OUTDOORS, painter, no_depth, SETTINGS, seed=7), painter
+    return completed(cloud, OUTDOORS, painter, seed=7), painter
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +120,7 @@ def test_holes_become_fewer(cloud, done):
 
 
 def test_views_with_most_holes_come_first(done):
-    shares = [completed.inpainted.float().mean() for completed in done.views]
+    shares = [one.inpainted.float().mean() for one in done.views]
     assert shares[0] == max(shares)
     assert all(share >= SETTINGS.min_hole / 2 for share in shares)
 
@@ -97,7 +137,7 @@ def test_known_content_is_kept_and_holes_are_painted(cloud, done):
 
 
 def test_what_is_added_lies_behind_what_was_seen_and_near_the_room(cloud, done):
-    assert not Seen(cloud).before(done.cloud.xyz).any()
+    assert not OriginVisibility(cloud).before(done.cloud.xyz).any()
     gap = ROOM.surface_gap(done.cloud.xyz)
     assert gap.median() < 0.15
     assert gap.quantile(0.9) < 1.0
@@ -108,20 +148,20 @@ def test_what_is_added_lies_behind_what_was_seen_and_near_the_room(cloud, done):
 
 def test_a_hole_in_the_floor_lies_on_the_floor(done):
     """Rays of inpainted pixels that truly hit the floor, found by the room itself."""
-    for completed in done.views:
-        camera = completed.view.camera
+    for one in done.views:
+        camera = one.view.camera
         truth = ROOM.view(camera)
         points = camera.position + (truth.distance[..., None] * world_rays(camera))
-        floor = completed.inpainted & (points[..., 1] > 1.599)
+        floor = one.inpainted & (points[..., 1] > 1.599)
         if floor.sum() > 50:
-            relative = (completed.view.distance / truth.distance - 1).abs()[floor]
+            relative = (one.view.distance / truth.distance - 1).abs()[floor]
             assert relative.median() < 0.02
             return
     raise AssertionError("no view with a hole in the floor: the test's room is wrong")
 
 
 def test_what_was_added_counts_for_all_views(cloud, done):
-    cameras = [completed.view.camera for completed in done.views] + cube_cameras(cube_positions(2.0)[6:8], 96, 90)
+    cameras = [one.view.camera for one in done.views] + cube_cameras(cube_positions(2.0)[6:8], 96, 90)
     scores = HoleScores(cloud, cameras)
     before = scores.unknown()
     scores.add(done.cloud)
@@ -133,15 +173,14 @@ def test_what_was_added_counts_for_all_views(cloud, done):
 def test_a_camera_is_chosen_once(cloud):
     scores = HoleScores(cloud, cube_cameras(cube_positions(2.0)[6:7], 96, 90))
     chosen = []
-    while (best := scores.best(0.005, 0.6)) is not None:
-        chosen.append(best)
-        scores.done(best)
+    while best := scores.pick(1, 0.005, 0.6):
+        chosen += best
     assert len(chosen) == len(set(chosen)) > 1
     assert (scores.unknown()[chosen][:-1] >= scores.unknown()[chosen][1:]).all()
 
 
 def test_the_same_seed_gives_the_same_completion(cloud, done):
-    again = complete(cloud, OUTDOORS, Painter(), no_depth, SETTINGS, seed=7)
+    again = completed(cloud, OUTDOORS, Painter(), seed=7)
     assert torch.equal(again.cloud.xyz, done.cloud.xyz)
     assert all(torch.equal(a.view.rgb, b.view.rgb) for a, b in zip(again.views, done.views, strict=True))
 
@@ -149,9 +188,9 @@ def test_the_same_seed_gives_the_same_completion(cloud, done):
 def test_the_inpainter_gets_seeds_prompts_and_no_foreground(completed_and_painter):
     done, painter = completed_and_painter
     assert painter.seeds == [7, 8, 9, 10]
-    for completed, prompt, known in zip(done.views, painter.prompts, painter.known, strict=True):
-        assert prompt == prompt_for(completed.view.camera, OUTDOORS)
-        assert not (known & completed.inpainted).any()
+    for one, prompt, known in zip(done.views, painter.prompts, painter.known, strict=True):
+        assert prompt == prompt_for(one.view.camera, OUTDOORS)
+        assert not (known & one.inpainted).any()
     first = done.views[0]
     hidden = ~painter.known[0] & ~first.inpainted
     xyz = first.view.camera.position + world_rays(first.view.camera) * first.view.distance[..., None]
@@ -168,9 +207,10 @@ def test_indoors_the_depth_network_adds_relief_within_bounds(cloud):
         zdepth = 1.7 * distance_to_zdepth(camera, flat.view.distance) * ripples
         return ViewDepth(zdepth, torch.ones_like(zdepth, dtype=torch.bool))
 
-    flat = complete(cloud, INDOORS, Painter(), no_depth, CompleteSettings(budget=1, size=96, relief=0.0)).views[0]
+    one_view = CompleteSettings(budget=1, size=96)
+    flat = completed(cloud, INDOORS, Painter(), one_view).views[0]
     for bound in (0.04, 0.5):
-        rich = complete(cloud, INDOORS, Painter(), network, CompleteSettings(budget=1, size=96, relief=bound)).views[0]
+        rich = completed(cloud, INDOORS, Painter(), one_view, network, bound).views[0]
         both = flat.inpainted & rich.inpainted
         ratio = (rich.view.distance / flat.view.distance)[both]
         assert both.sum() > 300
@@ -183,7 +223,7 @@ def test_nothing_to_do():
     panorama, distances = BoxRoom(pillars=()).panorama(128)
     empty_room = lift(panorama.rgb, distances, LiftSettings())
     painter = Painter()
-    done = complete(empty_room, OUTDOORS, painter, no_depth, SETTINGS)
+    done = completed(empty_room, OUTDOORS, painter)
     assert done.views == painter.prompts == []
     assert len(done.cloud) < 0.02 * len(empty_room)  # slits of a pixel or two in corners of the room
     assert ROOM.surface_gap(done.cloud.xyz).max() < 0.05
@@ -193,19 +233,19 @@ def test_holes_too_small_for_a_view_are_filled_from_their_background(cloud):
     """With no picture, and no paint, but with points in colours of the room."""
     painter = Painter()
     settings = CompleteSettings(budget=4, size=96, min_hole=0.25, max_hole=0.3)
-    done = complete(cloud, OUTDOORS, painter, no_depth, settings)
+    done = completed(cloud, OUTDOORS, painter, settings)
     assert done.views == painter.prompts == []
     assert unknown_share(cloud + done.cloud) < 0.9 * unknown_share(cloud)
     assert not (done.cloud.rgb == PAINT).all(-1).any()
 
 
 def test_no_budget_no_views(cloud):
-    assert complete(cloud, OUTDOORS, Painter(), no_depth, CompleteSettings(budget=0, size=96)).views == []
+    assert completed(cloud, OUTDOORS, Painter(), CompleteSettings(budget=0, size=96)).visits == []
 
 
 def test_what_stands_before_the_seen_is_pushed_behind_it(cloud):
     """Pixels that look past a pillar's edge, wrongly at half their distance: behind the pillar is the next place."""
-    seen = Seen(cloud)
+    seen = OriginVisibility(cloud)
     truth = ROOM.view(Camera.from_fov(96, 96, 90, look_at(0, 0, torch.tensor([0.6, 0.0, -0.3]))))
     wrong = View(truth.camera, truth.rgb, truth.known, truth.distance * 0.5)
     everywhere = torch.ones_like(truth.known)
@@ -239,7 +279,7 @@ def test_thinned_clouds_cover_the_same(cloud):
 
 def test_scores_are_what_a_real_render_sees(cloud):
     cameras = cube_cameras(cube_positions(2.0), 64, 90)[::9]
-    best = HoleScores(cloud, cameras).best(0.0, 1.0)
+    (best,) = HoleScores(cloud, cameras).pick(1, 0.0, 1.0)
     unknown = torch.tensor([1 - render_points(cloud, camera).known.float().mean() for camera in cameras])
     assert unknown[best] > 0.8 * unknown.max()
 
@@ -263,7 +303,9 @@ def test_prompts_follow_the_pitch():
         {"min_hole": 0.7},
         {"clearance_m": -1},
         {"pinhole_px": 40},
-        {"relief": 1.0},
+        {"order": "random"},
+        {"at_once": 0},
+        {"budget": 1.5},
     ],
 )
 def test_wrong_settings_name_their_key(wrong):
@@ -273,6 +315,14 @@ def test_wrong_settings_name_their_key(wrong):
 
 def test_thinning_nothing_leaves_nothing(cloud):
     assert len(thinned(cloud[:0], 0.01)) == 0
+
+
+def test_the_benchmark_at_scale_runs(capsys):
+    completion_scale.main(["--points", "20000", "--size", "48", "--views", "3", "--at-once", "2"])
+    figures = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert figures["points"] == 20000
+    assert figures["views_with_holes"] == 3
+    assert figures["peak_mb"] > 0
 
 
 def test_the_benchmark_of_completion_runs():

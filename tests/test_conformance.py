@@ -1,10 +1,13 @@
 """Every adapter that there is keeps its contract, and the checks find adapters that do not."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from tests.fakes import FlatDepth, NarrowFov, PlainPrompter, Repainter, SmoothInpainter, WallAhead
 from worldgen.embedded.auto_depth import AutoDepth
+from worldgen.embedded.completer import DisocclusionCompleter
 from worldgen.embedded.fastdepth import FastDepth
 from worldgen.embedded.geometric_depth import GeometricDepth
 from worldgen.embedded.migan import MiganInpainter
@@ -12,6 +15,7 @@ from worldgen.embedded.room_depth import RoomDepth
 from worldgen.embedded.template_prompts import TemplatePrompter
 from worldgen.models import conformance
 from worldgen.models.conformance import Violation
+from worldgen.models.inpainting_completer import InpaintingCompleter
 from worldgen.models.protocols import Adapter
 from worldgen.recipe.depth import MergeSettings, ViewMergedDepth
 from worldgen.recipe.fov import ExifFov
@@ -47,6 +51,43 @@ def test_prompters(adapter):
 @pytest.mark.parametrize("adapter", [NarrowFov(), ExifFov()], ids=type)
 def test_fov_estimators(adapter):
     conformance.check_fov_estimator(adapter)
+
+
+@pytest.mark.parametrize(
+    "adapter",
+    [DisocclusionCompleter(SmoothInpainter(), FlatDepth()), InpaintingCompleter(SmoothInpainter())],
+    ids=type,
+)
+def test_view_completers(adapter):
+    conformance.check_view_completer(adapter)
+
+
+class WrongCompleter(InpaintingCompleter):
+    """Completes well, and then `spoils` it."""
+
+    spoil = staticmethod(lambda completed: completed)
+
+    def begin(self, cloud, prompts):
+        complete = super().begin(cloud, prompts)
+        return lambda *asked: [self.spoil(completed) for completed in complete(*asked)]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda one: replace(one, view=replace(one.view, rgb=1 - one.view.rgb)), "changed known pixels by up to"),
+        (lambda one: replace(one, view=replace(one.view, known=one.inpainted)), "known pixels became unknown"),
+        (lambda one: replace(one, inpainted=one.view.known), "inpainted beyond the holes"),
+        (lambda one: replace(one, inpainted=one.inpainted & False), "inpainted no hole, wanted some"),
+        (lambda one: replace(one, view=replace(one.view, distance=one.view.rgb[0] * 0)), "distance of known pixels"),
+        (lambda one: replace(one, view=replace(one.view, distance=one.view.rgb[0] * 0 + 1)), "moved known pixels"),
+    ],
+)
+def test_wrong_completers_are_found(spoil, message):
+    adapter = WrongCompleter(SmoothInpainter())
+    type(adapter).spoil = staticmethod(spoil)
+    with pytest.raises(Violation, match=f"WrongCompleter: {message}"):
+        conformance.check_view_completer(adapter)
 
 
 def test_image_to_image():

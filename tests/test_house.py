@@ -70,8 +70,6 @@ ADAPTERS = "worldgen.models"
 # Completion is not an adapter yet, and a scene of known distances takes them from the geometric estimator.
 NOT_YET_ADAPTERS = [
     "eval.synthetic.scenes imports worldgen.embedded.geometric_depth",
-    "worldgen.recipe.complete imports worldgen.embedded.disocclusion",
-    "worldgen.recipe.complete imports worldgen.embedded.scene_layout",
 ]
 
 # One subject in several rooms, which say the rest.

@@ -9,6 +9,7 @@ import torch
 
 from tests.small_training import SETTINGS, room_scene
 from train.data.selected import Selected
+from train.splat import view_levels
 from train.splat.identity import scene_sha256
 from train.splat.optimizer import SplatOptimizer
 from train.splat.settings import SplatResult
@@ -36,7 +37,8 @@ def fitted(scene: Scene, out_dir: Path) -> SplatResult:
     return SplatOptimizer(**settings)(replace(scene, held_out=()), out_dir / "splat")
 
 
-def test_the_same_gaussians_and_few_pictures_at_once(tmp_path):
+def test_the_same_gaussians_and_few_pictures_at_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(view_levels, "_PREPARED_PIXELS", 0)
     scene = room_scene()
     views = OneByOne(scene.views)
     lazy = replace(scene, views=views)
@@ -47,6 +49,14 @@ def test_the_same_gaussians_and_few_pictures_at_once(tmp_path):
     assert {**whole.facts, "seconds": 0} == {**by_one.facts, "seconds": 0}
     assert len(views) > views.most
     assert views.most <= 3
+
+
+def test_small_views_are_read_once_and_prepared():
+    views = OneByOne(room_scene().views)
+    facts = view_levels.survey(views)
+    levels = view_levels.ViewLevels(views, 1, facts.pixels)
+    assert facts.pixels == sum(view_levels.crop(view).weight.numel() for view in views)
+    assert levels.at(0, 0) is levels.at(0, 0)
 
 
 def test_a_scene_that_says_what_it_is_made_of_is_known_by_that():

@@ -40,7 +40,7 @@ from worldgen.io.clouds import write_points_ply
 from worldgen.io.photo import Lens, Photo
 from worldgen.io.poses import PosedPicture
 from worldgen.present.console import Reporter
-from worldgen.recipe.training_views import SupervisionSettings, supervision
+from worldgen.recipe.training_views import SupervisionSettings, TrainingViews
 from worldgen.steps import Job
 from worldgen.types import Camera, PointCloud
 
@@ -79,7 +79,7 @@ def test_a_run_gives_what_its_splat_step_saw(tmp_path):
     photo = Photo(torch.zeros(3, 48, 64), Path("room.jpg"), "", Lens())
     job = Job(OmegaConf.create({"out": str(folder)}), {}, photo, Reporter(quiet=True))
     settings = SupervisionSettings(48, horizontal=5, tilted=3, tilt_deg=40.0)
-    expected = supervision(job.photo_view, job.panorama, job.reader.completed(), settings)
+    expected = TrainingViews(job.photo_view.camera, job.panorama, job.reader.completed(), settings)
     assert job.photo_view.camera.fov_deg == pytest.approx(FOV_DEG)
     scene = FolderScene(folder, held_out_every=0)()
     assert not scene.held_out

@@ -20,6 +20,7 @@ FAKES = (
     "prefill=none",
     "finish=none",
     "depth=network",
+    "completer=inpainting",
     "fov._target_=tests.fakes.NarrowFov",
     "prompts._target_=tests.fakes.PlainPrompter",
     "inpainter._target_=tests.fakes.SmoothInpainter",

@@ -11,14 +11,15 @@ import torch
 from tests.benchmarks.projection import best_ms
 from tests.fakes import FlatDepth, SmoothInpainter
 from tests.scenes import BoxRoom
-from worldgen.embedded.scene_layout import Seen, level_heights
+from worldgen.embedded.completer import DisocclusionCompleter
 from worldgen.geometry.cameras import look_at
+from worldgen.geometry.fill import split_holes
 from worldgen.geometry.points import render_points
-from worldgen.recipe.complete import Completer, CompleteSettings
+from worldgen.models.protocols import CompleteViews
 from worldgen.recipe.cube import cube_cameras, cube_positions
 from worldgen.recipe.hole_scores import HoleScores, reachable
 from worldgen.recipe.lift import LiftSettings, lift
-from worldgen.types import Camera, Prompts
+from worldgen.types import Camera, CompletedView, IncompleteView, PointCloud, Prompts
 
 HEIGHT, VIEW = 1024, 512
 PILLARS = (
@@ -34,10 +35,9 @@ def measured(height: int, size: int) -> dict[str, Any]:
     cloud = lift(panorama.rgb, distances, LiftSettings())
     corner = torch.tensor([-1.0, 1.0, 1.0])
     camera = Camera.from_fov(size, size, 90, look_at(30, 0, corner))
-    painter, settings = SmoothInpainter(), CompleteSettings(relief=0.0)
-    completer = Completer(
-        Prompts("", "", "", False, "benchmark"), painter, FlatDepth(), settings, level_heights(cloud), Seen(cloud)
-    )
+    painter = SmoothInpainter()
+    outdoors = Prompts("", "", "", False, "benchmark")
+    completes = DisocclusionCompleter(painter, FlatDepth()).begin(cloud, outdoors)
     cameras = cube_cameras(cube_positions(2.0), size, 90)
     holes = ~render_points(cloud, camera).known
     shown, known = panorama.rgb[None, :, :size, :size], (~holes[None]).float()
@@ -47,9 +47,16 @@ def measured(height: int, size: int) -> dict[str, Any]:
         "render_points": best_ms(lambda: render_points(cloud, camera)),
         "scores of 196 cameras": best_ms(lambda: HoleScores(cloud, cameras)),
         "reachable positions": best_ms(lambda: reachable(cloud, cube_positions(2.0), 0.3)),
-        "one view, smooth inpainter": best_ms(lambda: completer(cloud, camera, 0)),
+        "one view, smooth inpainter": best_ms(lambda: completed_view(completes, cloud, camera)),
         "the smooth inpainter alone": best_ms(lambda: painter(shown, known, [""], [0])),
     }
+
+
+def completed_view(completes: CompleteViews, cloud: PointCloud, camera: Camera) -> CompletedView:
+    """One view from beginning to end."""
+    render = render_points(cloud, camera)
+    holes, _ = split_holes(render.known, pinhole_px=2)
+    return completes([IncompleteView(render, holes)], [""], [0])[0]
 
 
 def main() -> None:

@@ -17,15 +17,26 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from worldgen.errors import UserError
+from worldgen.geometry.cameras import look_at
 from worldgen.geometry.equirect import directions
 from worldgen.geometry.fill import erode
 from worldgen.geometry.fov_range import check_fov
+from worldgen.geometry.points import render_points
 from worldgen.io.photo import Photo
 from worldgen.io.photo_exif import Lens
 from worldgen.models import protocols
 from worldgen.models.protocols import REPAINTED_PX
 from worldgen.models.runtime import Runtime
-from worldgen.types import Camera, DistanceMap, Panorama, Prompts, ViewDepth
+from worldgen.types import (
+    Camera,
+    CompletedView,
+    DistanceMap,
+    IncompleteView,
+    Panorama,
+    PointCloud,
+    Prompts,
+    ViewDepth,
+)
 
 HEIGHT, WIDTH = 96, 128
 _BATCH_TOLERANCE = 2 / 255  # what rounding may differ by where pictures are painted together or one by one
@@ -102,6 +113,45 @@ def check_depth_estimator(adapter: protocols.DepthEstimator) -> None:
     _expect_distances(adapter, "zdepth of valid pixels", depth.zdepth[depth.valid])
 
 
+def check_view_completer(adapter: protocols.ViewCompleter, tolerance: float = _BATCH_TOLERANCE) -> None:
+    """Of a scene with something in front: what was known stays, what is new lies in the view, batches, seeds, views
+    without holes. tolerance: between a batch and single calls."""
+    cloud = scene()
+    sides = [torch.tensor([-0.8, 0.0, 0.0]), torch.tensor([0.8, 0.0, 0.0])]
+    renders = [render_points(cloud, Camera.from_fov(HEIGHT, HEIGHT, 90, look_at(0, 0, side))) for side in sides]
+    views = [IncompleteView(render, ~render.known) for render in renders]
+    prompts, seeds = ["a meadow", "a room"], [3, 4]
+
+    def answer(chosen: slice = slice(None)) -> list[CompletedView]:
+        return list(adapter.begin(cloud, _PROMPTS)(views[chosen], prompts[chosen], seeds[chosen]))
+
+    completed = _twice(adapter, answer)
+    _expect(adapter, len(completed) == len(views), f"{len(completed)} views for {len(views)}", "as many as asked for")
+    for incomplete, one in zip(views, completed, strict=True):
+        _expect_completed(adapter, incomplete, one)
+        _expect(adapter, bool(one.inpainted.any()), "inpainted no hole", "some")
+    (alone,) = answer(slice(1, 2))
+    _expect_near(adapter, "a view of a batch, and alone", completed[1].view.rgb, alone.view.rgb, tolerance)
+    whole = IncompleteView(renders[0], torch.zeros_like(renders[0].known))
+    (unpainted,) = adapter.begin(cloud, _PROMPTS)([whole], prompts[:1], seeds[:1])
+    _expect_completed(adapter, whole, unpainted)
+
+
+def _expect_completed(adapter: object, incomplete: IncompleteView, completed: CompletedView) -> None:
+    before, after = incomplete.view, completed.view
+    _expect_picture(adapter, after.rgb, before.rgb)
+    _expect(adapter, bool((after.known | ~before.known).all()), "known pixels became unknown", "all still known")
+    changed = float((after.rgb - before.rgb).abs()[:, before.known].max())
+    _expect(adapter, changed <= _SAME, f"changed known pixels by up to {changed:.4f}", "as they were")
+    _expect_tensor(adapter, "inpainted", completed.inpainted, tuple(before.known.shape), torch.bool)
+    within = not bool((completed.inpainted & ~(incomplete.holes & after.known)).any())
+    _expect(adapter, within, "inpainted beyond the holes, or what is not known now", "within holes and known")
+    if after.distance is not None:
+        _expect_distances(adapter, "distance of known pixels", after.measured[after.known])
+        moved = float((after.measured / before.measured - 1).abs()[before.known].max())
+        _expect(adapter, moved < 1e-4, f"moved known pixels by up to {moved:.1%}", "where they were")
+
+
 def check_panorama_depth(adapter: protocols.PanoramaDepth) -> None:
     """Shapes, and that every pixel has a distance, whether the prompts say indoors or outdoors."""
     small = panorama()
@@ -131,6 +181,14 @@ def panorama() -> Panorama:
     return Panorama(rgb.clamp(0, 1).movedim(-1, 0).contiguous(), torch.zeros(rays.shape[:2], dtype=torch.bool))
 
 
+def scene() -> PointCloud:
+    """The panorama's pixels as points, 4 m away all round but for the wall, which stands at 2 m and hides some."""
+    rgb, rays = panorama().rgb.movedim(0, -1).flatten(0, 1), directions(128, 256).flatten(0, 1)
+    front = (rays[:, 2] > 0.6) & (rays[:, 1].abs() < 0.2)
+    distance = torch.where(front, 2.0, 4.0)
+    return PointCloud(rays * distance[:, None], rgb, -rays, distance * torch.pi / 128)
+
+
 def _twice(adapter: protocols.Lifetime, answer: Callable[[], Any]) -> Any:
     """What the loaded adapter answers; the same when asked again, and when released and loaded again."""
     for name in ("load", "release"):
@@ -148,6 +206,8 @@ def _twice(adapter: protocols.Lifetime, answer: Callable[[], Any]) -> Any:
 def _equal(one: Any, other: Any) -> bool:
     if isinstance(one, Tensor):
         return isinstance(other, Tensor) and torch.equal(one, other)
+    if isinstance(one, list):
+        return len(one) == len(other) and all(map(_equal, one, other))
     if hasattr(one, "__dataclass_fields__"):
         return all(_equal(getattr(one, name), getattr(other, name)) for name in one.__dataclass_fields__)
     return one == other

@@ -6,7 +6,7 @@ import torch
 from worldgen.errors import UserError
 from worldgen.geometry.cameras import look_at
 from worldgen.geometry.equirect import directions
-from worldgen.recipe.training_views import SupervisionSettings, panorama_cameras, supervision
+from worldgen.recipe.training_views import SupervisionSettings, TrainingViews, panorama_cameras
 from worldgen.types import Camera, CompletedView, Panorama, View
 
 SMALL = SupervisionSettings(size=32)
@@ -32,7 +32,7 @@ def test_every_direction_is_seen_by_some_view():
 
 def test_panorama_views_count_in_full_and_show_their_direction():
     photo, panorama = photo_and_panorama()
-    views = supervision(photo, panorama, [], SMALL)
+    views = TrainingViews(photo.camera, panorama, [], SMALL)
     for view in views:
         assert not view.generated
         assert (view.weight == 1).all()
@@ -42,7 +42,7 @@ def test_panorama_views_count_in_full_and_show_their_direction():
 
 def test_the_photos_own_view_comes_first_in_its_own_shape():
     photo, panorama = photo_and_panorama()
-    first = supervision(photo, panorama, [], SMALL)[0].camera
+    first = TrainingViews(photo.camera, panorama, [], SMALL)[0].camera
     assert (first.width, first.height) == (32, 24)
     assert first.fov_deg == pytest.approx(photo.camera.fov_deg)
 
@@ -53,10 +53,11 @@ def test_completed_views_count_only_where_they_were_inpainted():
     inpainted = torch.zeros(16, 16, dtype=torch.bool)
     inpainted[4:8, 4:8] = True
     completed = CompletedView(View(camera, torch.rand(3, 16, 16), torch.ones(16, 16, dtype=torch.bool)), inpainted)
-    untouched = CompletedView(completed.view, torch.zeros_like(inpainted))
-    generated = [view for view in supervision(photo, panorama, [completed, untouched], SMALL) if view.generated]
+    views = TrainingViews(photo.camera, panorama, [completed], SMALL)
+    generated = [view for view in views if view.generated]
     assert len(generated) == 1
     assert torch.equal(generated[0].weight > 0, inpainted)
+    assert torch.equal(views[-1].rgb, completed.view.rgb)
 
 
 @pytest.mark.parametrize("wrong", [{"size": 4}, {"fov_deg": 180}, {"horizontal": 0}])
