@@ -45,7 +45,11 @@ EVERYWHERE = {
 ROOMS = {
     "pytorch_lightning": ["train"],  # the loop around the fits
     "pycolmap": ["train.data"],  # start points from posed pictures
-    "transformers": ["eval.metrics"],  # metrics that are networks
+    "transformers": ["eval.metrics", "worldgen.models"],  # networks of the hub
+    "diffusers": ["worldgen.models"],
+    "accelerate": ["worldgen.models"],
+    "peft": ["worldgen.models"],
+    "moge": ["worldgen.models"],
     "onnxruntime": ["worldgen.embedded"],  # the two small networks
     "cv2": ["worldgen.io.undistort", "eval.synthetic"],  # lenses; textures of made-up rooms
     "pillow_heif": ["worldgen.io"],
