@@ -71,11 +71,6 @@ ROOMS = {
 ADAPTERS = "worldgen.models"
 """One short file for each network, with the library that it needs."""
 
-# Completion is not an adapter yet, and a scene of known distances takes them from the geometric estimator.
-NOT_YET_ADAPTERS = [
-    "eval.synthetic.scenes imports worldgen.embedded.geometric_depth",
-]
-
 # One subject in several rooms, which say the rest.
 SAME_NAME = {
     "__init__": "packages",
@@ -146,7 +141,7 @@ def test_only_configs_name_what_stands_in_for_networks():
         for target in targets
         if is_in(target, "worldgen.embedded") and not is_in(name, "worldgen.embedded")
     ]
-    assert sorted(outside) == NOT_YET_ADAPTERS
+    assert outside == []
 
 
 def test_libraries_stay_in_their_rooms():
