@@ -31,7 +31,7 @@ class SplatResult:
 class DistortionSettings:
     """Of the trainable distortion field. grid: nodes per axis, 128 in the paper; rate: Adam's."""
 
-    grid: int = 128
+    grid: int = 32
     rate: float = 1e-3
 
     def __post_init__(self) -> None:
