@@ -7,12 +7,15 @@ from typing import Any
 import hydra.utils
 from omegaconf import OmegaConf
 
-from worldgen.config import CONF_DIR
+from worldgen.config import CONF_DIR, choice, choices
 
+GLOBAL = {"experiment", "profile", "hydra"}  # they set keys of other groups
+GROUPS = sorted({path.name for path in CONF_DIR.iterdir() if path.is_dir()} - GLOBAL)
 TELLING = {  # what makes a choice another than its neighbours
     "correction": {"name"},
     "density": {"enabled"},
     "metric": {"task", "model"},
+    "panorama": {"heuristic"},
     "table": {"runs", "group_by", "baseline"},
 }
 DIFFERENT = {
@@ -35,8 +38,9 @@ def nodes(node: Any, key: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
 
 def differences() -> Iterator[tuple[str, Any, Any]]:
     """Places whose value is another than the default of what it is handed to, and both."""
-    for path in sorted(CONF_DIR.glob("*/*.yaml")):
-        content = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
+    places = [(group, name) for group in GROUPS for name in choices(group)]
+    for group, chosen in places:
+        content = OmegaConf.to_container(choice(group, chosen), resolve=False)
         for place, node in nodes(content):
             signature = inspect.signature(hydra.utils.get_object(node["_target_"])).parameters
             for name, value in node.items():
@@ -44,7 +48,7 @@ def differences() -> Iterator[tuple[str, Any, Any]]:
                     continue
                 default = signature[name].default
                 if default is not inspect.Parameter.empty and default != value:
-                    where = f"{path.parent.name}/{path.stem}: {place}.{name}".replace(": .", ": ")
+                    where = f"{group}/{chosen}: {place}.{name}".replace(": .", ": ")
                     yield where, value, default
 
 
