@@ -3,14 +3,22 @@
 from importlib import metadata
 
 import pytest
+from huggingface_hub import constants
+from PIL import Image
 
-from worldgen import doctor
+from tests.fakes import SmoothInpainter
+from worldgen import doctor, fetch, pipeline
+from worldgen.config import compose
+from worldgen.errors import UserError
 from worldgen.models import assets
+from worldgen.models.hub import HubWeights
+from worldgen.present.console import Reporter
 
 
 @pytest.fixture(autouse=True)
 def empty_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("WORLDGEN_CACHE", str(tmp_path))
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
 
 
 def test_networks_that_are_not_fetched_are_missing(capsys):
@@ -26,7 +34,7 @@ def test_nothing_missing_is_said_and_ends_well(monkeypatch, capsys):
     monkeypatch.setattr(doctor, "_DISK_GB", 0.0)
     monkeypatch.setattr(metadata, "requires", lambda name: ["numpy>=1", "nothing-real>=1; extra == 'eval'"])
     assert doctor.main([]) == 0
-    assert "profile embedded can run here" in capsys.readouterr().out
+    assert "it can run here" in capsys.readouterr().out
 
 
 def test_packages_that_are_absent_or_too_old_are_named(monkeypatch, capsys):
@@ -39,5 +47,37 @@ def test_packages_that_are_absent_or_too_old_are_named(monkeypatch, capsys):
 
 
 def test_an_unknown_profile_is_named(capsys):
-    assert doctor.main(["grand"]) == 2
+    assert doctor.main(["profile=grand"]) == 2
     assert "profile=grand: no such choice" in capsys.readouterr().err
+
+
+class Far(SmoothInpainter):
+    """An inpainter of the hub that is not here."""
+
+    weights = HubWeights("owner/inpainter", "3 GB", "inpainter")
+
+    def unavailable(self):
+        return self.weights.unavailable()
+
+
+def test_networks_of_the_hub_that_are_not_here_are_missing(monkeypatch, capsys):
+    monkeypatch.setattr(assets, "is_intact", lambda asset, path: True)
+    overrides = ["inpainter._target_=tests.test_doctor.Far"]
+    assert doctor.main(overrides) == 1
+    printed = capsys.readouterr().out
+    assert "network owner/inpainter MISSING  owner/inpainter is not in the local hub cache;" in printed
+    assert "inpainter.download=true fetches it (3 GB)" in printed
+    assert "token of the hub" in printed
+    assert fetch.main(["--list", *overrides]) == 0
+    assert "owner/inpainter  missing  3 GB" in capsys.readouterr().out
+    assert fetch.main(overrides) == 2  # offline
+    assert "HF_HUB_OFFLINE is set" in capsys.readouterr().err
+
+
+def test_a_run_says_what_is_missing_before_its_first_step(tmp_path):
+    photo = tmp_path / "grey.png"
+    Image.new("RGB", (128, 96), (90, 120, 150)).save(photo)
+    config = compose(None, [f"image={photo}", f"out={tmp_path / 'run'}", "inpainter._target_=tests.test_doctor.Far"])
+    with pytest.raises(UserError, match=r"owner/inpainter is not in the local hub cache; inpainter\.download=true"):
+        pipeline.run(config, Reporter(quiet=True))
+    assert not (tmp_path / "run").exists()

@@ -1,4 +1,7 @@
-"""`python -m worldgen.doctor`: what a profile needs and whether it is here. Exit status 1: something is missing."""
+"""`python -m worldgen.doctor profile=paper`: what a profile needs and whether it is here.
+
+Exit status 1: something is missing, and the profile would not run.
+"""
 
 import os
 import shutil
@@ -10,12 +13,14 @@ from importlib import metadata
 from pathlib import Path
 
 import psutil
+from omegaconf import DictConfig
 from packaging.requirements import Requirement
 
 from worldgen import program
 from worldgen.arguments import Parser, ends_in_one_line
 from worldgen.config import compose, groups
 from worldgen.models import assets
+from worldgen.pipeline import networks_of_hub
 
 _MEMORY_GB = 3.0
 _DISK_GB = 1.0
@@ -35,9 +40,9 @@ class Finding:
         return f"{self.what:<22} {mark:<8} {self.details}"
 
 
-def examine(profile: str) -> Iterator[Finding]:
-    """Findings about this machine, one by one. Raises UserError for an unknown profile."""
-    config = compose("photo.jpg", [f"profile={profile}"])
+def examine(overrides: Sequence[str]) -> Iterator[Finding]:
+    """Findings about this machine for a config, one by one. Raises UserError for wrong overrides."""
+    config = compose("photo.jpg", overrides)
     version = sys.version_info
     yield Finding("Python", (3, 11) <= version < (3, 13), f"{sys.version.split()[0]}; 3.11 or 3.12 is wanted")
     yield from _packages()
@@ -51,6 +56,7 @@ def examine(profile: str) -> Iterator[Finding]:
     yield _ffmpeg()
     for name in assets.needed(config):
         yield _asset(name)
+    yield from _hub(config)
 
 
 def _packages() -> Iterator[Finding]:
@@ -83,7 +89,7 @@ def _cuda() -> Finding:
     import torch
 
     if not torch.cuda.is_available():
-        return Finding("CUDA", False, f"torch {torch.__version__} sees no GPU; this profile needs none", needed=False)
+        return Finding("CUDA", False, f"torch {torch.__version__} sees no GPU", needed=False)
     gsplat = _installed("gsplat")
     details = f"{torch.cuda.get_device_name()}, torch {torch.__version__}, gsplat {gsplat or 'not installed'}"
     return Finding("CUDA and gsplat", bool(gsplat), details, needed=False)
@@ -100,6 +106,20 @@ def _ffmpeg() -> Finding:
     return Finding("ffmpeg", True, path)
 
 
+def _hub(config: DictConfig) -> Iterator[Finding]:
+    """Networks of the model hub, and whether a token would open those that ask for one."""
+    found = networks_of_hub(config)
+    for adapter in found:
+        reason = adapter.unavailable()
+        name = adapter.weights.repo if adapter.weights else type(adapter).__name__
+        yield Finding(f"network {name}", reason is None, reason or "here, or to be fetched when it is loaded")
+    if found:
+        from worldgen.models.hub import has_token
+
+        told = "there" if has_token() else "none; HF_TOKEN or `hf auth login` sets it, gated models ask for one"
+        yield Finding("token of the hub", has_token(), told, needed=False)
+
+
 def _asset(name: str) -> Finding:
     asset = assets.ASSETS[name]
     path = assets.cache_dir() / asset.filename
@@ -113,13 +133,14 @@ def _asset(name: str) -> Finding:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""
     parser = Parser(prog="python -m worldgen.doctor", description="Say what is missing here.")
-    parser.add_argument("profile", nargs="?", default="embedded", help=f"one of {', '.join(groups()['profile'])}")
+    profiles = ", ".join(groups()["profile"])
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help=f"such as profile=<one of {profiles}>")
     chosen = parser.parse_args(arguments)
     missing = 0
-    for finding in examine(chosen.profile):
+    for finding in examine(chosen.overrides):
         print(finding, flush=True)
         missing += finding.needed and not finding.here
-    print(f"{missing} missing" if missing else f"profile {chosen.profile} can run here")
+    print(f"{missing} missing" if missing else "it can run here")
     return 1 if missing else 0
 
 

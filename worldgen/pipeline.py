@@ -18,6 +18,7 @@ from worldgen.io.photo_sphere import GIVEN, Shape, heuristic_for
 from worldgen.models import assets
 from worldgen.models.assets import targets_of
 from worldgen.models.pool import Pool
+from worldgen.models.protocols import FromHub
 from worldgen.present.console import Reporter
 from worldgen.runs.folder import RunFolder, StepResult, disk_errors
 from worldgen.runs.layout import MANIFEST
@@ -64,6 +65,9 @@ def prepare(config: DictConfig, reporter: Reporter, shape: Shape, steps: Sequenc
     photo = load_photo(path, max(MAX_SIDE_PX, config.panorama.width) if given else MAX_SIDE_PX)
     adapters = make_adapters(config)
     _ = adapters.runtime.torch_dtype  # says that there is no such device
+    for adapter in _from_hub(adapters, steps):
+        if reason := adapter.unavailable():
+            raise UserError(reason)
     for name in assets.needed([config_of(config, step) for step in steps]):
         assets.fetch(name, reporter.track)
     from worldgen.recipe.given import looks_closed
@@ -144,6 +148,17 @@ def make_adapters(config: DictConfig, steps: Sequence[StepSpec] = STEPS) -> Pool
     runtime = instantiate(config.runtime)
     with one_line_errors():
         return Pool(nodes, runtime)
+
+
+def networks_of_hub(config: DictConfig) -> list[FromHub]:
+    """The adapters of a config whose weights are the model hub's, none of them loaded. Raises UserError."""
+    asked = config.panorama.heuristic
+    return _from_hub(make_adapters(_settled(config, "anchored" if asked == "auto" else asked)), STEPS)
+
+
+def _from_hub(adapters: Pool, steps: Sequence[StepSpec]) -> list[FromHub]:
+    groups = {group for step in steps for group in step.groups}
+    return [adapter for adapter in adapters.objects(groups) if isinstance(adapter, FromHub)]
 
 
 def _report_is_current(run_dir: Path) -> bool:

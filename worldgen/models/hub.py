@@ -196,6 +196,13 @@ def _expect_all(folder: Path, missing: Sequence[str]) -> None:
         raise UserError(f"{folder}: {missing[0]}{more} missing among the weights")
 
 
+def has_token() -> bool:
+    """Whether gated models would be opened to us, as far as we know."""
+    from huggingface_hub import get_token
+
+    return bool(get_token())
+
+
 def answers(url: str) -> bool:
     """Whether anybody answers there, whatever the answer; known after two seconds at most, and asked once."""
     return _answers(url)

@@ -49,6 +49,10 @@ class Pool(Mapping[str, Any]):
     def __len__(self) -> int:
         return len(self._of_group)
 
+    def objects(self, groups: Iterable[str]) -> list[Any]:
+        """What the groups are made of, parts before wholes."""
+        return [self._made[key] for key in self._in_order(groups)]
+
     def load(self, groups: Iterable[str]) -> None:
         """Loads what the groups are made of, parts before wholes, where it is not in memory yet."""
         for key in self._in_order(groups):

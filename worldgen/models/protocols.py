@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from worldgen.progress import Track, untracked
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from worldgen.io.photo import Photo
+    from worldgen.models.hub import HubWeights
     from worldgen.models.runtime import Runtime
     from worldgen.types import (
         Camera,
@@ -74,6 +75,20 @@ class Composite(ABC):
         """Releases what it is made of."""
         for part in self.parts():
             part.release()
+
+
+@runtime_checkable
+class FromHub(Protocol):
+    """An adapter whose weights are the hub's."""
+
+    @property
+    def weights(self) -> HubWeights | None:
+        """Its repository; None where it is set up to need none."""
+        ...
+
+    def unavailable(self) -> str | None:
+        """Why it cannot be loaded, in one line; None where it can."""
+        ...
 
 
 class FovEstimator(Lifetime, Protocol):
