@@ -1,0 +1,194 @@
+"""Diffusion checkpoints of random weights in the model hub's layout: everything is there but the training.
+
+Made by the libraries' own classes and `save_pretrained`, with the parts, levels and channels of the published ones and
+hardly any width.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tests.tiny_clip import save_tiny_clip
+
+LATENTS = 4  # channels of Stable Diffusion's latents; FLUX has 16
+MASKED = 2 * LATENTS + 1  # of an inpainting network: noisy latents, mask, the masked picture's latents
+TEXT = 32  # width of the tiny CLIP
+
+
+def save_sdxl(folder: Path, channels: int = MASKED, kind: str = "StableDiffusionXLInpaintPipeline") -> Path:
+    """channels: of the network's input; LATENTS for one that only paints new pictures. kind: the pipeline's class."""
+    import diffusers
+
+    pipe = getattr(diffusers, kind)(
+        vae=_vae(LATENTS),
+        text_encoder=_clip(folder, "CLIPTextModel"),
+        text_encoder_2=_clip(folder, "CLIPTextModelWithProjection"),
+        tokenizer=_clip(folder, "CLIPTokenizer"),
+        tokenizer_2=_clip(folder, "CLIPTokenizer"),
+        unet=_sdxl_unet(channels),
+        scheduler=diffusers.EulerDiscreteScheduler(
+            beta_start=0.00085,
+            beta_end=0.012,
+            beta_schedule="scaled_linear",
+            steps_offset=1,
+            timestep_spacing="leading",
+        ),
+        add_watermarker=False,
+    )
+    return _saved(pipe, folder)
+
+
+def save_sd(folder: Path, channels: int = MASKED, kind: str = "StableDiffusionInpaintPipeline") -> Path:
+    """Stable Diffusion 1.5 and 2 differ from each other only in their text encoder."""
+    import diffusers
+
+    torch.manual_seed(0)
+    unet = diffusers.UNet2DConditionModel(
+        sample_size=8,
+        in_channels=channels,
+        block_out_channels=(32, 32),
+        layers_per_block=1,
+        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
+        cross_attention_dim=TEXT,
+        attention_head_dim=4,
+        norm_num_groups=8,
+    )
+    pipe = getattr(diffusers, kind)(
+        vae=_vae(LATENTS),
+        text_encoder=_clip(folder, "CLIPTextModel"),
+        tokenizer=_clip(folder, "CLIPTokenizer"),
+        unet=unet,
+        scheduler=diffusers.DDIMScheduler(
+            beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", steps_offset=1, clip_sample=False
+        ),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    return _saved(pipe, folder)
+
+
+def save_flux_fill(folder: Path) -> Path:
+    """FLUX.1 Fill: 16 latents, the masked picture's, and the mask itself as 8x8 channels, all in patches of 2x2."""
+    import diffusers
+    from transformers import T5Config, T5EncoderModel, T5Tokenizer
+
+    torch.manual_seed(0)
+    transformer = diffusers.FluxTransformer2DModel(
+        in_channels=4 * (16 + 16 + 64),
+        out_channels=4 * 16,
+        num_layers=1,
+        num_single_layers=1,
+        attention_head_dim=16,
+        num_attention_heads=2,
+        joint_attention_dim=TEXT,
+        pooled_projection_dim=TEXT,
+        guidance_embeds=True,
+        axes_dims_rope=(4, 4, 8),
+    )
+    letters = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("\u2581", -2.0)]
+    letters += [(letter, -2.0) for letter in "abcdefghijklmnopqrstuvwxyz"]
+    t5 = T5Config(vocab_size=64 + len(letters), d_model=TEXT, d_ff=32, d_kv=8, num_layers=1, num_heads=2)
+    pipe = diffusers.FluxFillPipeline(
+        vae=_vae(16, quantised=False),
+        text_encoder=_clip(folder, "CLIPTextModel"),
+        tokenizer=_clip(folder, "CLIPTokenizer"),
+        text_encoder_2=T5EncoderModel(t5),
+        tokenizer_2=T5Tokenizer(vocab=letters, extra_ids=8),
+        transformer=transformer,
+        scheduler=diffusers.FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True),
+    )
+    return _saved(pipe, folder)
+
+
+def save_controlnet(folder: Path, base: Path, conditioning_channels: int = 4, latents: int = LATENTS) -> Path:
+    """A ControlNet for the network of `base`, a folder of `save_sdxl` or `save_sd`; its answer is not the zero of the
+    first step of training."""
+    from diffusers import ControlNetModel, UNet2DConditionModel
+
+    unet = UNet2DConditionModel.from_pretrained(base / "unet")
+    unet.register_to_config(in_channels=latents)
+    torch.manual_seed(1)
+    network = ControlNetModel.from_unet(unet, conditioning_channels=conditioning_channels, load_weights_from_unet=False)
+    for parameter in network.parameters():
+        if not parameter.any():
+            torch.nn.init.normal_(parameter, std=0.2)
+    network.save_pretrained(folder)
+    return folder
+
+
+def save_lora(folder: Path, base: Path) -> Path:
+    """A LoRA of the attention of `base`'s network, as diffusers' training scripts save theirs."""
+    import diffusers
+    from diffusers.utils import convert_state_dict_to_diffusers
+    from peft import LoraConfig
+    from peft.utils import get_peft_model_state_dict
+
+    unet = diffusers.UNet2DConditionModel.from_pretrained(base / "unet")
+    torch.manual_seed(2)
+    unet.add_adapter(LoraConfig(r=4, init_lora_weights=False, target_modules=["to_k", "to_q", "to_v", "to_out.0"]))
+    weights = convert_state_dict_to_diffusers(get_peft_model_state_dict(unet))
+    diffusers.StableDiffusionXLPipeline.save_lora_weights(folder, unet_lora_layers=weights)
+    return folder / "pytorch_lora_weights.safetensors"
+
+
+def _vae(latents: int, quantised: bool = True) -> Any:
+    """Four levels, as published: a latent stands for 8x8 pixels."""
+    from diffusers import AutoencoderKL
+
+    torch.manual_seed(0)
+    return AutoencoderKL(
+        block_out_channels=(8, 8, 16, 16),
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        latent_channels=latents,
+        norm_num_groups=4,
+        layers_per_block=1,
+        sample_size=64,
+        shift_factor=None if quantised else 0.1,
+        use_quant_conv=quantised,
+        use_post_quant_conv=quantised,
+    )
+
+
+def _sdxl_unet(channels: int) -> Any:
+    from diffusers import UNet2DConditionModel
+
+    torch.manual_seed(0)
+    return UNet2DConditionModel(
+        sample_size=8,
+        in_channels=channels,
+        block_out_channels=(32, 32, 32),
+        layers_per_block=1,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+        transformer_layers_per_block=(1, 1, 1),
+        cross_attention_dim=2 * TEXT,
+        attention_head_dim=(2, 4, 4),
+        use_linear_projection=True,
+        addition_embed_type="text_time",
+        addition_time_embed_dim=8,
+        projection_class_embeddings_input_dim=TEXT + 6 * 8,
+        norm_num_groups=8,
+    )
+
+
+def _clip(folder: Path, kind: str) -> Any:
+    """One part of a tiny CLIP, of which a copy lies beside the checkpoint while that is made."""
+    import transformers
+
+    whole = folder.parent / "clip"
+    if not (whole / "config.json").exists():
+        save_tiny_clip(whole)
+    if kind == "CLIPTokenizer":
+        return transformers.CLIPTokenizer.from_pretrained(whole)
+    config = transformers.CLIPTextConfig.from_pretrained(whole, projection_dim=TEXT)
+    torch.manual_seed(3)
+    return getattr(transformers, kind)(config)
+
+
+def _saved(pipe: Any, folder: Path) -> Path:
+    pipe.save_pretrained(folder)
+    return folder
