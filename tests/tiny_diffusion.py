@@ -8,12 +8,41 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from tests.tiny_clip import save_tiny_clip
+from worldgen.models.conformance import picture
 
+PROMPTS, SEEDS = ["a meadow", "a room", "a dune"], [3, 4, 5]
 LATENTS = 4  # channels of Stable Diffusion's latents; FLUX has 16
 MASKED = 2 * LATENTS + 1  # of an inpainting network: noisy latents, mask, the masked picture's latents
 TEXT = 32  # width of the tiny CLIP
+
+
+def save_all(root: Path) -> dict[str, Path]:
+    """Folders by name. text_to_image: SDXL without inpainting; lora: a file for sdxl."""
+    there = {
+        "sdxl": save_sdxl(root / "sdxl"),
+        "sd": save_sd(root / "sd"),
+        "flux": save_flux_fill(root / "flux"),
+        "text_to_image": save_sdxl(root / "text_to_image", LATENTS, "StableDiffusionXLPipeline"),
+        "sd_text_to_image": save_sd(root / "sd_text_to_image", LATENTS, "StableDiffusionPipeline"),
+    }
+    return there | {"lora": save_lora(root / "lora", there["sdxl"])}
+
+
+def views(count: int = 3, height: int = 64, width: int = 64) -> tuple[Tensor, Tensor, list[str], list[int]]:
+    """What an inpainter is asked: so many pictures with a hole each, as they are known, prompts and seeds."""
+    rgb = torch.stack([picture(number)[:, :height, :width] for number in range(count)])
+    known = torch.ones(count, height, width)
+    for number in range(count):
+        known[number, 8 : 24 + 8 * number, 20:50] = 0
+    return rgb, known, PROMPTS[:count], SEEDS[:count]
+
+
+def apart(one: Tensor, other: Tensor) -> float:
+    """The largest difference, in steps of 8 bits."""
+    return float((one - other).abs().max() * 255)
 
 
 def save_sdxl(folder: Path, channels: int = MASKED, kind: str = "StableDiffusionXLInpaintPipeline") -> Path:

@@ -4,6 +4,7 @@ Any checkpoint whose pipeline takes a mask (SDXL, Stable Diffusion, FLUX.1 Fill,
 any whose pipeline starts from a picture refines (arXiv 2503.16611, "Panorama synthesis" and "Refinement").
 """
 
+import math
 from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -169,9 +170,7 @@ class DiffusionImageToImage(HubPipeline, ImageToImage):
 
     def __call__(self, rgb: Tensor, prompts: Sequence[str], seeds: Sequence[int], strength: float) -> Tensor:
         """rgb [B, 3, H, W] -> [B, 3, H, W]."""
-        expect(
-            "refine.model.steps", self.steps, int(self.steps * strength) >= 1, f"{round(1 / strength + 0.5)} or more"
-        )
+        expect("refine.model.steps", self.steps, int(self.steps * strength) >= 1, f"{math.ceil(1 / strength)} or more")
         height, width = rgb.shape[-2:]
         answer = torch.empty_like(rgb)
         for chosen in batches(range(len(rgb)), self.runtime.batch):
