@@ -11,7 +11,7 @@ from tests.fakes import SmoothInpainter
 from tests.tiny_diffusion import apart, save_controlnet, save_flux_fill, save_sd, save_sdxl, views
 from worldgen.config import choice, instantiate
 from worldgen.errors import UserError
-from worldgen.models import conformance
+from worldgen.models import conformance, pipeline_parts
 from worldgen.models.controlnet import ControlNetCompleter, condition
 from worldgen.models.diffusion import DiffusionInpainter
 from worldgen.models.inpainting_completer import InpaintingCompleter
@@ -123,6 +123,19 @@ def test_it_shares_the_inpainters_networks(completer):
     adapter.load(RUNTIME)
     assert adapter._pipe.unet is adapter.inpainter.pipe.unet
     assert adapter._pipe.vae is adapter.inpainter.pipe.vae
+
+
+def test_networks_that_wait_for_their_turn_wait_for_both(completer, monkeypatch):
+    """With the processor in a GPU's place, which diffusers allows."""
+    asked, plain = incomplete(1), completer()
+    plain.load(RUNTIME)
+    expected = pictures(plain, *asked), plain.inpainter(*views(1))
+    monkeypatch.setattr(pipeline_parts, "expect", lambda *_: None)
+    waiting = completer()
+    waiting.load(Runtime(device="cpu", offload="model"))
+    for _ in range(2):
+        assert apart(pictures(waiting, *asked), expected[0]) <= 1
+        assert apart(waiting.inpainter(*views(1)), expected[1]) <= 1
 
 
 def test_in_another_dtype_all_networks_are(completer):

@@ -59,22 +59,31 @@ def test_offload_wants_a_gpu(inpainter, offload):
         inpainter(runtime=Runtime(device="cpu", offload=offload))
 
 
-def test_where_networks_wait_is_diffusers_matter():
-    class Gpu:
-        torch_device = torch.device("cuda")
+def test_layers_that_wait_are_accelerates_matter(monkeypatch):
+    """Without a GPU it cannot send them anywhere: what is asked of it is all that can be looked at."""
 
-        def __init__(self, offload):
-            self.offload = offload
+    class Gpu:
+        offload, torch_device = "sequential", torch.device("cuda")
 
     class Pipe:
-        def __getattr__(self, name):
-            return lambda *given, **named: asked.append((name, *given, *named.values()))
+        def enable_sequential_cpu_offload(self, device):
+            asked.append(("all", device))
 
-    asked = []
-    for offload in ("none", "model", "sequential"):
-        pipeline_parts.place(Pipe(), Gpu(offload))
-    device = Gpu.torch_device
-    assert asked == [("to", device), ("enable_model_cpu_offload", device), ("enable_sequential_cpu_offload", device)]
+    asked, network = [], torch.nn.Linear(2, 2)
+    monkeypatch.setattr("accelerate.cpu_offload", lambda *given: asked.append(given))
+    pipeline_parts.place(Pipe(), Gpu())
+    pipeline_parts.place(Pipe(), Gpu(), network)
+    assert asked == [("all", Gpu.torch_device), (network, Gpu.torch_device)]
+
+
+def test_networks_that_wait_for_their_turn_answer_the_same(inpainter, monkeypatch):
+    """With the processor in a GPU's place, which diffusers allows."""
+    expected = inpainter()(*views(2))
+    monkeypatch.setattr(pipeline_parts, "expect", lambda *_: None)
+    waiting = inpainter(runtime=Runtime(device="cpu", offload="model"))
+    assert hasattr(waiting.pipe.unet, "_hf_hook")
+    assert apart(waiting(*views(2)), expected) <= 1
+    assert apart(waiting(*views(2)), expected) <= 1
 
 
 def test_loras_change_what_is_painted_by_their_scale(inpainter, checkpoints):

@@ -126,7 +126,7 @@ class ControlNetCompleter(Composite, ViewCompleter, Inpainter):
         switches = {"add_watermarker": False, "requires_safety_checker": False}
         pipe = kind(controlnet=network, **parts, **{name: value for name, value in switches.items() if name in taken})
         pipe.set_progress_bar_config(disable=True)
-        place(pipe, runtime)
+        place(pipe, runtime, network)
         return pipe
 
 

@@ -16,6 +16,7 @@ from worldgen.paths import user_path
 
 if TYPE_CHECKING:
     import torch
+    from torch import nn
 
     from worldgen.models.runtime import Runtime
 
@@ -98,16 +99,23 @@ def add_loras(pipe: Any, entries: Sequence[Mapping[str, Any]], key: str, downloa
         pipe.set_adapters(names, scales)
 
 
-def place(pipe: Any, runtime: Runtime) -> None:
-    """Onto the device, or where its networks wait for their turn. Raises UserError for offload without a GPU."""
+def place(pipe: Any, runtime: Runtime, new: nn.Module | None = None) -> None:
+    """Onto the device, or where its networks wait for their turn. Raises UserError for offload without a GPU.
+
+    new: the one network of the pipeline that no other one has placed yet; None = all of them.
+    """
     device, offload = runtime.torch_device, runtime.offload
     expect("runtime.offload", offload, offload == "none" or device.type != "cpu", "none (networks run on a CPU here)")
     if offload == "none":
         pipe.to(device)
     elif offload == "model":
         pipe.enable_model_cpu_offload(device=device)
-    else:
+    elif new is None:
         pipe.enable_sequential_cpu_offload(device=device)
+    else:  # layers that wait already cannot be sent away again
+        from accelerate import cpu_offload
+
+        cpu_offload(new, device)
 
 
 def _lora_file(one: Lora, key: str, download: bool) -> Path:
