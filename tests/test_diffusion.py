@@ -19,6 +19,7 @@ from worldgen.recipe.panorama import PanoramaSettings, synthesize
 from worldgen.types import Prompts
 
 MODEL, RUNTIME = "owner/name", Runtime()
+CHECKPOINT = {"flux_fill": "flux", "sd15": "sd", "sd2": "sd", "z_image": "z_image"}  # of a choice
 
 
 @pytest.fixture(scope="module")
@@ -45,12 +46,12 @@ def refiner(checkpoints):
     )
 
 
-@pytest.mark.parametrize("name", ["sdxl", "sd", "flux", "text_to_image"])
+@pytest.mark.parametrize("name", ["sdxl", "sd", "flux", "z_image", "text_to_image"])
 def test_inpainters_keep_their_contract(inpainter, name):
     conformance.check_inpainter(inpainter(name, strength=0.99))
 
 
-@pytest.mark.parametrize("name", ["text_to_image", "sd_text_to_image"])
+@pytest.mark.parametrize("name", ["text_to_image", "sd_text_to_image", "z_image"])
 def test_refiners_keep_their_contract(refiner, name):
     conformance.check_image_to_image(refiner(name))
 
@@ -210,14 +211,14 @@ def test_adhoc_asks_for_a_circle_where_there_are_such(inpainter, tmp_path, name,
 
 @pytest.mark.parametrize("name", [name for name in choices("inpainter") if name != "migan"])
 def test_every_choice_runs(checkpoints, name):
-    checkpoint = checkpoints[{"flux_fill": "flux", "sd15": "sd", "sd2": "sd"}.get(name, "sdxl")]
+    checkpoint = checkpoints[CHECKPOINT.get(name, "sdxl")]
     config = choice("inpainter", name)
     config.path, config.steps = str(checkpoint), 2
     adapter = instantiate(config)
     assert adapter.weights.repo == config.model
     adapter.load(Runtime())
     assert adapter(*views(1)).shape == (1, 3, 64, 64)
-    assert (adapter.around is None) == (name == "flux_fill")
+    assert (adapter.around is None) == (name in ("flux_fill", "z_image"))
 
 
 def test_the_choice_of_refinement_runs(checkpoints):

@@ -25,6 +25,7 @@ def save_all(root: Path) -> dict[str, Path]:
         "sdxl": save_sdxl(root / "sdxl"),
         "sd": save_sd(root / "sd"),
         "flux": save_flux_fill(root / "flux"),
+        "z_image": save_z_image(root / "z_image"),
         "text_to_image": save_sdxl(root / "text_to_image", LATENTS, "StableDiffusionXLPipeline"),
         "sd_text_to_image": save_sd(root / "sd_text_to_image", LATENTS, "StableDiffusionPipeline"),
     }
@@ -128,6 +129,38 @@ def save_flux_fill(folder: Path) -> Path:
         tokenizer_2=T5Tokenizer(vocab=letters, extra_ids=8),
         transformer=transformer,
         scheduler=diffusers.FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True),
+    )
+    return _saved(pipe, folder)
+
+
+def save_z_image(folder: Path) -> Path:
+    """Z-Image: latents as FLUX's, a language model for the text, and a checkpoint that names no inpainting pipeline."""
+    import diffusers
+    from transformers import Qwen2Tokenizer, Qwen3Config, Qwen3Model
+
+    tokens = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", *map(chr, range(33, 127)), "\u0120", "\u010a"]
+    tokenizer = Qwen2Tokenizer(vocab={token: number for number, token in enumerate(tokens)}, merges=[])
+    tokenizer.chat_template = "{% for m in messages %}<|im_start|>{{m.role}}\n{{m.content}}<|im_end|>\n{% endfor %}"
+    torch.manual_seed(0)
+    heads = {"num_attention_heads": 2, "num_key_value_heads": 2, "head_dim": 16}
+    qwen = Qwen3Config(vocab_size=128, hidden_size=TEXT, intermediate_size=32, num_hidden_layers=2, **heads)
+    transformer = diffusers.ZImageTransformer2DModel(
+        in_channels=16,
+        dim=32,
+        n_layers=1,
+        n_refiner_layers=1,
+        n_heads=2,
+        n_kv_heads=2,
+        cap_feat_dim=TEXT,
+        axes_dims=[4, 6, 6],
+        axes_lens=[1024, 64, 64],
+    )
+    pipe = diffusers.ZImagePipeline(
+        scheduler=diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0),
+        vae=_vae(16, quantised=False),
+        text_encoder=Qwen3Model(qwen),
+        tokenizer=tokenizer,
+        transformer=transformer,
     )
     return _saved(pipe, folder)
 
