@@ -19,7 +19,7 @@ from worldgen.recipe.panorama import PanoramaSettings, synthesize
 from worldgen.types import Prompts
 
 MODEL, RUNTIME = "owner/name", Runtime()
-CHECKPOINT = {"flux_fill": "flux", "sd15": "sd", "sd2": "sd", "z_image": "z_image"}  # of a choice
+CHECKPOINT = {"flux_fill": "flux", "sd15": "sd", "sd2": "sd"}  # of a choice; others are named after theirs
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +49,12 @@ def refiner(checkpoints):
 @pytest.mark.parametrize("name", ["sdxl", "sd", "flux", "z_image", "text_to_image"])
 def test_inpainters_keep_their_contract(inpainter, name):
     conformance.check_inpainter(inpainter(name, strength=0.99))
+
+
+def test_qwen_image_is_guided_in_its_own_way(inpainter):
+    guided = inpainter("qwen_image", guidance=None, negative_prompt=" ", options={"true_cfg_scale": 4.0})
+    conformance.check_inpainter(guided)
+    assert apart(guided(*views(1)), inpainter("qwen_image", guidance=None)(*views(1))) > 5
 
 
 @pytest.mark.parametrize("name", ["text_to_image", "sd_text_to_image", "z_image"])
@@ -211,14 +217,14 @@ def test_adhoc_asks_for_a_circle_where_there_are_such(inpainter, tmp_path, name,
 
 @pytest.mark.parametrize("name", [name for name in choices("inpainter") if name != "migan"])
 def test_every_choice_runs(checkpoints, name):
-    checkpoint = checkpoints[CHECKPOINT.get(name, "sdxl")]
+    checkpoint = checkpoints[CHECKPOINT.get(name, name if name in checkpoints else "sdxl")]
     config = choice("inpainter", name)
     config.path, config.steps = str(checkpoint), 2
     adapter = instantiate(config)
     assert adapter.weights.repo == config.model
     adapter.load(Runtime())
     assert adapter(*views(1)).shape == (1, 3, 64, 64)
-    assert (adapter.around is None) == (name in ("flux_fill", "z_image"))
+    assert (adapter.around is None) == (name in ("flux_fill", "z_image", "qwen_image"))
 
 
 def test_the_choice_of_refinement_runs(checkpoints):

@@ -26,6 +26,7 @@ def save_all(root: Path) -> dict[str, Path]:
         "sd": save_sd(root / "sd"),
         "flux": save_flux_fill(root / "flux"),
         "z_image": save_z_image(root / "z_image"),
+        "qwen_image": save_qwen_image(root / "qwen_image"),
         "text_to_image": save_sdxl(root / "text_to_image", LATENTS, "StableDiffusionXLPipeline"),
         "sd_text_to_image": save_sd(root / "sd_text_to_image", LATENTS, "StableDiffusionPipeline"),
     }
@@ -136,10 +137,9 @@ def save_flux_fill(folder: Path) -> Path:
 def save_z_image(folder: Path) -> Path:
     """Z-Image: latents as FLUX's, a language model for the text, and a checkpoint that names no inpainting pipeline."""
     import diffusers
-    from transformers import Qwen2Tokenizer, Qwen3Config, Qwen3Model
+    from transformers import Qwen3Config, Qwen3Model
 
-    tokens = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", *map(chr, range(33, 127)), "\u0120", "\u010a"]
-    tokenizer = Qwen2Tokenizer(vocab={token: number for number, token in enumerate(tokens)}, merges=[])
+    tokenizer = _qwen_tokenizer()
     tokenizer.chat_template = "{% for m in messages %}<|im_start|>{{m.role}}\n{{m.content}}<|im_end|>\n{% endfor %}"
     torch.manual_seed(0)
     heads = {"num_attention_heads": 2, "num_key_value_heads": 2, "head_dim": 16}
@@ -160,6 +160,42 @@ def save_z_image(folder: Path) -> Path:
         vae=_vae(16, quantised=False),
         text_encoder=Qwen3Model(qwen),
         tokenizer=tokenizer,
+        transformer=transformer,
+    )
+    return _saved(pipe, folder)
+
+
+def save_qwen_image(folder: Path) -> Path:
+    """Qwen-Image: the autoencoder of a video network, a vision-language model for the text, two kinds of guidance."""
+    import diffusers
+    from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
+
+    torch.manual_seed(0)
+    small = {"hidden_size": TEXT, "intermediate_size": 32}
+    rope = {"rope_scaling": {"mrope_section": [2, 3, 3], "rope_type": "default", "type": "default"}}
+    heads = {"num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 2}
+    qwen = Qwen2_5_VLConfig(
+        text_config={"vocab_size": 128, "bos_token_id": 0, "eos_token_id": 2} | small | heads | rope,
+        vision_config={"depth": 1, "num_heads": 2, "out_hidden_size": TEXT} | small,
+    )
+    transformer = diffusers.QwenImageTransformer2DModel(
+        in_channels=64,
+        out_channels=16,
+        num_layers=1,
+        attention_head_dim=16,
+        num_attention_heads=2,
+        joint_attention_dim=TEXT,
+        axes_dims_rope=(4, 6, 6),
+    )
+    vae = diffusers.AutoencoderKLQwenImage(base_dim=8, z_dim=16, dim_mult=[1, 2, 2, 2], num_res_blocks=1)
+    for parameter in [*transformer.parameters(), *vae.parameters()]:
+        if parameter.dim() >= 2:  # random weights as they come hardly hear of the prompt
+            parameter.data *= 4
+    pipe = diffusers.QwenImagePipeline(
+        scheduler=diffusers.FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True),
+        vae=vae,
+        text_encoder=Qwen2_5_VLForConditionalGeneration(qwen),
+        tokenizer=_qwen_tokenizer(),
         transformer=transformer,
     )
     return _saved(pipe, folder)
@@ -249,6 +285,14 @@ def _clip(folder: Path, kind: str) -> Any:
     config = transformers.CLIPTextConfig.from_pretrained(whole, projection_dim=TEXT)
     torch.manual_seed(3)
     return getattr(transformers, kind)(config)
+
+
+def _qwen_tokenizer() -> Any:
+    """Letter by letter."""
+    from transformers import Qwen2Tokenizer
+
+    tokens = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", *map(chr, range(33, 127)), "\u0120", "\u010a"]
+    return Qwen2Tokenizer(vocab={token: number for number, token in enumerate(tokens)}, merges=[])
 
 
 def _saved(pipe: Any, folder: Path) -> Path:
