@@ -107,8 +107,8 @@ class Prompter(Lifetime, Protocol):
         ...
 
 
-class Inpainter(Lifetime, Protocol):
-    """Fills what is unknown in pictures."""
+class Inpainting(Protocol):
+    """What an inpainter does."""
 
     def __call__(self, rgb: Tensor, known: Tensor, prompts: Sequence[str], seeds: Sequence[int]) -> Tensor:
         """rgb [B, 3, H, W], known [B, H, W] float in [0, 1], B prompts and B seeds -> [B, 3, H, W].
@@ -118,6 +118,19 @@ class Inpainter(Lifetime, Protocol):
         The answer's values are multiples of 1/255: it is kept as an 8-bit PNG and must come back the same. The same
         seed gives the same picture, whatever else is in the batch.
         """
+        ...
+
+
+class Inpainter(Lifetime, Inpainting, Protocol):
+    """Fills what is unknown in pictures."""
+
+
+class RoundInpainter(Inpainter, Protocol):
+    """An inpainter that can be told that a picture is a whole panorama; ad-hoc uses `around` where there is one."""
+
+    @property
+    def around(self) -> Inpainting | None:
+        """Does the same to panoramas, of which the left and right edge meet; None: it cannot, as it is set."""
         ...
 
 

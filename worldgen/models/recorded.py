@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from worldgen.models.protocols import Composite, ImageToImage, Inpainter, Lifetime
+from worldgen.models.protocols import Composite, ImageToImage, Inpainter, Inpainting, Lifetime
 from worldgen.runs.artifacts import load_image, save_image
 from worldgen.runs.disk import landing
 
@@ -47,6 +47,14 @@ class RecordedInpainter(_Recorded):
     def __call__(self, rgb: Tensor, known: Tensor, prompts: Sequence[str], seeds: Sequence[int]) -> Tensor:
         """As the inpainter's."""
         return self._kept(rgb, lambda: self._inpainter(rgb, known, prompts, seeds))
+
+    @property
+    def around(self) -> Inpainting | None:
+        """As the inpainter's, where it has one."""
+        around = getattr(self._inpainter, "around", None)
+        if around is None:
+            return None
+        return lambda rgb, known, prompts, seeds: self._kept(rgb, lambda: around(rgb, known, prompts, seeds))
 
 
 class RecordedImageToImage(_Recorded):

@@ -188,7 +188,12 @@ def blend(canvas: Canvas, painted: Tensor, camera: Camera, feather_px: float) ->
 
 
 def _paint_at_once(canvas: Canvas, prompts: Prompts, inpainter: Inpainter, seed: int) -> Canvas:
-    """Ad-hoc: one call for everything; the picture is shown some way round the back, and the two ends are blended."""
+    """Ad-hoc: one call for everything. Most inpainters know no panoramas: they are shown the picture some way round the
+    back, and the two ends are blended."""
+    around = getattr(inpainter, "around", None)
+    if around is not None:
+        rgb = around(canvas.rgb[None], canvas.photo[None].float(), [prompts.atmosphere], [seed])[0]
+        return replace(canvas, rgb=torch.where(canvas.photo, canvas.rgb, rgb), confidence=torch.ones_like(rgb[0]))
     width = canvas.photo.shape[1]
     margin = width // 16
     shown = torch.cat([canvas.rgb[..., -margin:], canvas.rgb, canvas.rgb[..., :margin]], -1)

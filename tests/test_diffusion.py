@@ -1,0 +1,237 @@
+"""Diffusion adapters run diffusers' own pipelines on tiny checkpoints in the hub's layout; what they answer."""
+
+from contextlib import contextmanager
+
+import pytest
+import torch
+
+pytest.importorskip("diffusers")
+
+from tests.tiny_diffusion import apart, save_all, views
+from worldgen.config import choice, choices, instantiate
+from worldgen.errors import UserError
+from worldgen.models import conformance
+from worldgen.models.diffusion import DiffusionImageToImage, DiffusionInpainter
+from worldgen.models.recorded import RecordedInpainter
+from worldgen.models.runtime import Runtime
+from worldgen.recipe.given import front_view
+from worldgen.recipe.panorama import PanoramaSettings, synthesize
+from worldgen.types import Prompts
+
+MODEL, RUNTIME = "owner/name", Runtime()
+CHECKPOINT = {"flux_fill": "flux", "sd15": "sd", "sd2": "sd"}  # of a choice; others are named after theirs
+
+
+@pytest.fixture(scope="module")
+def checkpoints(tmp_path_factory):
+    return save_all(tmp_path_factory.mktemp("checkpoints"))
+
+
+@pytest.fixture
+def inpainter(checkpoints):
+    """Makes an inpainter of a checkpoint, loaded."""
+
+    def make(name="sdxl", runtime=RUNTIME, **settings):
+        made = DiffusionInpainter(MODEL, path=str(checkpoints[name]), **({"steps": 2} | settings))
+        made.load(runtime)
+        return made
+
+    return make
+
+
+@pytest.fixture
+def refiner(checkpoints):
+    return lambda name, **settings: DiffusionImageToImage(
+        MODEL, path=str(checkpoints[name]), **({"steps": 4} | settings)
+    )
+
+
+@pytest.mark.parametrize("name", ["sdxl", "sd", "flux", "z_image", "text_to_image"])
+def test_inpainters_keep_their_contract(inpainter, name):
+    conformance.check_inpainter(inpainter(name, strength=0.99))
+
+
+def test_qwen_image_is_guided_in_its_own_way(inpainter):
+    guided = inpainter("qwen_image", guidance=None, negative_prompt=" ", options={"true_cfg_scale": 4.0})
+    conformance.check_inpainter(guided)
+    assert apart(guided(*views(1)), inpainter("qwen_image", guidance=None)(*views(1))) > 5
+
+
+@pytest.mark.parametrize("name", ["text_to_image", "sd_text_to_image", "z_image"])
+def test_refiners_keep_their_contract(refiner, name):
+    conformance.check_image_to_image(refiner(name))
+
+
+def test_views_of_a_batch_are_as_if_painted_alone_in_any_order(inpainter):
+    one_by_one, together = inpainter(), inpainter(runtime=Runtime(batch=2))
+    sizes = []
+    together.pipe.unet.register_forward_pre_hook(lambda _, given: sizes.append(len(given[0])))
+    rgb, known, prompts, seeds = views()
+    alone = one_by_one(rgb, known, prompts, seeds)
+    assert apart(together(rgb, known, prompts, seeds), alone) <= 1
+    assert sizes == [4, 4, 2, 2]  # pairs for guidance, two views and then one, two steps each
+    reverse = together(rgb.flip(0), known.flip(0), prompts[::-1], seeds[::-1]).flip(0)
+    assert apart(reverse, alone) <= 1
+
+
+def test_prompts_seeds_guidance_and_what_shall_not_be_there_count(inpainter):
+    rgb, known, prompts, seeds = views(1)
+    adapter = inpainter()
+    before = adapter(rgb, known, prompts, seeds)
+    assert apart(adapter(rgb, known, ["a dark cave"], seeds), before) > 5
+    assert apart(adapter(rgb, known, prompts, [99]), before) > 5
+    assert apart(inpainter(negative_prompt="people")(rgb, known, prompts, seeds), before) > 5
+    assert apart(inpainter(guidance=2.0)(rgb, known, prompts, seeds), before) > 5
+    assert apart(inpainter(steps=3)(rgb, known, prompts, seeds), before) > 5
+    assert apart(inpainter(options={"guidance_rescale": 0.7})(rgb, known, prompts, seeds), before) > 5
+
+
+def test_a_view_without_holes_costs_nothing(inpainter):
+    adapter = inpainter()
+    adapter.pipe.unet.register_forward_pre_hook(lambda *_: pytest.fail("was asked"))
+    rgb = views(1)[0]
+    assert apart(adapter(rgb, torch.ones(1, 64, 64), ["a"], [1]), rgb) <= 0.5001
+
+
+@pytest.mark.parametrize("name", ["sdxl", "sd", "flux"])
+def test_sizes_that_cannot_be_halved_are_continued_and_cut(inpainter, name):
+    adapter, seen = inpainter(name), []
+    encode = adapter.pipe.vae.encode
+    adapter.pipe.vae.encode = lambda pixels, *rest, **more: (
+        seen.append(tuple(pixels.shape[-2:])) or encode(pixels, *rest, **more)
+    )
+    rgb, known, prompts, seeds = views(1, height=50, width=61)
+    painted = adapter(rgb, known, prompts, seeds)
+    assert painted.shape == (1, 3, 50, 61)
+    assert set(seen) == {(64, 64)}
+    assert apart(painted[:, :, 45:], rgb[:, :, 45:]) <= 0.5001
+
+
+def test_a_killed_run_goes_on_with_the_same_views(inpainter, tmp_path):
+    adapter, asked = inpainter(), []
+    rgb, known, prompts, seeds = views()
+    whole = torch.cat(
+        [adapter(rgb[n : n + 1], known[n : n + 1], prompts[n : n + 1], seeds[n : n + 1]) for n in range(3)]
+    )
+    recorded = RecordedInpainter(adapter, tmp_path)
+    for number in range(2):
+        recorded(rgb[number : number + 1], known[number : number + 1], [prompts[number]], [seeds[number]])
+    again = inpainter()
+    again.pipe.unet.register_forward_pre_hook(lambda *_: asked.append(1))
+    resumed = RecordedInpainter(again, tmp_path)
+    views_again = [resumed(rgb[n : n + 1], known[n : n + 1], [prompts[n]], [seeds[n]]) for n in range(3)]
+    assert torch.equal(torch.cat(views_again), whole)
+    assert len(asked) == 2  # two steps of the one view that was missing
+
+
+def test_a_refiner_does_the_last_part_of_the_denoising(refiner):
+    adapter, times = refiner("text_to_image", steps=10), []
+    adapter.load(RUNTIME)
+    adapter.pipe.unet.register_forward_pre_hook(lambda _, given: times.append(float(given[1])))
+    rgb, _, prompts, seeds = views(1, height=60, width=50)
+    painted = adapter(rgb, prompts, seeds, 0.3)
+    assert painted.shape == rgb.shape
+    assert len(times) == 3
+    assert max(times) <= 300  # of 1000
+    assert apart(adapter(1 - rgb, prompts, seeds, 0.3), painted) > 5
+    with pytest.raises(UserError, match=r"refine\.model\.steps: 10, wanted 20 or more"):
+        adapter(rgb, prompts, seeds, 0.05)
+
+
+@contextmanager
+def columns_alike(monkeypatch):
+    """Noise that does not tell one column from another, so that a turned picture meets the same noise."""
+    from diffusers.models.autoencoders import vae
+    from diffusers.pipelines.stable_diffusion import pipeline_stable_diffusion_inpaint as sd
+    from diffusers.pipelines.stable_diffusion_xl import pipeline_stable_diffusion_xl_inpaint as sdxl
+
+    with monkeypatch.context() as patch:
+        for module in (vae, sd, sdxl):
+            drawn = module.randn_tensor
+
+            def alike(shape, drawn=drawn, **options):
+                return drawn((*shape[:-1], 1), **options).expand(shape).contiguous()
+
+            patch.setattr(module, "randn_tensor", alike)
+        yield
+
+
+def whole_turn(height=64):
+    """A panorama of smooth colours without a seam, and a photo's place in it."""
+    lon = torch.linspace(-torch.pi, torch.pi, 2 * height + 1)[:-1]
+    rows = torch.linspace(0, 1, height)[:, None]
+    rgb = torch.stack([0.5 + 0.3 * torch.sin(lon + phase) * rows for phase in (0.0, 1.0, 2.0)])
+    known = torch.zeros(height, 2 * height)
+    known[16:48, 40:90] = 1
+    return rgb[None], known[None]
+
+
+@pytest.mark.parametrize("name", ["sdxl", "sd"])
+def test_a_panorama_that_is_turned_comes_back_turned(inpainter, monkeypatch, name):
+    adapter = inpainter(name, circular=True)
+    rgb, known = whole_turn()
+    with columns_alike(monkeypatch):
+        straight = adapter.around(rgb, known, ["a meadow"], [1])
+        turned = adapter.around(rgb.roll(32, -1), known.roll(32, -1), ["a meadow"], [1])
+        assert apart(turned, straight.roll(32, -1)) <= 1
+        flat = adapter(rgb, known, ["a meadow"], [1])
+        flat_turned = adapter(rgb.roll(32, -1), known.roll(32, -1), ["a meadow"], [1])
+        assert apart(flat_turned, flat.roll(32, -1)) > 3  # views are no circles
+
+
+def test_after_a_panorama_views_are_painted_as_before(inpainter):
+    adapter = inpainter(circular=True, vae_tiling=True)
+    before = adapter(*views(1))
+    adapter.around(*whole_turn(), ["a meadow"], [1])
+    assert torch.equal(adapter(*views(1)), before)
+    assert adapter.pipe.vae.use_tiling
+
+
+def test_large_panoramas_are_enlarged_and_keep_their_photo(inpainter):
+    adapter, widths = inpainter(circular=True, panorama_width=256), []
+    adapter.pipe.unet.register_forward_pre_hook(lambda _, given: widths.append(given[0].shape[-1] * 8))
+    rgb, known = whole_turn(height=160)
+    painted = adapter.around(rgb, known, ["a meadow"], [1])
+    assert widths == [256, 256]
+    assert painted.shape == rgb.shape
+    assert apart(painted[:, :, known[0] == 1], rgb[:, :, known[0] == 1]) <= 0.5001
+    assert float((painted * 255 - (painted * 255).round()).abs().max()) < 1e-3
+
+
+@pytest.mark.parametrize(("name", "shown"), [("sdxl", 128), ("flux", 144)])
+def test_adhoc_asks_for_a_circle_where_there_are_such(inpainter, tmp_path, name, shown):
+    """Others are shown a sixteenth more on both sides."""
+    adapter, widths = inpainter(name, circular=name == "sdxl"), []
+    encode = adapter.pipe.vae.encode
+    adapter.pipe.vae.encode = lambda pixels, *rest, **more: (
+        widths.append(pixels.shape[-1]) or encode(pixels, *rest, **more)
+    )
+    photo = front_view(whole_turn()[0][0], 80.0)
+    prompts = Prompts("a meadow", "sky", "grass", indoor=False, source="test")
+    settings = PanoramaSettings("adhoc", width=128)
+    panorama = synthesize(photo, prompts, RecordedInpainter(adapter, tmp_path / name), settings)
+    assert set(widths) == {shown}
+    again = synthesize(photo, prompts, RecordedInpainter(adapter, tmp_path / name), settings)
+    assert torch.equal(again.rgb, panorama.rgb)
+
+
+@pytest.mark.parametrize("name", [name for name in choices("inpainter") if name != "migan"])
+def test_every_choice_runs(checkpoints, name):
+    checkpoint = checkpoints[CHECKPOINT.get(name, name if name in checkpoints else "sdxl")]
+    config = choice("inpainter", name)
+    config.path, config.steps = str(checkpoint), 2
+    adapter = instantiate(config)
+    assert adapter.weights.repo == config.model
+    adapter.load(Runtime())
+    assert adapter(*views(1)).shape == (1, 3, 64, 64)
+    assert (adapter.around is None) == (name in ("flux_fill", "z_image", "qwen_image"))
+
+
+def test_the_choice_of_refinement_runs(checkpoints):
+    config = choice("refine", "sdxl")
+    config.model.path, config.model.steps = str(checkpoints["text_to_image"]), 4
+    refine = instantiate(config)
+    refine.load(Runtime())
+    assert refine.settings.strength == 0.3
+    rgb, _, prompts, seeds = views(1)
+    assert refine.model(rgb, prompts, seeds, 0.3).shape == rgb.shape

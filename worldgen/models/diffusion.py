@@ -1,0 +1,181 @@
+"""Diffusion over diffusers' pipelines: holes filled, and pictures painted anew from near where they are.
+
+Any checkpoint whose pipeline takes a mask (SDXL, Stable Diffusion, FLUX.1 Fill, Qwen-Image, Z-Image, ...) fills holes;
+any whose pipeline starts from a picture refines (arXiv 2503.16611, "Panorama synthesis" and "Refinement").
+"""
+
+import math
+from collections.abc import Callable, Sequence, Set
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from worldgen.errors import expect
+from worldgen.geometry.equirect import directions, pad, sample
+from worldgen.geometry.fill import erode, push_pull
+from worldgen.models.circular import wrapped
+from worldgen.models.pipelines import HubPipeline, batches, denoiser, eight_bits, padded, size_factor
+from worldgen.models.protocols import REPAINTED_PX, ImageToImage, Inpainter, Inpainting
+
+
+@dataclass
+class DiffusionInpainter(HubPipeline, Inpainter):
+    """Fulfils Inpainter with an inpainting pipeline; what all pipelines have: see HubPipeline.
+
+    strength: the part of the denoising that is done, 1 = from noise alone. margin_px: known pixels this close to a hole
+    are painted again, so that its border is the network's own; what comes back there is the network's colour. circular:
+    whole panoramas are painted in one call as closed circles, by convolutions that go on across their edges.
+    panorama_width: of such a picture at most, pixels; larger ones are enlarged from it.
+    """
+
+    strength: float = 1.0
+    margin_px: int = REPAINTED_PX
+    circular: bool = False
+    panorama_width: int = 2048
+
+    key: ClassVar[str] = "inpainter"
+    auto: ClassVar[str] = "AutoPipelineForInpainting"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        expect("inpainter.strength", self.strength, 0 < self.strength <= 1, "more than 0 and at most 1")
+        expect("inpainter.margin_px", self.margin_px, 0 <= self.margin_px <= REPAINTED_PX, f"0 to {REPAINTED_PX}")
+        expect("inpainter.panorama_width", self.panorama_width, self.panorama_width >= 256, "256 or more")
+
+    @staticmethod
+    def fits(arguments: Set[str]) -> bool:
+        """See HubPipeline."""
+        return "mask_image" in arguments and "control_image" not in arguments
+
+    def expect_fit(self, pipe: Any) -> None:
+        """See HubPipeline."""
+        unet = getattr(pipe, "unet", None)
+        name = type(pipe).__name__
+        expect("inpainter.circular", self.circular, unet is not None or not self.circular, f"false: {name} cannot wrap")
+        if unet is not None:
+            channels, latents = unet.config.in_channels, pipe.vae.config.latent_channels
+            fits = channels in (latents, 2 * latents + 1)
+            expect(
+                "inpainter", f"a network of {channels} channels", fits, f"{2 * latents + 1} (inpainting) or {latents}"
+            )
+
+    def __call__(self, rgb: Tensor, known: Tensor, prompts: Sequence[str], seeds: Sequence[int]) -> Tensor:
+        """rgb [B, 3, H, W], known [B, H, W] in [0, 1] -> [B, 3, H, W]."""
+        return self.fill(rgb, known, prompts, seeds)
+
+    @property
+    def around(self) -> Inpainting | None:
+        """Paints whole panoramas, of which the left and right edge meet; see `protocols.Inpainting`."""
+        return self._around if self.circular else None
+
+    def fill(
+        self,
+        rgb: Tensor,
+        known: Tensor,
+        prompts: Sequence[str],
+        seeds: Sequence[int],
+        pipe: Any = None,
+        condition: Tensor | None = None,
+        behind: Callable[[Tensor, Tensor], Tensor] = push_pull,
+        **options: Any,
+    ) -> Tensor:
+        """What `__call__` does, by another pipeline of the same parts: with a ControlNet's `condition` [B, C, H, W],
+        and more arguments of its call. behind: what lies in holes before they are painted, of [3, H, W] and [H, W].
+        """
+        answer = eight_bits(rgb)
+        with_holes = [number for number in range(len(rgb)) if bool((known[number] < 1).any())]
+        for chosen in batches(with_holes, self.runtime.batch):
+            shown = torch.stack([self._shown(known[number]) for number in chosen])
+            filled = torch.stack([behind(rgb[number], known[number]) for number in chosen]).clamp(0, 1)
+            if condition is not None:
+                options["control_image"] = condition[chosen]
+            asked = [prompts[number] for number in chosen], [seeds[number] for number in chosen]
+            painted = self._painted(pipe or self.pipe, filled, 1 - shown, asked, options).to(rgb)
+            # Known pixels within the margin keep the network's colour: it tells the recipe how its colours are off.
+            share = torch.where(known[chosen] >= 1, shown, known[chosen])[:, None]
+            answer[chosen] = eight_bits(share * answer[chosen] + (1 - share) * painted)
+        return answer
+
+    def _shown(self, known: Tensor) -> Tensor:
+        """[H, W] to 1 where the network sees the picture, less the margin; 0 where it paints."""
+        kept = known >= 1
+        shown = erode(kept, self.margin_px)
+        return (shown if bool(shown.any()) else kept).float()
+
+    def _painted(
+        self, pipe: Any, rgb: Tensor, holes: Tensor, asked: tuple[list[str], list[int]], options: dict[str, Any]
+    ) -> Tensor:
+        """One call, at sizes that the networks can halve: rgb [b, 3, H, W], holes [b, H, W] -> [b, 3, H, W]."""
+        height, width = rgb.shape[-2:]
+        factor = size_factor(pipe)
+        pictures = {"image": rgb, "mask_image": holes[:, None]}
+        pictures |= {name: value for name, value in options.items() if isinstance(value, Tensor)}
+        large = {name: padded(value.float(), factor) for name, value in pictures.items()}
+        painted = self.call(pipe, *asked, options | large | {"strength": self.strength})
+        return painted[..., :height, :width]
+
+    def _around(self, rgb: Tensor, known: Tensor, prompts: Sequence[str], seeds: Sequence[int]) -> Tensor:
+        """See `around`."""
+        pipe, (height, width) = self.pipe, rgb.shape[-2:]
+        across = max(1, min(width, self.panorama_width) // size_factor(pipe)) * size_factor(pipe)
+        small, kept = (rgb, known) if across == width else _narrowed(rgb, known, across)
+        tiled, pipe.vae.use_tiling = pipe.vae.use_tiling, False  # a tile has edges of its own, which do not meet
+        try:
+            with wrapped(denoiser(pipe), pipe.vae):
+                painted = self.fill(small, kept, prompts, seeds, behind=_push_pull_round)
+        finally:
+            pipe.vae.use_tiling = tiled
+        if across == width:
+            return painted
+        rays = directions(height, width)
+        large = torch.stack([sample(picture, rays, "bicubic") for picture in painted]).clamp(0, 1)
+        return eight_bits(known[:, None] * eight_bits(rgb) + (1 - known[:, None]) * large)
+
+
+def _narrowed(rgb: Tensor, known: Tensor, width: int) -> tuple[Tensor, Tensor]:
+    """Panoramas [B, 3, H, W], [B, H, W] at another width, half as high; known only where all pixels are."""
+    both = F.interpolate(torch.cat([rgb * known[:, None], known[:, None]], dim=1), (width // 2, width), mode="area")
+    return both[:, :3], (both[:, 3] > 0.999).float()
+
+
+def _push_pull_round(rgb: Tensor, known: Tensor) -> Tensor:
+    """`push_pull` of a panorama [3, H, W], [H, W], whose edges meet."""
+    margin = rgb.shape[-1] // 4
+    wide = push_pull(pad(rgb, margin), pad(known[None], margin)[0])
+    return wide[:, margin:-margin, margin:-margin]
+
+
+@dataclass
+class DiffusionImageToImage(HubPipeline, ImageToImage):
+    """Fulfils ImageToImage with a text-to-image checkpoint; its settings: see HubPipeline."""
+
+    key: ClassVar[str] = "refine.model"
+    auto: ClassVar[str] = "AutoPipelineForImage2Image"
+
+    @staticmethod
+    def fits(arguments: Set[str]) -> bool:
+        """See HubPipeline."""
+        return {"image", "strength"} <= arguments and not {"mask_image", "control_image"} & arguments
+
+    def expect_fit(self, pipe: Any) -> None:
+        """See HubPipeline."""
+        unet = getattr(pipe, "unet", None)
+        if unet is not None:
+            channels, latents = unet.config.in_channels, pipe.vae.config.latent_channels
+            wanted = f"{latents}: a text-to-image checkpoint"
+            expect("refine.model", f"a network of {channels} channels", channels == latents, wanted)
+
+    def __call__(self, rgb: Tensor, prompts: Sequence[str], seeds: Sequence[int], strength: float) -> Tensor:
+        """rgb [B, 3, H, W] -> [B, 3, H, W]."""
+        expect("refine.model.steps", self.steps, int(self.steps * strength) >= 1, f"{math.ceil(1 / strength)} or more")
+        height, width = rgb.shape[-2:]
+        answer = torch.empty_like(rgb)
+        for chosen in batches(range(len(rgb)), self.runtime.batch):
+            shown = padded(rgb[chosen].clamp(0, 1), size_factor(self.pipe))
+            asked = [prompts[number] for number in chosen], [seeds[number] for number in chosen]
+            painted = self.call(self.pipe, *asked, {"image": shown, "strength": strength})
+            answer[chosen] = eight_bits(painted[..., :height, :width]).to(rgb)
+        return answer
