@@ -183,7 +183,7 @@ def save_prompts(path: Path, prompts: Prompts) -> None:
 
 
 def load_prompts(path: Path) -> Prompts:
-    """Reads `prompts.json`; `source` and `negative` may be left out. UserError names the file and what is wrong in it."""
+    """Reads `prompts.json`; `source` and `negative` may be left out. UserError names the file and what is wrong."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
