@@ -76,6 +76,13 @@ def test_prompts_survive_their_file(tmp_path):
     save_prompts(tmp_path / "prompts.json", prompts)
     loaded = load_prompts(tmp_path / "prompts.json")
     assert vars(loaded) == vars(prompts)
+    assert "negative" not in (tmp_path / "prompts.json").read_text()
+
+
+def test_what_no_view_shall_show_survives_its_file(tmp_path):
+    prompts = Prompts("a garden", "blue sky", "gravel", False, "by hand", negative="people, text")
+    save_prompts(tmp_path / "prompts.json", prompts)
+    assert load_prompts(tmp_path / "prompts.json").negative == "people, text"
 
 
 def test_a_person_may_leave_the_source_out(tmp_path):
@@ -93,6 +100,7 @@ def test_a_person_may_leave_the_source_out(tmp_path):
         ('{"atmosphere": "a", "sky": "b", "ground": "c", "indoor": "yes"}', "indoor is 'yes', wanted true or false"),
         ('{"atmosphere": "a", "sky": 3, "ground": "c", "indoor": true}', "sky is 3, wanted text"),
         ('{"atmosphere": "a", "sky": "b", "ground": "c", "indoor": true, "sun": "d"}', "unknown key 'sun'"),
+        ('{"atmosphere": "a", "sky": "b", "ground": "c", "indoor": true, "negative": 1}', "negative is 1, wanted text"),
     ],
 )
 def test_a_broken_file_is_named_with_what_is_wrong(tmp_path, content, message):

@@ -16,6 +16,7 @@ TELLING = {  # what makes a choice another than its neighbours
     "density": {"enabled"},
     "metric": {"task", "model"},
     "panorama": {"heuristic"},
+    "prompts": {"coarse"},
     "table": {"runs", "group_by", "baseline"},
 }
 DIFFERENT = {

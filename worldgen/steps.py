@@ -113,7 +113,7 @@ def prompts_step(job: Job, out: Path) -> dict:
     """What the scene is."""
     prompts = job.adapters["prompts"](all_round(job.given_panorama) if job.is_given else job.photo.rgb)
     artifacts.save_prompts(out / "prompts.json", prompts)
-    return asdict(prompts)
+    return artifacts.said(prompts)
 
 
 def panorama_step(job: Job, out: Path) -> dict:

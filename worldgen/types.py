@@ -173,13 +173,17 @@ class DistanceMap:
 
 @dataclass(frozen=True, eq=False)
 class Prompts:
-    """What the inpainter is told: coarse atmosphere, sky or ceiling, ground or floor (paper, "Prompts")."""
+    """What the inpainter is told: coarse atmosphere, sky or ceiling, ground or floor (paper, "Prompts").
+
+    negative: what no view shall show; "" = nothing is said.
+    """
 
     atmosphere: str
     sky: str
     ground: str
     indoor: bool
     source: str
+    negative: str = ""
 
 
 @dataclass(frozen=True, eq=False)

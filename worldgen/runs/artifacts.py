@@ -172,13 +172,18 @@ def load_photo_camera(path: Path) -> Camera:
     return Camera.from_fov(content["width"], content["height"], fov_deg)
 
 
+def said(prompts: Prompts) -> dict[str, str | bool]:
+    """What prompts say, by name; `negative` only where it says something."""
+    return {name: value for name, value in asdict(prompts).items() if name != "negative" or value}
+
+
 def save_prompts(path: Path, prompts: Prompts) -> None:
     """Writes `prompts.json` so that a person can edit it."""
-    path.write_text(json.dumps(asdict(prompts), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(said(prompts), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def load_prompts(path: Path) -> Prompts:
-    """Reads `prompts.json`; the key `source` may be left out. UserError names the file and what is wrong in it."""
+    """Reads `prompts.json`; `source` and `negative` may be left out. UserError names the file and what is wrong."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -187,7 +192,7 @@ def load_prompts(path: Path) -> Prompts:
         raise UserError(f"{path}: not JSON ({error}), wanted an object with the keys {_KEYS}") from error
     if not isinstance(content, dict):
         raise UserError(f"{path}: found {type(content).__name__}, wanted an object with the keys {_KEYS}")
-    content = {"source": "written by hand", **content}
+    content = {"source": "written by hand", "negative": "", **content}
     for field in fields(Prompts):
         wanted = "true or false" if field.type in (bool, "bool") else "text"
         if field.name not in content:
