@@ -22,13 +22,14 @@ def focal_px(points: Tensor, weight: Tensor | None = None) -> float:
 
     A pixel at p from the centre sees a point that lies at q on the plane before the camera, a unit away, where
     p = focal * q. The pixels' own answers vote first (the weighted median, which a fifth of outliers moves little);
-    then least squares of the reprojection p - focal * q, reweighted until it stands, settles it. Weiszfeld's reweighting
-    by 1 / |residual| (DUSt3R's) lets a point count more the nearer it is to the camera's plane; a biweight does not.
+    then least squares of the reprojection p - focal * q, reweighted until it stands, settles it. DUSt3R reweights by
+    1 / |residual| (Weiszfeld), which lets a false point count more the nearer it is to the camera's plane; a biweight
+    does not.
 
     Raises UserError where too few points lie before the camera.
     """
     p, q, weight = _rays(points, weight)
-    height, width = points.shape[:2]
+    width = points.shape[1]
     least, most = (0.5 * width / math.tan(math.radians(deg) / 2) for deg in (MAX_DEG, MIN_DEG))
     own = (p * q).sum(-1) / q.square().sum(-1).clamp(min=1e-12)
     believed = (own > least) & (own < most)
