@@ -35,6 +35,7 @@ from worldgen.types import (
     Panorama,
     PointCloud,
     Prompts,
+    View,
     ViewDepth,
 )
 
@@ -119,7 +120,7 @@ def check_view_completer(adapter: protocols.ViewCompleter, tolerance: float = _B
     cloud = scene()
     sides = [torch.tensor([-0.8, 0.0, 0.0]), torch.tensor([0.8, 0.0, 0.0])]
     renders = [render_points(cloud, Camera.from_fov(HEIGHT, HEIGHT, 90, look_at(0, 0, side))) for side in sides]
-    views = [IncompleteView(render, ~render.known) for render in renders]
+    views = [IncompleteView(_pierced(render), ~render.known) for render in renders]
     prompts, seeds = ["a meadow", "a room"], [3, 4]
 
     def answer(chosen: slice = slice(None)) -> list[CompletedView]:
@@ -132,7 +133,7 @@ def check_view_completer(adapter: protocols.ViewCompleter, tolerance: float = _B
         _expect(adapter, bool(one.inpainted.any()), "inpainted no hole", "some")
     (alone,) = answer(slice(1, 2))
     _expect_near(adapter, "a view of a batch, and alone", completed[1].view.rgb, alone.view.rgb, tolerance)
-    whole = IncompleteView(renders[0], torch.zeros_like(renders[0].known))
+    whole = IncompleteView(views[0].view, torch.zeros_like(renders[0].known))
     (unpainted,) = adapter.begin(cloud, _PROMPTS)([whole], prompts[:1], seeds[:1])
     _expect_completed(adapter, whole, unpainted)
 
@@ -143,6 +144,8 @@ def _expect_completed(adapter: object, incomplete: IncompleteView, completed: Co
     _expect(adapter, bool((after.known | ~before.known).all()), "known pixels became unknown", "all still known")
     changed = float((after.rgb - before.rgb).abs()[:, before.known].max())
     _expect(adapter, changed <= _SAME, f"changed known pixels by up to {changed:.4f}", "as they were")
+    black = int((after.rgb.amax(0) == 0)[~before.known].sum())
+    _expect(adapter, black == 0, f"left {black} unknown pixels black", "a whole picture: pinholes are closed, too")
     _expect_tensor(adapter, "inpainted", completed.inpainted, tuple(before.known.shape), torch.bool)
     within = not bool((completed.inpainted & ~(incomplete.holes & after.known)).any())
     _expect(adapter, within, "inpainted beyond the holes, or what is not known now", "within holes and known")
@@ -150,6 +153,13 @@ def _expect_completed(adapter: object, incomplete: IncompleteView, completed: Co
         _expect_distances(adapter, "distance of known pixels", after.measured[after.known])
         moved = float((after.measured / before.measured - 1).abs()[before.known].max())
         _expect(adapter, moved < 1e-4, f"moved known pixels by up to {moved:.1%}", "where they were")
+
+
+def _pierced(view: View) -> View:
+    """The same with pinholes."""
+    kept = torch.ones_like(view.known)
+    kept[3::11, 5::13] = False
+    return View(view.camera, view.rgb * kept, view.known & kept, view.measured * kept)
 
 
 def check_panorama_depth(adapter: protocols.PanoramaDepth) -> None:

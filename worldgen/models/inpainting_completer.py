@@ -5,13 +5,15 @@ from dataclasses import dataclass
 
 import torch
 
+from worldgen.geometry.fill import push_pull
 from worldgen.models.protocols import CompleteViews, Composite, Inpainter, Lifetime, ViewCompleter
 from worldgen.types import CompletedView, IncompleteView, PointCloud, Prompts, View
 
 
 @dataclass(frozen=True)
 class InpaintingCompleter(Composite, ViewCompleter):
-    """Paints all that is unknown of views with holes, and leaves their depth to the recipe."""
+    """Paints all that is unknown of views with holes, and leaves their depth to the recipe; pinholes of views without
+    holes take the colours around them."""
 
     inpainter: Inpainter
 
@@ -29,7 +31,7 @@ class InpaintingCompleter(Composite, ViewCompleter):
     ) -> list[CompletedView]:
         """See `protocols.CompleteViews`."""
         chosen = [number for number, one in enumerate(views) if one.holes.any()]
-        completed = [CompletedView(one.view, one.holes) for one in views]
+        completed = [CompletedView(_closed(one.view), one.holes) for one in views]
         if chosen:
             rgb = torch.stack([views[number].view.rgb for number in chosen])
             known = torch.stack([views[number].view.known for number in chosen])
@@ -39,3 +41,9 @@ class InpaintingCompleter(Composite, ViewCompleter):
                 whole = View(views[number].view.camera, picture, torch.ones_like(views[number].holes))
                 completed[number] = CompletedView(whole, views[number].holes)
         return completed
+
+
+def _closed(view: View) -> View:
+    """The view with some colour everywhere, and no more points than before."""
+    filled = push_pull(view.rgb, view.known)
+    return View(view.camera, torch.where(view.known, view.rgb, filled), view.known, view.distance)

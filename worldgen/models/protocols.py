@@ -194,7 +194,8 @@ class CompleteViews(Protocol):
     ) -> Sequence[CompletedView]:
         """B views of one size, rendered of the points so far, B prompts and B seeds -> B views.
 
-        Of each answer `known` is what was known before, its pixels as they were, and all that is to become points.
+        Of each answer `rgb` is a whole picture: what was unknown is painted, be it in holes or in pinholes. `known` is
+        what was known before, its pixels as they were, and all that is to become points.
         `inpainted` lies within the holes and within `known`; where it is empty, as it has to be where there are no
         holes, no picture is kept. `distance`: of all known pixels, metres; None = the recipe asks its depth estimator,
         and makes it agree with what was known. The same seed gives the same picture, whatever else is in the batch.
