@@ -2,8 +2,8 @@
 
 import json
 import os
-import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,9 @@ from omegaconf import DictConfig, OmegaConf
 from eval.protocols.file_frames import FileFrame, expect_methods, take_frames
 from eval.protocols.outputs import placed
 from eval.scoring.scores import EVALUATION_FILE, SCORES_FILE, read_evaluation, read_scores
-from worldgen.command import told_in_one_line
-from worldgen.config import choices, compose_program, defaults, groups, instantiate
-from worldgen.errors import UserError
+from worldgen import command
+from worldgen.config import choices, compose_program, instantiate
+from worldgen.errors import UserError, expect
 from worldgen.paths import user_path
 from worldgen.present.console import Reporter
 
@@ -27,6 +27,7 @@ Scores panoramas, worlds and pictures by the field's metrics, and makes the pape
   python -m eval table=panorama_ablation                          an ablation, from the folder of its runs
   python -m eval table=panorama_ablation protocol=truth protocol.truth=<folder>    the same against the truth
   python -m eval table=panorama format=latex                      stored scores once more, as LaTeX (or csv)
+  python -m eval --cfg job                                        every key and its value
 
 A method is a folder of panoramas, of frames (a subfolder for each scene) or of splats, a file, a run folder, a folder
 of run folders, or a pattern. Methods are compared over the images of which all of them have the same views; one that
@@ -52,33 +53,28 @@ keys
 groups and their choices (* = default)
 """
 FORMATS = {"markdown": "md", "csv": "csv", "latex": "tex"}
-_STATUS_USER_ERROR, _STATUS_INTERRUPTED = 2, 130
 
 
 def main(arguments: Sequence[str]) -> int:
     """Runs one evaluation; returns the exit status."""
-    if not arguments or {"-h", "--help"}.intersection(arguments):
-        print(USAGE + _choices())
-        return 0 if arguments else _STATUS_USER_ERROR
-    try:
-        with told_in_one_line("processes=1"):
-            _run(arguments)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return _STATUS_USER_ERROR
-    except KeyboardInterrupt:
-        print("stopped; the same command goes on from the scores in the cache", file=sys.stderr)
-        return _STATUS_INTERRUPTED
-    return 0
+    return command.begin(arguments, USAGE, _choices, _obey, "processes=1")
 
 
-def _run(arguments: Sequence[str]) -> None:
+def _obey(arguments: Sequence[str]) -> None:
     frames, others = take_frames(arguments)
     methods, overrides = take_methods(others)
     expect_methods(frames, methods)
-    config = _compose(overrides)
-    if config.format not in FORMATS:
-        raise UserError(f"format: {config.format!r}, wanted one of {', '.join(FORMATS)}")
+    options = {argument for argument in overrides if argument.startswith("-")}
+    sweeps = options & {"-m", "--multirun"}
+    expect("".join(sweeps), "evaluations do not sweep", not sweeps, "one call for each table or protocol")
+    if options:
+        command.run_by_hydra(overrides, "eval", partial(_run, methods=methods, frames=frames))
+    else:
+        _run(_compose(overrides), methods, frames)
+
+
+def _run(config: DictConfig, methods: Mapping[str, str], frames: Mapping[str, FileFrame]) -> None:
+    expect("format", repr(config.format), config.format in FORMATS, f"one of {', '.join(FORMATS)}")
     from eval.tables.formats import as_json, render  # takes seconds to import, which mistakes above need not
 
     out = _out(config)
@@ -235,10 +231,4 @@ def _expect_baseline(config: DictConfig, methods: Sequence[str]) -> None:
 
 
 def _choices() -> str:
-    picked = defaults("eval")
-    lines = [
-        f"  {group:<9} {', '.join(name + '*' * (picked[group] == name) for name in names)}"
-        for group, names in groups("eval").items()
-    ]
-    metrics = ", ".join(choices("metric"))
-    return "\n".join([*lines, f"  metrics   {metrics}"])
+    return f"{command.describe_groups('eval')}\n  metrics   {', '.join(choices('metric'))}"

@@ -1,14 +1,20 @@
 """For every test: no model hub, no telemetry, no clock, and the same random numbers whatever ran before it."""
 
+import copy
 import os
 import random
 from collections.abc import Callable, Iterator
+from typing import Any
 
+import hydra
 import numba
 import numpy as np
 import pytest
 import torch
+from hydra.core.global_hydra import GlobalHydra
 from hypothesis import settings
+
+from worldgen.config import CONF_DIR
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("WANDB_MODE", "offline")
@@ -39,3 +45,23 @@ def set_threads() -> Iterator[Callable[[int], None]]:
     before = numba.get_num_threads()
     yield numba.set_num_threads
     numba.set_num_threads(before)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def composed_once() -> Iterator[None]:
+    """What Hydra composes of conf/ is kept: it takes 0.15 s, and tests ask for the same some hundred times over."""
+    known: dict[str, Any] = {}
+    compose = hydra.compose
+
+    def remembered(*arguments: Any, **named: Any) -> Any:
+        places = GlobalHydra.instance().config_loader().get_search_path().get_path()
+        if str(CONF_DIR.resolve()) not in {str(place.path).removeprefix("file://") for place in places}:
+            return compose(*arguments, **named)  # of a test's own files, which may change
+        key = repr((arguments, sorted(named.items())))
+        if key not in known:
+            known[key] = compose(*arguments, **named)
+        return copy.deepcopy(known[key])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(hydra, "compose", remembered)
+        yield

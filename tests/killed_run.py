@@ -1,7 +1,7 @@
 """Runs that are killed, in processes of their own, and go on.
 
     python tests/killed_run.py --kills 60 --seed 0      # at random moments of a tiny run; one JSON line
-    python -m tests.killed_run STEP OVERRIDE...         # once, in the middle of one step
+    python -m tests.killed_run STEP,STEP OVERRIDE...    # once in the middle of each of these steps
 
 The first makes a tiny world undisturbed; then it makes it again and again, killing the process by SIGKILL at random
 moments within the panorama, the completion and the fit, running the same command until it ends, and compares the hashes
@@ -46,15 +46,28 @@ def half_done(job: object, out: Path) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def die_within(victim: str, overrides: list[str]) -> None:
-    """Runs the recipe until the step `victim`, where it dies."""
+def die_within_each(victims: list[str], overrides: list[str]) -> None:
+    """One process after the other runs the recipe, each until its step, where it dies; all are forked from this one,
+    which imports for them, but computes nothing: threads would not outlive a fork. Exit status 1: one did not die so,
+    or left the step as if it were done."""
+    import train.lightning.trainer
+    import train.splat.module  # noqa: F401
     from worldgen import pipeline, steps
     from worldgen.config import compose
     from worldgen.present.console import Reporter
 
-    steps.PRODUCE[victim] = half_done
-    pipeline.run(compose(None, overrides), Reporter(quiet=True))
-    sys.exit(f"step {victim} never ran")
+    config = compose(None, overrides)
+    for victim in victims:
+        child = os.fork()
+        if child == 0:
+            steps.PRODUCE[victim] = half_done
+            pipeline.run(config, Reporter(quiet=True))
+            sys.exit(f"step {victim} never ran")
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        if status != -signal.SIGKILL:
+            sys.exit(f"step {victim}: exit status {status}, wanted killed")
+        if (Path(config.out) / victim).exists():
+            sys.exit(f"{config.out}/{victim}: is there, wanted nothing of a step that was killed")
 
 
 def photo(folder: Path) -> Path:
@@ -142,5 +155,6 @@ def main(arguments: list[str]) -> int:
 
 if __name__ == "__main__":
     if sys.argv[1:] and not sys.argv[1].startswith("-"):
-        die_within(sys.argv[1], sys.argv[2:])
+        die_within_each(sys.argv[1].split(","), sys.argv[2:])
+        sys.exit()
     sys.exit(main(sys.argv[1:]))

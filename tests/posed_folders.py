@@ -98,26 +98,33 @@ def write_text_ply(path: Path, xyz: torch.Tensor, rgb: torch.Tensor | None = Non
 
 
 def write_colmap(folder: Path, place: str = "sparse/0", binary: bool = True, model: str = "PINHOLE") -> Path:
-    """By pycolmap itself."""
+    """Pictures of the room and what `colmap_model` says of them, with points on the walls."""
     views = cameras() if model != "SIMPLE_PINHOLE" else centred()
     write_pictures(folder / "images", views)
-    one = views["view_0.png"]
-    numbers = [one.fx, one.cx, one.cy] if model == "SIMPLE_PINHOLE" else [one.fx, one.fy, one.cx, one.cy]
-    numbers += [0.0] * 4 if model == "OPENCV" else [0.1] * 4 if model == "OPENCV_FISHEYE" else []
-    made = pycolmap.Reconstruction()
-    made.add_camera_with_trivial_rig(
-        pycolmap.Camera(camera_id=3, model=model, width=SIZE[0], height=SIZE[1], params=numbers)
-    )
-    for number, (name, camera) in enumerate(views.items(), start=1):
-        pose = pycolmap.Rigid3d(camera.w2c[:3].double().numpy())
-        image = pycolmap.Image(name=name, camera_id=3, image_id=number, keypoints=np.zeros((2, 2)))
-        made.add_image_with_trivial_frame(image, pose)
+    made = colmap_model(views, model)
     for xyz in wall_points():
         colour = (texture(xyz) * 255).round().to(torch.uint8).numpy()
         made.add_point3D(xyz.double().numpy(), pycolmap.Track(), colour)
     (folder / place).mkdir(parents=True, exist_ok=True)
     (made.write_binary if binary else made.write_text)(str(folder / place))
     return folder
+
+
+def colmap_model(views: dict[str, Camera], model: str = "PINHOLE") -> pycolmap.Reconstruction:
+    """By pycolmap itself: one camera, number 3, and the views' poses; every other view has seen no points."""
+    one = next(iter(views.values()))
+    numbers = [one.fx, one.cx, one.cy] if model == "SIMPLE_PINHOLE" else [one.fx, one.fy, one.cx, one.cy]
+    numbers += [0.0] * 4 if model == "OPENCV" else [0.1] * 4 if model == "OPENCV_FISHEYE" else []
+    made = pycolmap.Reconstruction()
+    made.add_camera_with_trivial_rig(
+        pycolmap.Camera(camera_id=3, model=model, width=one.width, height=one.height, params=numbers)
+    )
+    for number, (name, camera) in enumerate(views.items(), start=1):
+        pose = pycolmap.Rigid3d(camera.w2c[:3].double().numpy())
+        seen = np.zeros((2 * (number % 2), 2))
+        image = pycolmap.Image(name=name, camera_id=3, image_id=number, keypoints=seen)
+        made.add_image_with_trivial_frame(image, pose)
+    return made
 
 
 def colour_error(view: SupervisionView, xyz: torch.Tensor) -> torch.Tensor:

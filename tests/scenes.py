@@ -59,6 +59,15 @@ def room_cloud(height: int, room: BoxRoom = BoxRoom()) -> PointCloud:
     return lift(panorama.rgb, distances, LiftSettings())
 
 
+def specks(count: int, seed: int) -> PointCloud:
+    """All round the origin and in it, of any size, seen from any side: behind the camera, beyond the picture, huge."""
+    generator = torch.Generator().manual_seed(seed)
+    xyz = 1.5 * torch.randn(count, 3, generator=generator)
+    normals = torch.nn.functional.normalize(torch.randn(count, 3, generator=generator), dim=1)
+    spacing = 0.5 * torch.rand(count, generator=generator) ** 4
+    return PointCloud(xyz, torch.rand(count, 3, generator=generator), normals, spacing)
+
+
 def texture(xyz: Tensor) -> Tensor:
     """A smooth colour in [0, 1] of points [..., 3]: waves of 0.9 m and 0.35 m, different along each axis."""
     phase = xyz @ torch.tensor([[1.0, 0.3, 0.2], [-0.2, 1.0, 0.3], [0.3, -0.2, 1.0]])

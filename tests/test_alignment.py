@@ -4,6 +4,8 @@ import math
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.scenes import BoxRoom
 from worldgen.geometry import alignment
@@ -117,3 +119,31 @@ def test_blend_is_the_weighted_geometric_mean():
     assert alignment.blend(log, torch.tensor([[1.0], [1.0]])).item() == pytest.approx(2.0)
     assert alignment.blend(log, torch.tensor([[0.0], [1.0]])).item() == pytest.approx(4.0)
     assert math.isclose(alignment.blend(log, torch.tensor([[1.0], [0.0]])).item(), 1.0, rel_tol=1e-6)
+
+
+@given(st.integers(0, 99), st.floats(-3, 3), st.lists(st.floats(-1, 1), min_size=3, max_size=3))
+@settings(max_examples=25)
+def test_the_views_own_scales_are_taken_away_and_the_common_one_stays(seed, common, own):
+    noise = 0.01 * torch.randn(3, 60, generator=torch.Generator().manual_seed(seed))
+    log = torch.linspace(0, 2, 60) + noise
+    weight, basis = torch.ones(3, 60), torch.ones(3, 60, 1)
+    shifts = torch.tensor(own)
+    plain = alignment.align(log, weight, basis)
+    moved = alignment.align(log + common + shifts[:, None], weight, basis)
+    torch.testing.assert_close(moved[:, 0], plain[:, 0] - (shifts - shifts.mean()), atol=5e-3, rtol=0)
+    assert moved.mean().abs() < 1e-6
+
+
+@given(st.permutations(range(4)), st.integers(0, 99))
+@settings(max_examples=25)
+def test_the_order_of_views_does_not_matter(order, seed):
+    generator = torch.Generator().manual_seed(seed)
+    log, weight = torch.randn(4, 50, generator=generator), torch.rand(4, 50, generator=generator)
+    basis = torch.stack([torch.ones(4, 50), torch.rand(4, 50, generator=generator)], dim=-1)
+    found = alignment.align(log, weight, basis)
+    torch.testing.assert_close(
+        alignment.align(log[order], weight[order], basis[order]), found[order], atol=1e-4, rtol=1e-4
+    )
+    blended = alignment.blend(log, weight)
+    torch.testing.assert_close(alignment.blend(log[order], weight[order]), blended)
+    assert bool((blended <= log.amax(0).exp() * (1 + 1e-5)).all() and (blended >= log.amin(0).exp() * (1 - 1e-5)).all())

@@ -1,10 +1,11 @@
-"""Feather weights, masks and smooth filling."""
+"""How pictures go over into each other: feather weights, and reflections beside a border."""
 
-import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from worldgen.geometry.blending import edge_feather, smoothstep
-from worldgen.geometry.fill import blur, dilate, erode, push_pull
+from worldgen.geometry.blending import edge_feather, reflect_outwards, smoothstep
+from worldgen.geometry.fill import dilate
 
 
 def test_feather_is_one_inside_falls_to_the_border_and_is_symmetric():
@@ -26,41 +27,24 @@ def test_smoothstep_halves_add_up():
     torch.testing.assert_close(smoothstep(x) + smoothstep(1 - x), torch.ones(21))
 
 
-def test_dilate_and_erode_are_each_others_mirror_and_ignore_the_border():
-    mask = torch.zeros(9, 9, dtype=torch.bool)
-    mask[4, 4] = True
-    assert dilate(mask, 2).sum() == 25
-    assert torch.equal(erode(dilate(mask, 2), 2), mask)
-    assert bool(erode(torch.ones(5, 5, dtype=torch.bool), 2).all())
+@given(st.integers(0, 99), st.integers(1, 12), st.integers(12, 20), st.floats(1, 8))
+@settings(max_examples=25)
+def test_a_reflection_leaves_the_inside_and_what_is_far_and_brings_no_new_colours(seed, first, last, width_px):
+    rgb = torch.rand(3, 24, 32, generator=torch.Generator().manual_seed(seed))
+    inside = torch.zeros(24, 32, dtype=torch.bool)
+    inside[first:last, 8:20] = True
+    out = reflect_outwards(rgb, inside, width_px)
+    far = ~dilate(inside, round(width_px) + 1)
+    assert torch.equal(out[:, inside | far], rgb[:, inside | far])
+    assert out.min() >= rgb.min() - 1e-6
+    assert out.max() <= rgb.max() + 1e-6
 
 
-@pytest.mark.parametrize("size", [(1, 1), (7, 5), (64, 48)])
-def test_push_pull_keeps_what_is_known_and_stays_between_its_values(size):
-    generator = torch.Generator().manual_seed(0)
-    image = torch.rand(3, *size, generator=generator)
-    known = torch.rand(size, generator=generator) < 0.2
-    known[0, 0] = True
-    filled = push_pull(image, known)
-    assert torch.equal(filled[:, known], image[:, known])
-    assert filled.min() >= image[:, known].min() - 1e-5
-    assert filled.max() <= image[:, known].max() + 1e-5
-
-
-def test_push_pull_of_a_constant_is_that_constant():
-    known = torch.zeros(33, 70, dtype=torch.bool)
-    known[3, 60] = known[20, 5] = True
-    filled = push_pull(torch.full((3, 33, 70), 0.3) * known, known)
-    torch.testing.assert_close(filled, torch.full((3, 33, 70), 0.3))
-
-
-def test_push_pull_of_nothing_is_nothing():
-    assert torch.equal(push_pull(torch.ones(3, 4, 4), torch.zeros(4, 4)), torch.zeros(3, 4, 4))
-
-
-def test_blur_keeps_the_mean_of_what_lies_inside_and_constants():
-    image = torch.zeros(1, 41, 41)
-    image[0, 20, 20] = 1
-    blurred = blur(image, 3.0)
-    assert blurred.sum() == pytest.approx(1, abs=1e-4)
-    assert blurred[0, 20, 20] == pytest.approx(1 / (2 * torch.pi * 9), rel=0.02)
-    torch.testing.assert_close(blur(torch.full((2, 6, 9), 0.4), 2.0), torch.full((2, 6, 9), 0.4))
+def test_beside_the_border_a_reflection_shows_the_border():
+    rgb = torch.zeros(3, 16, 24)
+    inside = torch.zeros(16, 24, dtype=torch.bool)
+    inside[4:12, 6:18] = True
+    rgb[:, inside] = 1.0
+    column = reflect_outwards(rgb, inside, 4.0)[0, 8]
+    assert column[18] > 0.8
+    assert bool((column[18:].diff() <= 0).all())

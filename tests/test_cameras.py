@@ -92,3 +92,13 @@ def test_points_behind_the_camera_have_negative_zdepth_and_finite_pixels():
     pixels, zdepth = project(Camera.from_fov(4, 4, 90.0), torch.tensor([[0.0, 0.0, -2.0], [1.0, 1.0, 0.0]]))
     assert zdepth.tolist() == [-2, 0]
     assert torch.isfinite(pixels).all()
+
+
+@given(angles, pitches, fields, st.integers(1, 40), st.integers(1, 40))
+def test_a_resized_camera_sees_the_same(yaw_deg, pitch_deg, fov_deg, width, height):
+    camera = Camera.from_fov(7, 5, fov_deg, look_at(yaw_deg, pitch_deg, torch.tensor([0.3, -0.7, 1.1])))
+    xyz = unproject(camera, torch.full((5, 7), 2.0))
+    pixels, zdepth = project(camera, xyz)
+    resized_pixels, resized_zdepth = project(camera.resized(width, height), xyz)
+    torch.testing.assert_close(resized_pixels, pixels * torch.tensor([width / 7, height / 5]), atol=5e-3, rtol=1e-4)
+    assert torch.equal(resized_zdepth, zdepth)

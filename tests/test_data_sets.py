@@ -10,6 +10,7 @@ from PIL import Image
 
 from eval.data import nearby_pairs, panorama_crops, scannetpp
 from eval.data.__main__ import main
+from tests.posed_folders import colmap_model
 from tests.scenes import BoxRoom
 from worldgen.errors import UserError
 from worldgen.geometry.cameras import look_at
@@ -158,33 +159,10 @@ def write_transforms(scene: Path, cameras: dict[str, Camera], held_out: tuple[st
 
 
 def write_colmap(scene: Path, cameras: dict[str, Camera]) -> None:
-    lens = next(iter(cameras.values()))
     (scene / "colmap").mkdir(parents=True)
-    numbers = (lens.width, lens.height, lens.fx, lens.fy, lens.cx, lens.cy)
-    (scene / "colmap/cameras.txt").write_text(f"# Camera list\n7 PINHOLE {' '.join(map(str, numbers))}\n")
-    lines = ["# Image list", "# POINTS2D[] as (X, Y, POINT3D_ID)"]
-    for index, (name, camera) in enumerate(cameras.items()):
-        rotation, place = camera.w2c[:3, :3].double(), camera.w2c[:3, 3].tolist()
-        lines += [" ".join(map(str, [index, *quaternion(rotation), *place, 7, name])), "1 2 -1" if index % 2 else ""]
+    colmap_model(cameras).write_text(str(scene / "colmap"))
+    for name in cameras:
         picture(scene / "images" / name)
-    (scene / "colmap/images.txt").write_text("\n".join(lines) + "\n")
-    (scene / "colmap/points3D.txt").touch()
-
-
-def quaternion(rotation: torch.Tensor) -> list[float]:
-    """wxyz, by the eigenvector of Bar-Itzhack's matrix: another way than the reader's formula backwards."""
-    m = rotation
-    k = torch.tensor(
-        [
-            [m[0, 0] - m[1, 1] - m[2, 2], m[1, 0] + m[0, 1], m[2, 0] + m[0, 2], m[2, 1] - m[1, 2]],
-            [m[1, 0] + m[0, 1], m[1, 1] - m[0, 0] - m[2, 2], m[2, 1] + m[1, 2], m[0, 2] - m[2, 0]],
-            [m[2, 0] + m[0, 2], m[2, 1] + m[1, 2], m[2, 2] - m[0, 0] - m[1, 1], m[1, 0] - m[0, 1]],
-            [m[2, 1] - m[1, 2], m[0, 2] - m[2, 0], m[1, 0] - m[0, 1], m.trace()],
-        ],
-        dtype=torch.float64,
-    )
-    x, y, z, w = torch.linalg.eigh(k / 3).eigenvectors[:, -1].tolist()
-    return [w, x, y, z]
 
 
 def test_nerfstudio_and_colmap_poses_are_the_cameras_that_were_written(tmp_path):
@@ -272,9 +250,9 @@ def test_broken_poses_end_in_one_line(tmp_path, change, message):
 @pytest.mark.parametrize(
     ("file", "text", "message"),
     [
-        ("cameras.txt", "7 OPENCV_FISHEYE 32 24 1 1 1 1 0 0 0 0\n", "is distorted, wanted"),
-        ("cameras.txt", "7 PINHOLE 32 24 1 1\n", r"cameras.txt: damaged or cut short \(line 1"),
-        ("cameras.txt", "8 PINHOLE 32 24 1 1 1 1\n", "has camera 7, wanted one of cameras.txt"),
+        ("cameras.txt", "3 OPENCV_FISHEYE 32 24 1 1 1 1 0 0 0 0\n", "is distorted, wanted"),
+        ("cameras.txt", "3 PINHOLE 32 24 1 1\n", r"cameras.txt: damaged or cut short \(line 1"),
+        ("cameras.txt", "8 PINHOLE 32 24 1 1 1 1\n", "has camera 3, wanted one of cameras.txt"),
         ("images.txt", "1 1 0 0\n\n", r"images.txt: damaged or cut short \(line 1"),
         ("images.txt", "", "no frames"),
     ],

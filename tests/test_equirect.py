@@ -190,3 +190,12 @@ def corner_fov_deg(camera: Camera) -> tuple[float, float]:
         2 * math.degrees(math.atan((count - 1) / 2 / focal))
         for count, focal in ((camera.width, camera.fx), (camera.height, camera.fy))
     )
+
+
+@given(looks, st.integers(0, 63), st.sampled_from(["bilinear", "bicubic"]))
+@settings(max_examples=25)
+def test_a_panorama_and_a_camera_that_turn_together_show_the_same(direction, columns, mode):
+    noise = torch.rand(2, 32, 64, generator=torch.Generator().manual_seed(columns))
+    seen = to_perspective(noise, Camera.from_fov(24, 16, 100.0, look_at(*direction)), mode)
+    turned = Camera.from_fov(24, 16, 100.0, look_at(direction[0] + columns * 360 / 64, direction[1]))
+    torch.testing.assert_close(to_perspective(noise.roll(columns, 2), turned, mode), seen, atol=2e-3, rtol=0)

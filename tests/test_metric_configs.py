@@ -8,12 +8,11 @@ import hydra
 import pytest
 import torch
 from huggingface_hub import constants
-from omegaconf import OmegaConf
 
-from worldgen.config import CONF_DIR
+from worldgen.config import choice, choices
 
-FILES = sorted((CONF_DIR / "metric").glob("*.yaml"))
-LARGE = {file.stem for file in FILES if "download" in OmegaConf.load(file)}
+METRICS = choices("metric")
+LARGE = {name for name in METRICS if "download" in choice("metric", name)}
 SET_METRICS = {"fid", "kid"}
 
 
@@ -22,13 +21,13 @@ def test_the_large_networks_are_known():
     assert qalign | {"clip_i", "clip_t"} | SET_METRICS == LARGE
 
 
-@pytest.fixture(params=FILES, ids=lambda file: file.stem)
+@pytest.fixture(params=METRICS)
 def metric(request, monkeypatch, tmp_path):
     """As set up where neither the hub's nor torch's cache holds anything."""
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
-    made = hydra.utils.instantiate(OmegaConf.load(request.param))
-    assert made.name == request.param.stem
+    made = hydra.utils.instantiate(choice("metric", request.param))
+    assert made.name == request.param
     return made
 
 
@@ -55,10 +54,10 @@ def test_it_says_at_once_what_is_missing(metric):
     assert all(isinstance(value, str) and value for value in metric.versions().values())
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
-def test_every_setting_is_a_key(file):
+@pytest.mark.parametrize("name", METRICS)
+def test_every_setting_is_a_key(name):
     """What the class takes and the file leaves out cannot be found by a person who reads conf/."""
-    config = OmegaConf.load(file)
+    config = choice("metric", name)
     settings = set(inspect.signature(hydra.utils.get_class(config._target_)).parameters)
     elsewhere = {"features"} | ({"size"} if config.get("model") == "qalign" else set())  # for tests; of Q-ReAlign alone
     assert settings - elsewhere == set(config) - {"_target_"}

@@ -152,9 +152,9 @@ def test_the_same_seed_gives_the_same_panorama_another_one_another():
     assert not torch.equal(made[0], made[2])
 
 
-def test_the_network_paints_a_small_panorama():
-    given = photo()
-    made = synthesize(given, PROMPTS, MiganInpainter(), settings(view_size=128, **HOOKS))
+@pytest.mark.parametrize("heuristic", ["adhoc", pytest.param("anchored", marks=pytest.mark.slow)])  # 1 call; 11 calls
+def test_the_network_paints_a_small_panorama(heuristic):
+    made = synthesize(photo(), PROMPTS, MiganInpainter(), settings(heuristic, view_size=128, **HOOKS))
     horizon = to_perspective(made.rgb, Camera.from_fov(32, 32, 60.0, look_at(180.0)))
     assert (horizon[2, :12].mean() - horizon[2, 20:].mean()) > 0.2  # blue sky over green ground at the back, too
 

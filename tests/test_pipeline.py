@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -239,11 +238,9 @@ def test_wrong_settings_are_found_before_the_first_step(photo, tmp_path):
 )
 def test_killed_within_steps_it_goes_on_to_the_same_world(photo, world, tmp_path, victims):
     out = tmp_path / "hills"
-    for victim in victims:
-        command = [sys.executable, "-m", "tests.killed_run", victim, *overrides(photo, out)]
-        killed = subprocess.run(command, cwd=REPO, capture_output=True, text=True, check=False, timeout=300)
-        assert killed.returncode == -signal.SIGKILL, killed.stderr
-        assert not (out / victim).exists()
+    command = [sys.executable, "-m", "tests.killed_run", ",".join(victims), *overrides(photo, out)]
+    killed = subprocess.run(command, cwd=REPO, capture_output=True, text=True, check=False, timeout=600)
+    assert killed.returncode == 0, killed.stderr
     assert redone(run(photo, out)) == ["export"]
     for name in ("panorama.png", "world.ply", "points.ply"):
         assert (out / name).read_bytes() == (world / name).read_bytes()

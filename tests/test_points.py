@@ -9,8 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.scenes import BoxRoom
-from tests.scenes import room_cloud as lifted_room
+from tests.scenes import BoxRoom, room_cloud, specks
 from worldgen.geometry import points
 from worldgen.geometry.cameras import look_at, project
 from worldgen.geometry.points import render_points, view_normals, view_points
@@ -21,25 +20,11 @@ angles, pitches = st.floats(-180, 180, width=32), st.floats(-90, 90, width=32)
 CORNERS = [torch.tensor([x, y, z]) for x in (-1.0, 1.0) for y in (-1.0, 1.0) for z in (-1.0, 1.0)]
 
 
-@pytest.fixture(scope="module")
-def room_cloud() -> PointCloud:
-    return lifted_room(512)
-
-
 @pytest.fixture(params=["numba", "torch"])
 def renderer(request, monkeypatch) -> None:
     """Both ways to render, by numba as on the CPU and by torch as on a GPU."""
     if request.param == "torch":
         monkeypatch.setattr(points, "_render_by_numba", points._render_by_torch)
-
-
-def specks(count: int, seed: int) -> PointCloud:
-    """All round the origin and in it, of any size, seen from any side: behind the camera, beyond the picture, huge."""
-    generator = torch.Generator().manual_seed(seed)
-    xyz = 1.5 * torch.randn(count, 3, generator=generator)
-    normals = torch.nn.functional.normalize(torch.randn(count, 3, generator=generator), dim=1)
-    spacing = 0.5 * torch.rand(count, generator=generator) ** 4
-    return PointCloud(xyz, torch.rand(count, 3, generator=generator), normals, spacing)
 
 
 def plane(zdepth: float, half_m: float, spacing: float, colour: tuple[float, float, float]) -> PointCloud:
@@ -52,11 +37,11 @@ def plane(zdepth: float, half_m: float, spacing: float, colour: tuple[float, flo
 
 
 @pytest.mark.parametrize("corner", CORNERS)
-def test_the_room_from_a_corner_of_the_cube(room_cloud, corner):
+def test_the_room_from_a_corner_of_the_cube(corner):
     """Away from edges, where one pixel holds two things: distances within 1 %, colours as they are there."""
     for yaw_deg, pitch_deg in [(0, 0), (100, 20), (200, -30), (300, 10)]:
         camera = Camera.from_fov(256, 256, 90, look_at(yaw_deg, pitch_deg, corner))
-        view, truth = render_points(room_cloud, camera), ROOM.view(camera)
+        view, truth = render_points(room_cloud(512), camera), ROOM.view(camera)
         relative = ((view.distance / truth.distance - 1).abs())[view.known]
         assert view.known.float().mean() > 0.9  # the rest stands behind the pillar
         assert (relative < 0.01).float().mean() > 0.98
@@ -65,16 +50,18 @@ def test_the_room_from_a_corner_of_the_cube(room_cloud, corner):
         assert (view.rgb[:, ~view.known] == 0).all()
 
 
-def test_what_the_cloud_was_lifted_from_has_no_holes(room_cloud):
+def test_what_the_cloud_was_lifted_from_has_no_holes():
     for yaw_deg in (0, 90, 180, 270):
-        assert render_points(room_cloud, Camera.from_fov(256, 256, 90, look_at(yaw_deg))).known.float().mean() > 0.999
+        assert (
+            render_points(room_cloud(512), Camera.from_fov(256, 256, 90, look_at(yaw_deg))).known.float().mean() > 0.999
+        )
 
 
 @pytest.mark.usefixtures("renderer")
-def test_a_surface_seen_closer_than_it_was_sampled_has_no_pinholes(room_cloud):
+def test_a_surface_seen_closer_than_it_was_sampled_has_no_pinholes():
     """0.4 m before a wall that was sampled from 3 m away."""
     camera = Camera.from_fov(256, 256, 60, look_at(-90, 0, torch.tensor([-2.6, 0.0, 0.0])))
-    view, truth = render_points(room_cloud, camera), ROOM.view(camera)
+    view, truth = render_points(room_cloud(512), camera), ROOM.view(camera)
     assert view.known.all()
     assert ((view.distance / truth.distance - 1).abs() < 0.01).all()
     assert (view.rgb - truth.rgb).abs().mean() < 0.02
@@ -195,12 +182,12 @@ def test_a_pole_of_discs_that_overlap_the_pictures_edge_is_the_same_either_way()
     torch.testing.assert_close(twin_inverse, inverse, atol=1e-6, rtol=0)
 
 
-def test_the_same_picture_from_any_number_of_threads(room_cloud, set_threads):
+def test_the_same_picture_from_any_number_of_threads(set_threads):
     camera = Camera.from_fov(120, 90, 80, look_at(30, 10, CORNERS[3]))
     views = []
     for threads in (1, numba.config.NUMBA_NUM_THREADS):
         set_threads(threads)
-        views.append(render_points(room_cloud, camera))
+        views.append(render_points(room_cloud(512), camera))
     one, many = views
     assert torch.equal(one.rgb, many.rgb)
     assert torch.equal(one.distance, many.distance)

@@ -8,16 +8,15 @@ import re
 
 import pytest
 from hydra.utils import instantiate
-from omegaconf import OmegaConf
 
 from eval.scoring.scores import Score, read_evaluation, read_scores, write_scores
 from eval.tables.build import build
 from eval.tables.formats import FORMATS, as_json, metadata, render
 from eval.tables.settings import TableSettings
-from worldgen.config import CONF_DIR
+from worldgen.config import CONF_DIR, choice, choices
 from worldgen.errors import UserError
 
-FILES = sorted(CONF_DIR.glob("table/*.yaml"))
+TABLES = choices("table")
 SETTINGS = {
     "name": "small",
     "title": "A small table",
@@ -63,15 +62,15 @@ THEIRS = scores_of("theirs", "niqe", a=5.0, b=6.0, c=7.0)
 OURS = scores_of("ours", "niqe", a=4.0, b=5.0, c=6.0)
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_every_file_makes_a_table_before_there_are_runs(path):
-    settings = instantiate(OmegaConf.load(path))
+@pytest.mark.parametrize("name", TABLES)
+def test_every_file_makes_a_table_before_there_are_runs(name):
+    settings = instantiate(choice("table", name))
     assert isinstance(settings, TableSettings)
-    assert settings.name == path.stem
+    assert settings.name == name
     assert (CONF_DIR / "protocol" / f"{settings.protocol}.yaml").is_file()
     table = build(settings, [], {})
-    assert build(OmegaConf.load(path), [], {}) == table
-    assert f"No runs yet: python -m eval table={path.stem}" in render(table, "markdown")
+    assert build(choice("table", name), [], {}) == table
+    assert f"No runs yet: python -m eval table={name}" in render(table, "markdown")
     assert "No runs yet" not in render(table, "latex")  # what to do is nothing for a paper
     assert "No runs yet" not in render(table, "csv")
 
@@ -86,7 +85,7 @@ def test_the_papers_figures_are_the_papers():
         "distortion_ablation": ["41.09 5.59", "33.85 4.63", "", ""],
     }
     for name, rows in paper.items():
-        table = render(build(OmegaConf.load(CONF_DIR / "table" / f"{name}.yaml"), [], {}), "markdown")
+        table = render(build(choice("table", name), [], {}), "markdown")
         assert [" ".join(re.findall(r"\d+\.\d\d", " ".join(row[1:]))) for row in cells(table)[1:]] == rows
 
 
@@ -240,7 +239,7 @@ def test_fewer_than_five_images_are_labelled():
 
 
 def test_rows_that_nothing_can_make_name_their_config():
-    table = build(OmegaConf.load(CONF_DIR / "table" / "panorama_ablation.yaml"), [], {})
+    table = build(choice("table", "panorama_ablation"), [], {})
     assert not any("not there yet" in line for line in table.footer)
     settings = SETTINGS | {"group_by": "panorama", "rows": {"anchored": {"label": "A"}, "spiral": {"label": "B"}}}
     assert "conf/panorama/spiral.yaml is not there yet: no run can be spiral." in build(settings, [], {}).footer

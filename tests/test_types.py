@@ -20,12 +20,6 @@ def test_camera_says_its_field_of_view():
     assert camera.fx * math.tan(math.radians(40)) == pytest.approx(320)
 
 
-def test_resized_camera_sees_the_same():
-    small = Camera.from_fov(640, 480, 80.0).resized(320, 240)
-    assert small.fov_deg == pytest.approx(80.0)
-    assert (small.cx, small.cy, small.fy) == pytest.approx((160, 120, small.fx))
-
-
 def test_world_to_camera_undoes_camera_to_world():
     camera = Camera.from_fov(8, 8, 90.0, look_at(33.0, -12.0, torch.tensor([1.0, -2.0, 3.0])))
     torch.testing.assert_close(camera.w2c @ camera.c2w, torch.eye(4), atol=1e-6, rtol=0)

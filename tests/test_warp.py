@@ -1,7 +1,11 @@
 """Warps against analytic truth: pytest tests/test_warp.py"""
 
+from dataclasses import replace
+
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scenes import BoxRoom
 
 from worldgen.geometry.cameras import look_at, project, unproject
@@ -70,3 +74,29 @@ def test_warps_need_distances(warp):
     view = ROOM.view(HERE)
     with pytest.raises(ValueError, match="no distances"):
         warp(View(HERE, view.rgb, view.known), THERE)
+
+
+@given(st.floats(-40, 40), st.floats(-30, 30), st.lists(st.floats(-0.8, 0.8), min_size=3, max_size=3))
+@settings(max_examples=15)
+def test_what_comes_back_is_a_part_of_what_was_known_in_its_own_colours(yaw_deg, pitch_deg, place):
+    camera = Camera.from_fov(64, 48, 80, look_at(25))
+    view = ROOM.view(camera)
+    known = torch.rand(48, 64, generator=torch.Generator().manual_seed(0)) < 0.9
+    kept = round_trip_warp(
+        View(camera, view.rgb, known, view.distance),
+        Camera.from_fov(64, 48, 80, look_at(25 + yaw_deg, pitch_deg, torch.tensor(place))),
+    )
+    assert not (kept.known & ~known).any()
+    assert torch.equal(kept.rgb, view.rgb * kept.known)
+    assert torch.equal(kept.distance, view.distance * kept.known)
+
+
+@given(st.floats(-180, 180), st.lists(st.floats(-5, 5), min_size=3, max_size=3))
+@settings(max_examples=15)
+def test_a_warp_does_not_mind_where_the_world_lies(yaw_deg, place):
+    motion = look_at(yaw_deg, 0.0, torch.tensor(place))
+    view, there = ROOM.view(HERE.resized(64, 48)), THERE.resized(64, 48)
+    moved_view = View(replace(view.camera, c2w=motion @ view.camera.c2w), view.rgb, view.known, view.distance)
+    plain, moved = forward_warp(view, there), forward_warp(moved_view, replace(there, c2w=motion @ there.c2w))
+    alike = (plain.known == moved.known) & ((plain.rgb - moved.rgb).abs().amax(0) < 1e-2)
+    assert alike.float().mean() > 0.98  # rounding decides at the edges of things

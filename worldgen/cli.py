@@ -3,7 +3,6 @@
 import time
 from collections.abc import Sequence
 from functools import partial
-from importlib import metadata
 from pathlib import Path
 
 import hydra
@@ -49,13 +48,7 @@ _SMALLER = "panorama.width=1024"
 
 def main(arguments: Sequence[str]) -> int:
     """Runs one command; returns the exit status."""
-    if not arguments or {"-h", "--help"}.intersection(arguments):
-        print(USAGE + command.describe_groups("config"))
-        return 0 if arguments else command.STATUS_USER_ERROR
-    if "--version" in arguments:
-        print(f"worldgen {metadata.version('worldgen')}")
-        return 0
-    return command.exit_status(partial(_obey, arguments), _SMALLER)
+    return command.begin(arguments, USAGE, partial(command.describe_groups, "config"), _obey, _SMALLER)
 
 
 def _obey(arguments: Sequence[str]) -> None:

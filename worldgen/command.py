@@ -8,6 +8,8 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
+from importlib import metadata
 from pathlib import Path
 
 import hydra
@@ -25,6 +27,27 @@ _OUT_OF_MEMORY = "not enough memory; smaller sizes need less, for example "
 
 class RunFailedError(Exception):
     """One run of a sweep failed, and where it ran has said why."""
+
+
+def begin(
+    arguments: Sequence[str],
+    usage: str,
+    choices: Callable[[], str],
+    obey: Callable[[Sequence[str]], None],
+    smaller: str,
+) -> int:
+    """How every program with a config begins and ends; returns the exit status.
+
+    usage, choices: what --help prints, and so does a program that is asked for nothing; obey: does what is asked for,
+    and raises UserError where it cannot; smaller: an override that makes it need less memory.
+    """
+    if not arguments or {"-h", "--help"}.intersection(arguments):
+        print(usage + choices())
+        return 0 if arguments else STATUS_USER_ERROR
+    if "--version" in arguments:
+        print(f"worldgen {metadata.version('worldgen')}")
+        return 0
+    return exit_status(partial(obey, arguments), smaller)
 
 
 def exit_status(action: Callable[[], None], smaller: str) -> int:

@@ -1,6 +1,5 @@
 """`python -m worldgen.doctor`: what a profile needs and whether it is here. Exit status 1: something is missing."""
 
-import argparse
 import os
 import shutil
 import subprocess
@@ -14,8 +13,8 @@ import psutil
 from packaging.requirements import Requirement
 
 from worldgen import program
+from worldgen.arguments import Parser, ends_in_one_line
 from worldgen.config import compose, groups
-from worldgen.errors import UserError
 from worldgen.models import assets
 
 _MEMORY_GB = 3.0
@@ -110,19 +109,16 @@ def _asset(name: str) -> Finding:
     return Finding(f"network {name}", False, f"{state}; python -m worldgen.fetch {name} fetches it")
 
 
+@ends_in_one_line
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m worldgen.doctor", description="Say what is missing here.")
+    parser = Parser(prog="python -m worldgen.doctor", description="Say what is missing here.")
     parser.add_argument("profile", nargs="?", default="embedded", help=f"one of {', '.join(groups()['profile'])}")
     chosen = parser.parse_args(arguments)
     missing = 0
-    try:
-        for finding in examine(chosen.profile):
-            print(finding, flush=True)
-            missing += finding.needed and not finding.here
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    for finding in examine(chosen.profile):
+        print(finding, flush=True)
+        missing += finding.needed and not finding.here
     print(f"{missing} missing" if missing else f"profile {chosen.profile} can run here")
     return 1 if missing else 0
 

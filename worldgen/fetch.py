@@ -1,24 +1,24 @@
 """`python -m worldgen.fetch`: fetches the pretrained files that `models/assets.py` knows, or says which are here."""
 
-import argparse
 import sys
 from collections.abc import Sequence
 
 from worldgen import program
-from worldgen.errors import UserError
+from worldgen.arguments import Parser, ends_in_one_line
+from worldgen.errors import UserError, expect
 from worldgen.models.assets import ASSETS, cache_dir, fetch, is_intact, readable_size
 from worldgen.present.console import Reporter
 
 
+@ends_in_one_line
 def main(arguments: Sequence[str] | None = None) -> int:
     """`python -m worldgen.fetch [--list] [name ...]`."""
-    parser = argparse.ArgumentParser(prog="python -m worldgen.fetch", description="Fetch pretrained files.")
+    parser = Parser(prog="python -m worldgen.fetch", description="Fetch pretrained files.")
     parser.add_argument("names", nargs="*", metavar="name", help=f"default: all of {', '.join(ASSETS)}")
     parser.add_argument("--list", action="store_true", help="say what is in the cache, fetch nothing")
     options = parser.parse_args(arguments)
     unknown = set(options.names) - set(ASSETS)
-    if unknown:
-        parser.error(f"no asset named {', '.join(sorted(unknown))}; there are {', '.join(ASSETS)}")
+    expect("name", ", ".join(sorted(unknown)), not unknown, f"some of {', '.join(ASSETS)}")
     failed = False
     reporter = Reporter()
     print(f"cache: {cache_dir()}")

@@ -5,13 +5,14 @@ world.html opens by itself, too; being served helps where the browser is at the 
 
 import argparse
 import contextlib
-import sys
 import webbrowser
+from collections.abc import Sequence
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from worldgen import program
+from worldgen.arguments import Parser, ends_in_one_line
 from worldgen.errors import UserError
 
 _PAGE = "export/world.html"
@@ -47,18 +48,15 @@ def serve(run_dir: Path, port: int = 0, browser: bool = True) -> None:
         running.serve_forever()
 
 
-def main(arguments: list[str] | None = None) -> int:
+@ends_in_one_line
+def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m worldgen.view", description="Look at a finished world.")
+    parser = Parser(prog="python -m worldgen.view", description="Look at a finished world.")
     parser.add_argument("run", type=Path, help="a run folder, for example runs/example")
     parser.add_argument("--port", type=_port, default=0, help="where to listen on 127.0.0.1 (default: any free port)")
     parser.add_argument("--no-browser", action="store_true", help="print the address, open nothing")
     chosen = parser.parse_args(arguments)
-    try:
-        serve(chosen.run, chosen.port, not chosen.no_browser)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    serve(chosen.run, chosen.port, not chosen.no_browser)
     return 0
 
 

@@ -33,6 +33,7 @@ from eval.scoring.cache import ScoreCache
 from eval.scoring.score import score
 from eval.synthetic.panoramas import crop, truth_panoramas
 from worldgen import program
+from worldgen.arguments import Parser
 from worldgen.errors import UserError
 from worldgen.present.console import Reporter
 from worldgen.progress import Track
@@ -193,7 +194,7 @@ def compare(paths: Sequence[Path], reference_count: int, processes: int, folder:
 
 
 def main(arguments: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=1000, help="pictures that we score")
     parser.add_argument("--size", type=int, default=1024, help="their width and height, pixels")
     parser.add_argument("--reference-count", type=int, default=40, help="pictures among them that pyiqa scores")

@@ -10,7 +10,6 @@ or every launch counts milliseconds of threads that spin. On a GPU the figures a
 line is JSON.
 """
 
-import argparse
 import json
 import subprocess
 import sys
@@ -23,6 +22,7 @@ import psutil
 import torch
 
 from eval.benchmarks.splat_scene import RATES, grey_target, leaves, panorama_scene
+from worldgen.arguments import Parser
 from worldgen.errors import UserError
 from worldgen.runs.usage import PeakMemory
 from worldgen.splat.adam import SelectiveAdam
@@ -159,7 +159,7 @@ def _upstream(camera: Camera) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m eval.benchmarks.splat", description=__doc__.split("\n")[0])
+    parser = Parser(prog="python -m eval.benchmarks.splat", description=__doc__.split("\n")[0])
     parser.add_argument("--threads", type=int, default=numba.get_num_threads(), help="numba threads")
     parser.add_argument("--size", type=int, help="pixels of the image's edge (default: 512, on a GPU 1024)")
     parser.add_argument("--rounds", type=int, default=25)

@@ -17,6 +17,7 @@ from eval.metrics import psnr
 from eval.metrics.panorama_seams import worst_view_seam
 from eval.metrics.seam_ratios import border_seam, wrap_seam
 from worldgen import program
+from worldgen.arguments import Parser
 from worldgen.errors import UserError
 from worldgen.geometry.equirect import to_perspective
 from worldgen.io.photo import examine, load_photo
@@ -105,7 +106,7 @@ def report(run_dir: Path, figures: dict[str, float]) -> None:
 
 
 def main(arguments: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, help="a finished run folder")
     parser.add_argument("--image", type=Path, help="the run's photo (default: the one of its name in examples/)")
     options = parser.parse_args(arguments)

@@ -26,6 +26,7 @@ from pathlib import Path
 from eval.compare.compared import STEP_NAMES, ComparedRun, folders_of_runs, from_folder, from_wandb, logged_folders
 from eval.compare.wandb_api import online_runs
 from eval.scoring.scores import SCORES_FILE
+from worldgen.arguments import Parser, ends_in_one_line
 from worldgen.errors import UserError
 from worldgen.paths import user_path
 from worldgen.runs.disk import write_text
@@ -188,26 +189,23 @@ def _asked(arguments: Sequence[str]) -> Asked:
     return asked
 
 
+@ends_in_one_line
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns the exit status."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m eval.compare", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("asked", nargs="+", metavar="run", help="run folder, wandb=, group= or scores=")
     parser.add_argument("--format", choices=FORMATS, help="default: as --out ends, or else markdown")
     parser.add_argument("--out", type=Path, help="the table's file; without it, the table is printed")
     options = parser.parse_args(arguments)
-    try:
-        runs = compare(_asked(options.asked))
-        form = options.format or (_SUFFIXES.get(options.out.suffix) if options.out else None) or "markdown"
-        text = written(table(runs), form)
-        if options.out:
-            _write(options.out, text)
-        else:
-            print(text)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    runs = compare(_asked(options.asked))
+    form = options.format or (_SUFFIXES.get(options.out.suffix) if options.out else None) or "markdown"
+    text = written(table(runs), form)
+    if options.out:
+        _write(options.out, text)
+    else:
+        print(text)
     summary = {"runs": len(runs), "finished": sum(run.finished for run in runs), "differ": differing(runs)}
     print(json.dumps(summary | ({"out": str(options.out)} if options.out else {})))
     return 0

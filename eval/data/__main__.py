@@ -18,6 +18,7 @@ from typing import Any
 
 from eval.data.folders import IncompleteError, link_all
 from worldgen import program
+from worldgen.arguments import Parser
 from worldgen.errors import UserError
 
 Summary = dict[str, Any]
@@ -25,8 +26,8 @@ Summary = dict[str, Any]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns the exit status."""
-    options = _parser().parse_args(arguments)
     try:
+        options = _parser().parse_args(arguments)
         summary = options.command(options)
     except IncompleteError as error:
         print(*error.lines, sep="\n", file=sys.stderr)
@@ -89,13 +90,13 @@ def _listed(photos: dict[str, Path], options: argparse.Namespace) -> Summary:
     return {"photos": len(photos)} | ({"folder": str(options.out)} if options.out else {})
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="python -m eval.data", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     names = parser.add_subparsers(required=True, metavar="name")
 
-    def add(name: str, command: Any, text: str, holds: str) -> argparse.ArgumentParser:
+    def add(name: str, command: Any, text: str, holds: str) -> Parser:
         one = names.add_parser(name, help=text)
         one.add_argument("folder", type=Path, help=holds)
         one.set_defaults(command=command)

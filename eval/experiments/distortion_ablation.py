@@ -35,6 +35,7 @@ from eval.scoring.score import score
 from eval.scoring.scores import Score
 from eval.tables.formats import metadata, render
 from eval.tables.statistics import common_images
+from worldgen.arguments import Parser
 from worldgen.command import exit_status
 from worldgen.config import compose_program, instantiate
 from worldgen.errors import UserError
@@ -213,7 +214,7 @@ def _obey(arguments: argparse.Namespace) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         "python -m eval.experiments.distortion_ablation",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -1,6 +1,6 @@
 """Scores of single pictures that compare them with nothing: BRISQUE and NIQE. Pictures are [3, H, W] in [0, 1].
 
-They are pyiqa's values from our own kernels, which need a fraction of its time; tests/test_natural_metrics.py compares
+They are pyiqa's values from our own kernels, which need a fraction of its time; tests/test_brisque_niqe.py compares
 the two, `python -m eval.benchmarks.scoring` times them. Score tensors or PNG: JPEG moves NIQE by a point.
 
 Grey levels: `(299 R + 587 G + 114 B + 500) // 1000` in whole numbers for pixels of 8-bit values, the same in float64

@@ -3,7 +3,7 @@
 A vision transformer sees the picture, an abstractor reads its tokens into a few, and a Llama whose norms, keys and
 values have weights of their own for the picture's tokens says which word comes next. Modules are named as the weights
 of `q-future/one-align` are. pyiqa's copy of the authors' code replaces transformers' Llama for the whole process;
-tests/test_qalign_metric.py holds this one to it.
+tests/test_qalign.py holds this one to it.
 """
 
 from collections.abc import Callable, Mapping

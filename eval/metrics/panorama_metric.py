@@ -51,7 +51,7 @@ class PanoramaMetric(ABC):
 class PhotoMetric(PanoramaMetric):
     """Of what the photo shows in a panorama. fov_deg: of the photo, horizontal; aspect: its width over its height."""
 
-    def __init__(self, fov_deg: float = 80.0, aspect: float = 4 / 3) -> None:
+    def __init__(self, fov_deg: float = 80.0, aspect: float = 1.3333) -> None:
         self.fov_deg, self.aspect = fov_deg, aspect
 
     def versions(self) -> dict[str, str]:

@@ -5,7 +5,6 @@ tone-mapped to sRGB and kept as PNG in the user's cache. `python -m eval.synthet
 what is there; `python -m eval.synthetic.panoramas --photo examples/venice.jpg` makes the example photo again.
 """
 
-import argparse
 import base64
 import math
 import re
@@ -24,6 +23,7 @@ from PIL import ExifTags, Image
 from torch import Tensor
 
 from worldgen import program
+from worldgen.arguments import Parser
 from worldgen.errors import UserError
 from worldgen.geometry.cameras import look_at
 from worldgen.geometry.equirect import to_perspective
@@ -225,7 +225,7 @@ def write_example_photo(path: Path) -> None:
 
 
 def main(arguments: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(description="Fetches the ground-truth panoramas and lists them.")
+    parser = Parser(description="Fetches the ground-truth panoramas and lists them.")
     parser.add_argument("--photo", type=Path, help="make the example photo again, at this path")
     options = parser.parse_args(arguments)
     if options.photo:

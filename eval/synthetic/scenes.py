@@ -6,9 +6,9 @@ as generated views are (paper, "Trainable distortion"). What is held out is exac
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any, ClassVar
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -20,11 +20,12 @@ from eval.synthetic.rendering import Truth, render, render_panorama
 from eval.synthetic.scene_cameras import exact_cameras, generated_cameras, held_out_cameras, planted_offsets
 from eval.synthetic.shell import PanoramaShell, shell_of
 from eval.synthetic.textured_room import TexturedRoom
-from worldgen.embedded.geometric_depth import GeometricDepth
 from worldgen.errors import UserError, expect, expect_whole_numbers
 from worldgen.geometry.cameras import world_rays
 from worldgen.geometry.equirect import directions
 from worldgen.geometry.points import view_points
+from worldgen.models.protocols import PanoramaDepth
+from worldgen.models.runtime import Runtime
 from worldgen.recipe.lift import LiftSettings, lift
 from worldgen.types import Camera, DistanceMap, Panorama, PointCloud, Prompts, Scene, SupervisionView, View
 
@@ -60,16 +61,16 @@ class TruthScene(ABC):
 
     def __post_init__(self) -> None:
         expect_whole_numbers("scene", self)
-        _expect("size", self.size, 32 <= self.size <= 2048, "32 to 2048 pixels")
-        _expect("samples", self.samples, 1 <= self.samples <= 8, "1 to 8")
-        _expect("generated", self.generated, self.generated >= 0, "0 or more")
-        _expect("side_m", self.side_m, 0 < self.side_m <= 4, "more than 0, at most 4 metres")
-        _expect("warp_px", self.warp_px, 0 <= self.warp_px <= self.size / 8, "0 to an eighth of scene.size")
-        _expect("nodes", self.nodes, 2 <= self.nodes <= 32, "2 to 32")
-        _expect("recolour", self.recolour, 0 <= self.recolour <= 0.5, "0 to 0.5")
-        _expect("exact_deg", self.exact_deg, 0 < self.exact_deg <= 360, "more than 0, at most 360 degrees")
-        _expect("held_out", self.held_out, self.held_out >= 0, "0 or more")
-        _expect("cloud_rows", self.cloud_rows, 16 <= self.cloud_rows <= 1024, "16 to 1024")
+        expect("scene.size", self.size, 32 <= self.size <= 2048, "32 to 2048 pixels")
+        expect("scene.samples", self.samples, 1 <= self.samples <= 8, "1 to 8")
+        expect("scene.generated", self.generated, self.generated >= 0, "0 or more")
+        expect("scene.side_m", self.side_m, 0 < self.side_m <= 4, "more than 0, at most 4 metres")
+        expect("scene.warp_px", self.warp_px, 0 <= self.warp_px <= self.size / 8, "0 to an eighth of scene.size")
+        expect("scene.nodes", self.nodes, 2 <= self.nodes <= 32, "2 to 32")
+        expect("scene.recolour", self.recolour, 0 <= self.recolour <= 0.5, "0 to 0.5")
+        expect("scene.exact_deg", self.exact_deg, 0 < self.exact_deg <= 360, "more than 0, at most 360 degrees")
+        expect("scene.held_out", self.held_out, self.held_out >= 0, "0 or more")
+        expect("scene.cloud_rows", self.cloud_rows, 16 <= self.cloud_rows <= 1024, "16 to 1024")
 
     @abstractmethod
     def truth(self) -> Truth: ...
@@ -113,7 +114,7 @@ class TruthScene(ABC):
         places = torch.stack([torch.zeros(3), *(camera.position for camera in cameras)])
         tightest = float(truth.clearance(places).amin())
         wanted = f"a cube that stays {_CLEARANCE_M} m from every surface, here it comes to {tightest:.2f} m"
-        _expect("side_m", self.side_m, tightest >= _CLEARANCE_M, wanted)
+        expect("scene.side_m", self.side_m, tightest >= _CLEARANCE_M, wanted)
 
 
 @dataclass(frozen=True)
@@ -131,16 +132,17 @@ class RoomScene(TruthScene):
 
 @dataclass(frozen=True)
 class PanoramaScene(TruthScene):
-    """A real panorama, draped over the smoothed distances that the recipe's geometric estimator gives it.
+    """A real panorama, draped over smoothed distances that an estimator gives it.
 
     Nothing in it is hidden from the origin, so the exact views look only to the front: what lies behind is known from
-    perturbed views alone. panorama: a name that `python -m eval.synthetic.panoramas` lists; far_m: radius of the
-    sky's shell and of all that is farther; steepest: slope of depth edges, log distance per radian; round_deg: by which
-    they are rounded; surface_rows: of the grid of distances.
+    perturbed views alone. depth: the estimator; panorama: a name that `python -m eval.synthetic.panoramas` lists;
+    far_m: radius of the sky's shell and of all that is farther; steepest: slope of depth edges, log distance per
+    radian; round_deg: by which they are rounded; surface_rows: of the grid of distances.
     """
 
     kind: ClassVar[str] = "panorama"
 
+    depth: PanoramaDepth = field(kw_only=True)
     exact_deg: float = 180.0
     panorama: str = "san_giuseppe_bridge"
     far_m: float = 30.0
@@ -150,20 +152,39 @@ class PanoramaScene(TruthScene):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _expect("far_m", self.far_m, self.far_m > self.side_m, "more than scene.side_m")
-        _expect("steepest", self.steepest, 0.5 <= self.steepest <= 20, "0.5 to 20")
-        _expect("round_deg", self.round_deg, 0 < self.round_deg <= 10, "more than 0, at most 10 degrees")
-        _expect("surface_rows", self.surface_rows, 32 <= self.surface_rows <= 512, "32 to 512")
+        expect("scene.far_m", self.far_m, self.far_m > self.side_m, "more than scene.side_m")
+        expect("scene.steepest", self.steepest, 0.5 <= self.steepest <= 20, "0.5 to 20")
+        expect("scene.round_deg", self.round_deg, 0 < self.round_deg <= 10, "more than 0, at most 10 degrees")
+        expect("scene.surface_rows", self.surface_rows, 32 <= self.surface_rows <= 512, "32 to 512")
 
     def truth(self) -> PanoramaShell:
-        return _shell(self.panorama, self.far_m, self.steepest, self.round_deg, self.surface_rows)
+        return self._shell
 
     def sky(self, height: int) -> Tensor:
         """The panorama's own sky, as far as it lies on the shell."""
-        _, distances = _panorama(self.panorama)
+        _, distances = self._measured
         sky = F.interpolate(distances.sky[None, None].float(), (height, 2 * height), mode="area")[0, 0] > 0.5
         reach = self.truth().distance(torch.zeros(3), directions(height, 2 * height))
         return sky & (reach > 0.8 * self.far_m)
+
+    @cached_property
+    def _shell(self) -> PanoramaShell:
+        picture, distances = self._measured
+        rows = self.surface_rows
+        reach = F.interpolate(distances.distance[None, None], (rows, 2 * rows), mode="area")[0, 0]
+        return shell_of(picture, reach.clamp(max=self.far_m), self.steepest, self.round_deg)
+
+    @cached_property
+    def _measured(self) -> tuple[Tensor, DistanceMap]:
+        """The picture [3, H, W] and its distances on a coarser grid."""
+        picture = _picture(self.panorama)
+        small = F.interpolate(picture[None], (_DEPTH_ROWS, 2 * _DEPTH_ROWS), mode="area")[0]
+        nowhere = torch.zeros(small.shape[1:], dtype=torch.bool)
+        outdoors = Prompts("", "", "", indoor=False, source=__name__)
+        self.depth.load(Runtime())
+        distances = self.depth(Panorama(small, nowhere), outdoors)
+        self.depth.release()
+        return picture, distances
 
 
 def _view(camera: Camera, rgb: Tensor) -> View:
@@ -183,25 +204,11 @@ def _hidden_points(truth: Truth, view: SupervisionView) -> PointCloud:
 
 
 @lru_cache(maxsize=2)
-def _panorama(name: str) -> tuple[Tensor, DistanceMap]:
-    """The picture [3, H, W] and its distances on a coarser grid."""
+def _picture(name: str) -> Tensor:
+    """A panorama [3, H, W]. Raises UserError where there is none of that name."""
     names = []
     for found, picture in truth_panoramas():
         if found == name:
-            small = F.interpolate(picture[None], (_DEPTH_ROWS, 2 * _DEPTH_ROWS), mode="area")[0]
-            nowhere = torch.zeros(small.shape[1:], dtype=torch.bool)
-            outdoors = Prompts("", "", "", indoor=False, source=__name__)
-            return picture, GeometricDepth()(Panorama(small, nowhere), outdoors)
+            return picture
         names.append(found)
     raise UserError(f"scene.panorama: {name}, wanted one of {', '.join(names)}")
-
-
-@lru_cache(maxsize=2)
-def _shell(name: str, far_m: float, steepest: float, round_deg: float, rows: int) -> PanoramaShell:
-    picture, distances = _panorama(name)
-    reach = F.interpolate(distances.distance[None, None], (rows, 2 * rows), mode="area")[0, 0].clamp(max=far_m)
-    return shell_of(picture, reach, steepest, round_deg)
-
-
-def _expect(name: str, value: Any, valid: bool, wanted: str) -> None:
-    expect(f"scene.{name}", value, valid, wanted)

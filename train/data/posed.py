@@ -15,7 +15,7 @@ from train.data.scene_source import source_of
 from train.data.selected import Selected
 from train.data.start_cloud import cloud_of, expect_seen
 from train.data.start_points import found_points, guessed_points
-from worldgen.errors import UserError, expect_whole_numbers
+from worldgen.errors import UserError, expect, expect_whole_numbers
 from worldgen.geometry.world_frame import camera_into, frame_of, points_into
 from worldgen.io.colmap import is_colmap, read_colmap, read_colmap_points
 from worldgen.io.poses import PosedPicture
@@ -61,14 +61,12 @@ class FolderScene:
     def __post_init__(self) -> None:
         expect_whole_numbers("scene", self)
         for name in ("views", "points"):
-            if not isinstance(path := getattr(self, name), str | Path | None):
-                raise UserError(f"scene.{name}: {path}, wanted a path")
-        if self.held_out_every < 0 or self.held_out_every == 1:
-            raise UserError(f"scene.held_out_every: {self.held_out_every}, wanted 0 (none) or 2 and more")
-        if self.max_size < _SMALLEST_PX:
-            raise UserError(f"scene.max_size: {self.max_size}, wanted {_SMALLEST_PX} pixels or more")
-        if self.random_points < 1:
-            raise UserError(f"scene.random_points: {self.random_points}, wanted 1 or more")
+            path = getattr(self, name)
+            expect(f"scene.{name}", path, isinstance(path, str | Path | None), "a path")
+        apart = self.held_out_every
+        expect("scene.held_out_every", apart, apart == 0 or apart >= 2, "0 (none) or 2 and more")
+        expect("scene.max_size", self.max_size, self.max_size >= _SMALLEST_PX, f"{_SMALLEST_PX} pixels or more")
+        expect("scene.random_points", self.random_points, self.random_points >= 1, "1 or more")
 
     @property
     def name(self) -> str:

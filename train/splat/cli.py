@@ -52,10 +52,7 @@ _NO_NUMBERS = (math.inf, -math.inf)  # of which JSON knows nothing: the PSNR of 
 
 def main(arguments: Sequence[str]) -> int:
     """Runs one command; returns the exit status."""
-    if not arguments or {"-h", "--help"}.intersection(arguments):
-        print(USAGE + command.describe_groups("train"))
-        return 0 if arguments else command.STATUS_USER_ERROR
-    return command.exit_status(partial(_obey, arguments), _SMALLER)
+    return command.begin(arguments, USAGE, partial(command.describe_groups, "train"), _obey, _SMALLER)
 
 
 def _obey(arguments: Sequence[str]) -> None:

@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, get_args
 
 from train.lightning.settings import LoggerName
-from worldgen.errors import UserError, expect_whole_numbers
+from worldgen.errors import expect, expect_whole_numbers
 
 if TYPE_CHECKING:
     from worldgen.splat.density import DensitySettings
@@ -31,12 +31,12 @@ class SplatResult:
 class DistortionSettings:
     """Of the trainable distortion field. grid: nodes per axis, 128 in the paper; rate: Adam's."""
 
-    grid: int = 128
+    grid: int = 32
     rate: float = 1e-3
 
     def __post_init__(self) -> None:
         expect_whole_numbers("splat.correction.distortion", self)
-        _expect("correction.distortion.grid", self.grid, self.grid >= 2, "2 or more")
+        expect("splat.correction.distortion.grid", self.grid, self.grid >= 2, "2 or more")
         _expect_rate("correction.distortion.rate", self.rate)
 
 
@@ -52,10 +52,10 @@ class BilateralSettings:
 
     def __post_init__(self) -> None:
         expect_whole_numbers("splat.correction.bilateral", self)
-        _expect("correction.bilateral.luma", self.luma, self.luma >= 1, "1 or more")
-        _expect("correction.bilateral.nodes", self.nodes, self.nodes >= 1, "1 or more")
+        expect("splat.correction.bilateral.luma", self.luma, self.luma >= 1, "1 or more")
+        expect("splat.correction.bilateral.nodes", self.nodes, self.nodes >= 1, "1 or more")
         _expect_rate("correction.bilateral.rate", self.rate)
-        _expect("correction.bilateral.smoothness", self.smoothness, self.smoothness >= 0, "0 or more")
+        expect("splat.correction.bilateral.smoothness", self.smoothness, self.smoothness >= 0, "0 or more")
 
 
 @dataclass(frozen=True)
@@ -101,26 +101,21 @@ class SplatSettings:
     def __post_init__(self) -> None:
         expect_whole_numbers("splat", self)
         wanted = "one of conf/correction"
-        _expect("correction", self.correction, isinstance(self.correction, CorrectionSettings), wanted)
-        _expect("steps", self.steps, self.steps >= 0, "0 or more")
-        _expect("max_gaussians", self.max_gaussians, self.max_gaussians >= 1, "1 or more")
-        _expect("sh_degree", self.sh_degree, self.sh_degree in (0, 1, 2, 3), "0, 1, 2 or 3")
-        _expect("ssim_share", self.ssim_share, 0 <= self.ssim_share <= 1, "0 to 1")
-        _expect("coarse_levels", self.coarse_levels, 0 <= self.coarse_levels <= _COARSEST, f"0 to {_COARSEST}")
-        _expect("coarse_until", self.coarse_until, 0 < self.coarse_until <= 1, "above 0, at most 1")
-        _expect("checkpoint_every", self.checkpoint_every, self.checkpoint_every >= 1, "1 or more")
-        _expect("evaluate_every", self.evaluate_every, self.evaluate_every >= 1, "1 or more")
-        _expect("logger", self.logger, self.logger in get_args(LoggerName), "one of none, csv, wandb")
-        if self.logger == "wandb" and find_spec("wandb") is None:
-            raise UserError("splat.logger: wandb, but its package is not installed, wanted pip install wandb")
+        expect("splat.correction", self.correction, isinstance(self.correction, CorrectionSettings), wanted)
+        expect("splat.steps", self.steps, self.steps >= 0, "0 or more")
+        expect("splat.max_gaussians", self.max_gaussians, self.max_gaussians >= 1, "1 or more")
+        expect("splat.sh_degree", self.sh_degree, self.sh_degree in (0, 1, 2, 3), "0, 1, 2 or 3")
+        expect("splat.ssim_share", self.ssim_share, 0 <= self.ssim_share <= 1, "0 to 1")
+        expect("splat.coarse_levels", self.coarse_levels, 0 <= self.coarse_levels <= _COARSEST, f"0 to {_COARSEST}")
+        expect("splat.coarse_until", self.coarse_until, 0 < self.coarse_until <= 1, "above 0, at most 1")
+        expect("splat.checkpoint_every", self.checkpoint_every, self.checkpoint_every >= 1, "1 or more")
+        expect("splat.evaluate_every", self.evaluate_every, self.evaluate_every >= 1, "1 or more")
+        expect("splat.logger", self.logger, self.logger in get_args(LoggerName), "one of none, csv, wandb")
+        there = self.logger != "wandb" or find_spec("wandb") is not None
+        expect("splat.logger", "wandb, but its package is not installed", there, "pip install wandb")
         for name in (name for name in self.__dataclass_fields__ if name.endswith("_rate")):
             _expect_rate(name, getattr(self, name))
 
 
-def _expect(name: str, value: Any, valid: bool, wanted: str) -> None:
-    if not valid:
-        raise UserError(f"splat.{name}: {value}, wanted {wanted}")
-
-
 def _expect_rate(name: str, rate: float) -> None:
-    _expect(name, rate, 0 < rate <= 1, "above 0, at most 1")
+    expect(f"splat.{name}", rate, 0 < rate <= 1, "above 0, at most 1")

@@ -30,16 +30,17 @@ class FlythroughSettings:
 
     def __post_init__(self) -> None:
         even = "an even number of pixels, 16 to 4096"
-        _expect("seconds", self.seconds, 0 < self.seconds <= 120, "more than 0, at most 120")
-        _expect("fps", self.fps, 1 <= self.fps <= 120, "1 to 120")
-        _expect("width", self.width, 16 <= self.width <= 4096 and self.width % 2 == 0, even)
-        _expect("height", self.height, 16 <= self.height <= 4096 and self.height % 2 == 0, even)
-        _expect("fov_deg", self.fov_deg, 10 < self.fov_deg < 150, "between 10 and 150 degrees")
-        _expect("radius_m", self.radius_m, 0 <= self.radius_m <= 0.5, "0 to 0.5 (the completed cube ends at 1 m)")
-
-
-def _expect(name: str, value: float, ok: bool, wanted: str) -> None:
-    expect(f"export.video.{name}", value, ok, wanted)
+        expect("export.video.seconds", self.seconds, 0 < self.seconds <= 120, "more than 0, at most 120")
+        expect("export.video.fps", self.fps, 1 <= self.fps <= 120, "1 to 120")
+        expect("export.video.width", self.width, 16 <= self.width <= 4096 and self.width % 2 == 0, even)
+        expect("export.video.height", self.height, 16 <= self.height <= 4096 and self.height % 2 == 0, even)
+        expect("export.video.fov_deg", self.fov_deg, 10 < self.fov_deg < 150, "between 10 and 150 degrees")
+        expect(
+            "export.video.radius_m",
+            self.radius_m,
+            0 <= self.radius_m <= 0.5,
+            "0 to 0.5 (the completed cube ends at 1 m)",
+        )
 
 
 def flythrough_cameras(settings: FlythroughSettings) -> list[Camera]:

@@ -17,24 +17,28 @@ _COVER = 1.0  # half the side of the square that a point covers, in spacings: th
 
 
 class HoleScores:
-    """How much of every camera's view is still unknown."""
+    """How much of every camera's view is still unknown; kept where the cloud is, on the CPU or a GPU."""
 
     def __init__(self, cloud: PointCloud, cameras: Sequence[Camera]) -> None:
         small = [camera.resized(_SCORE_PX, _SCORE_PX) for camera in cameras]
-        self._w2c = torch.stack([camera.w2c for camera in small]).numpy()
+        self._w2c = torch.stack([camera.w2c for camera in small]).to(cloud.xyz)
         self._focal = np.float32(small[0].fx)
-        self._known = np.zeros((len(small), _SCORE_PX, _SCORE_PX), np.bool_)
+        self._known = torch.zeros(len(small), _SCORE_PX, _SCORE_PX, dtype=torch.bool, device=cloud.xyz.device)
         self._open = np.ones(len(small), np.bool_)
         self.add(cloud)
 
     def add(self, cloud: PointCloud) -> None:
-        """More points are there to be seen."""
+        """More points are there to be seen, on the same device."""
         thin = thinned(cloud, 1 / float(self._focal))
-        _mark_seen(self._known, thin.xyz.numpy(), thin.spacing.numpy(), self._w2c, self._focal)
+        if self._known.device.type == "cpu":
+            tensors = (self._known, thin.xyz, thin.spacing, self._w2c)
+            _mark_seen(*(tensor.numpy() for tensor in tensors), self._focal)
+        else:
+            mark_seen_by_torch(self._known, thin.xyz, thin.spacing, self._w2c, float(self._focal))
 
     def unknown(self) -> np.ndarray:
         """[cameras], the parts of their views."""
-        return 1 - self._known.mean(axis=(1, 2))
+        return 1 - self._known.sum((1, 2)).cpu().numpy() / _SCORE_PX**2
 
     def pick(self, count: int, least: float, most: float) -> list[int]:
         """Up to `count` cameras that see most unknown, of those that see between `least` and `most` (parts of the view)
@@ -49,7 +53,7 @@ class HoleScores:
 
 @njit(parallel=True, cache=True, error_model="numpy")
 def _mark_seen(known, xyz, spacing, w2c, focal):
-    """Sets known [cameras, S, S] where a point covers a pixel; the principal point is the middle."""
+    """What `mark_seen_by_torch` does, camera by camera on all threads."""
     size = known.shape[1]
     for camera in prange(len(known)):
         m, middle = w2c[camera], np.float32(size / 2)
@@ -71,6 +75,30 @@ def _mark_seen(known, xyz, spacing, w2c, focal):
                     known[camera, row, column] = True
 
 
+def mark_seen_by_torch(known: Tensor, xyz: Tensor, spacing: Tensor, w2c: Tensor, focal: float) -> None:
+    """Sets known, bool [cameras, S, S], where one of N points covers a pixel; on any device, and the kernel to be read.
+
+    xyz: [N, 3]; spacing: [N], metres; w2c: [cameras, 4, 4]; focal: pixels. The principal point is the middle.
+    """
+    size = known.shape[1]
+    for seen, pose in zip(known, w2c, strict=True):
+        local = xyz @ pose[:3, :3].T + pose[:3, 3]
+        before = local[:, 2] > _NEAR_M
+        scale = (focal / local[before, 2])[:, None]
+        centre = local[before, :2] * scale + size / 2
+        reach = (_COVER * spacing[before, None] * scale).clamp(0.5, size)
+        first = torch.ceil(centre - reach - 0.5).clamp(0, size).long()
+        beyond = (torch.floor(centre + reach - 0.5) + 1).clamp(0, size).long()
+        covers = (first < beyond).all(1)
+        (left, top), (right, bottom) = first[covers].T, beyond[covers].T
+        # Each square adds 1 at two of its corners and takes it away at the others: sums from the left and the top then
+        # count the squares over each pixel.
+        corners = torch.zeros(size + 1, size + 1, dtype=torch.int32, device=known.device)
+        for row, column, change in ((top, left, 1), (top, right, -1), (bottom, left, -1), (bottom, right, 1)):
+            corners.index_put_((row, column), corners.new_tensor(change), accumulate=True)
+        seen |= (corners.cumsum(0).cumsum(1) > 0)[:size, :size]
+
+
 def thinned(cloud: PointCloud, angle: float) -> PointCloud:
     """About one point per `angle` (radians, seen from the origin), each as large as what it stands for."""
     if len(cloud) == 0:
@@ -81,7 +109,7 @@ def thinned(cloud: PointCloud, angle: float) -> PointCloud:
     extent = index.amax(0) + 1
     key = ((index[:, 0] * extent[1] + index[:, 1]) * extent[2] + index[:, 2]) * extent[3] + index[:, 3]
     order = key.argsort(stable=True)
-    first = torch.ones(len(order), dtype=torch.bool)
+    first = torch.ones_like(order, dtype=torch.bool)
     first[1:] = key[order].diff() != 0
     kept = cloud[order[first]]
     spacing = torch.maximum(kept.spacing, distance[order[first]] * angle)

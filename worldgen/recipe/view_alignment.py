@@ -5,14 +5,15 @@ from torch import Tensor
 
 from worldgen.geometry import alignment
 from worldgen.geometry.cameras import zdepth_to_distance
-from worldgen.geometry.fill import push_pull
+from worldgen.geometry.fill import erode, push_pull
 from worldgen.models.protocols import DepthEstimator
 from worldgen.types import Camera, View
 
 _BEND = 0.1  # price of tilting the estimate, beside scaling it
 _LEAST_SHARE = 1e-3  # of the view, known and estimated both: less tells no scale
 _GRID_PX = 96  # the scale and tilt are fitted on so many pixels across
-_DOUBT = 0.1  # log ratio: a known pixel that is so far off after the fit bends its surroundings half as much
+_RIM_PX = 2  # points are discs: beside a hole what stands before it reaches so far beyond its edge
+_SAME_SURFACE = 0.1  # log ratio: a known pixel that is farther off after the fit shows another thing than the estimate
 
 
 def with_distances(completed: View, render: View, depth: DepthEstimator) -> View:
@@ -34,7 +35,8 @@ def aligned_distance(camera: Camera, estimated: Tensor, valid: Tensor, render: V
     """The estimate, scaled and tilted to the render's distances, then bent to meet them; None where too few are known.
 
     estimated: [H, W], > 0, up to scale; valid: bool [H, W]. The bend is what the fit leaves open at known pixels,
-    carried smoothly into the holes; what is far off there (torn edges, other surfaces) hardly counts.
+    carried smoothly into the holes, but for pixels that show other things: a foreground's torn rim, or what shines
+    through where its unseen side should stand.
     """
     both = valid & render.known
     if both.float().mean() < _LEAST_SHARE:
@@ -49,8 +51,8 @@ def aligned_distance(camera: Camera, estimated: Tensor, valid: Tensor, render: V
     render_term, own_term = alignment.align(log[:, ::step, ::step].flatten(1), weight, coarse, _BEND)
     fitted = log[1] + basis @ (own_term - render_term)
     gap = torch.where(both, log[0] - fitted, 0.0)
-    trust = both / (1 + (gap / _DOUBT).square())
-    return (fitted + push_pull(gap[None], trust)[0]).exp()
+    agreed = both & (gap.abs() < _SAME_SURFACE) & erode(render.known, _RIM_PX)
+    return (fitted + push_pull(gap[None], agreed)[0]).exp()
 
 
 def _basis(camera: Camera) -> Tensor:

@@ -9,7 +9,6 @@ origin, for a world reaches from arm's length to the horizon. There is a cap on 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -55,14 +54,19 @@ class DensitySettings:
 
     def __post_init__(self) -> None:
         expect_whole_numbers("splat.density", self)
-        _expect("start", self.start, 0 <= self.start <= 1, "a share of the steps, 0 to 1")
-        _expect("stop", self.stop, self.start <= self.stop <= 1, f"a share of the steps, start ({self.start}) to 1")
-        _expect("every", self.every, self.every >= 1, "1 or more steps")
-        _expect("grow_grad", self.grow_grad, 0 < self.grow_grad < math.inf, "above 0")
-        _expect("split_size", self.split_size, 0 < self.split_size < math.inf, "above 0")
-        _expect("prune_opacity", self.prune_opacity, 0 <= self.prune_opacity < 1, "0 or more, below 1")
-        _expect("prune_size", self.prune_size, 0 <= self.prune_size < math.inf, "above 0, or 0 for never")
-        _expect("max_gaussians", self.max_gaussians, self.max_gaussians >= 1, "1 or more")
+        expect("splat.density.start", self.start, 0 <= self.start <= 1, "a share of the steps, 0 to 1")
+        expect(
+            "splat.density.stop",
+            self.stop,
+            self.start <= self.stop <= 1,
+            f"a share of the steps, start ({self.start}) to 1",
+        )
+        expect("splat.density.every", self.every, self.every >= 1, "1 or more steps")
+        expect("splat.density.grow_grad", self.grow_grad, 0 < self.grow_grad < math.inf, "above 0")
+        expect("splat.density.split_size", self.split_size, 0 < self.split_size < math.inf, "above 0")
+        expect("splat.density.prune_opacity", self.prune_opacity, 0 <= self.prune_opacity < 1, "0 or more, below 1")
+        expect("splat.density.prune_size", self.prune_size, 0 <= self.prune_size < math.inf, "above 0, or 0 for never")
+        expect("splat.density.max_gaussians", self.max_gaussians, self.max_gaussians >= 1, "1 or more")
 
     def watches(self, step: int, steps: int) -> bool:
         """Whether the gradients of this step, of `steps` from 0, belong into the record."""
@@ -191,7 +195,3 @@ def _grow(gaussians: Gaussians, copied: Tensor, split: Tensor, generator: torch.
     grown.means[halves] += offsets[..., 0]
     grown.log_scales[halves] -= math.log(_SPLIT_SHRINKS)
     return Refinement(grown, origin, fresh)
-
-
-def _expect(name: str, value: Any, valid: bool, wanted: str) -> None:
-    expect(f"splat.density.{name}", value, valid, wanted)

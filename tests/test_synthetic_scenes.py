@@ -17,6 +17,7 @@ from eval.synthetic.textured_room import ROOM, TexturedRoom
 from tests.outdoors import meadow
 from tests.scenes import BoxRoom
 from worldgen.config import CONF_DIR
+from worldgen.embedded.geometric_depth import GeometricDepth
 from worldgen.errors import UserError
 from worldgen.geometry.cameras import look_at, project, world_rays
 from worldgen.geometry.equirect import directions
@@ -32,6 +33,9 @@ def pillar_shell() -> PanoramaShell:
     return shell_of(panorama.rgb, distances.distance, steepest=8, round_deg=2)
 
 
+OWN = {RoomScene: {}, PanoramaScene: {"depth": GeometricDepth()}}  # what has no default
+
+
 @pytest.fixture(scope="module", params=["room", "shell"])
 def truth(request):
     return TexturedRoom() if request.param == "room" else pillar_shell()
@@ -40,7 +44,9 @@ def truth(request):
 @pytest.fixture
 def meadow_scene(monkeypatch) -> PanoramaScene:
     monkeypatch.setattr(scenes, "truth_panoramas", lambda: iter([("meadow", meadow(256)[0].rgb)]))
-    return PanoramaScene(size=48, samples=1, generated=3, held_out=2, cloud_rows=64, panorama="meadow")
+    return PanoramaScene(
+        depth=GeometricDepth(), size=48, samples=1, generated=3, held_out=2, cloud_rows=64, panorama="meadow"
+    )
 
 
 def camera_at(*place: float, yaw_deg: float = 0.0, pitch_deg: float = 0.0, size: int = 64) -> Camera:
@@ -229,7 +235,7 @@ def test_a_panorama_that_is_not_there_is_named(meadow_scene):
 )
 def test_wrong_settings_name_their_key(kind, key, value):
     with pytest.raises(UserError, match=rf"^scene\.{key}: .*, wanted "):
-        kind(**{key: value})
+        kind(**{key: value}, **OWN[kind])
 
 
 def test_a_cube_that_does_not_fit_in_is_told():
@@ -240,5 +246,6 @@ def test_a_cube_that_does_not_fit_in_is_told():
 @pytest.mark.parametrize("kind", [RoomScene, PanoramaScene])
 def test_the_configs_state_the_defaults(kind):
     config = OmegaConf.load(CONF_DIR / "scene" / f"{kind.kind}.yaml")
-    assert hydra.utils.instantiate(config) == kind()
+    found = hydra.utils.instantiate(config)
+    assert found == kind(**{name: getattr(found, name) for name in OWN[kind]})
     assert set(config) - {"_target_"} == set(kind.__dataclass_fields__) - {"kind"}
