@@ -14,8 +14,13 @@ GROUPS = sorted({path.name for path in CONF_DIR.iterdir() if path.is_dir()} - GL
 TELLING = {  # what makes a choice another than its neighbours
     "correction": {"name"},
     "density": {"enabled"},
+    "inpainter": {  # what each checkpoint's makers ask for, and what it takes
+        *("size", "steps", "strength", "guidance", "negative_prompt", "circular", "panorama_width"),
+        *("vae_tiling", "vae_slicing"),
+    },
     "metric": {"task", "model"},
     "panorama": {"heuristic"},
+    "refine": {"size"},
     "table": {"runs", "group_by", "baseline"},
 }
 DIFFERENT = {
