@@ -132,6 +132,7 @@ def test_a_scheduler_by_its_name(inpainter):
     ("settings", "message"),
     [
         ({"scheduler": "DPMSolverMultistep"}, "inpainter.scheduler: DPMSolverMultistep, .*did you mean DPMSolverMulti"),
+        ({"scheduler": "DDIM"}, "inpainter.scheduler: DDIM, .*did you mean DDIMScheduler"),
         ({"scheduler_options": {"karras": 1}}, "inpainter.scheduler_options.karras: 1, wanted an option that Euler"),
         ({"options": {"colour": 1}}, "inpainter.options.colour: 1, wanted an option that StableDiffusionXLInpaint"),
     ],

@@ -13,10 +13,17 @@ GLOBAL = {"experiment", "profile", "hydra"}  # they set keys of other groups
 GROUPS = sorted({path.name for path in CONF_DIR.iterdir() if path.is_dir()} - GLOBAL)
 TELLING = {  # what makes a choice another than its neighbours
     "correction": {"name"},
+    "complete": {"order", "budget", "at_once", "min_hole", "max_hole"},
     "density": {"enabled"},
+    "depth": {"key", "view_size", "merge_height"},
+    "inpainter": {  # what each checkpoint's makers ask for, and what it takes
+        *("size", "steps", "strength", "guidance", "negative_prompt", "circular", "panorama_width"),
+        *("vae_tiling", "vae_slicing"),
+    },
     "metric": {"task", "model"},
     "panorama": {"heuristic"},
     "prompts": {"coarse"},
+    "refine": {"size"},
     "table": {"runs", "group_by", "baseline"},
 }
 DIFFERENT = {

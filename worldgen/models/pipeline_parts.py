@@ -70,7 +70,7 @@ def scheduler_for(own: Any, name: str | None, options: Mapping[str, Any], key: s
 
     there = [each for each in dir(diffusers) if each.endswith("Scheduler")]
     if name is not None and name not in there:
-        near = difflib.get_close_matches(name, there, n=1)
+        near = difflib.get_close_matches(f"{name.removesuffix('Scheduler')}Scheduler", there, n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
         raise UserError(f"{key}.scheduler: {name}, wanted a scheduler of diffusers{hint}")
     kind = type(own) if name is None else getattr(diffusers, name)
