@@ -17,6 +17,7 @@ from urllib.error import HTTPError, URLError
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from worldgen.errors import UserError
+from worldgen.models.scene_answers import one_line
 
 _LARGEST_ANSWER = 4_000_000  # bytes; a conversation's turn has thousands
 _LONGEST_WAIT_S = 120.0  # that a server may ask for before it is asked again
@@ -146,8 +147,7 @@ class ChatServer:
 
     def _quoted(self, text: str) -> str:
         """A server's words on one short line, without the key, which some repeat."""
-        text = text.replace(self.secret, "<key>") if self.secret else text
-        text = "".join(character for character in " ".join(text.split()) if character.isprintable())
+        text = one_line(text.replace(self.secret, "<key>") if self.secret else text)
         return text[:_QUOTED] + ("..." if len(text) > _QUOTED else "")
 
 
