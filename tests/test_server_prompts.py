@@ -12,11 +12,13 @@ from threading import Event, Thread
 import pytest
 from PIL import Image
 
+from worldgen import cli
 from worldgen.config import choice, instantiate
 from worldgen.errors import UserError
 from worldgen.models import chat_server
 from worldgen.models.conformance import check_prompter, picture
 from worldgen.models.server_prompts import ServerPrompter
+from worldgen.runs.artifacts import save_image
 
 GOOD = {"indoor": False, "atmosphere": "a meadow", "sky": "blue sky", "ground": "grass", "negative": "cows"}
 KEY = "sk-0123456789"
@@ -373,6 +375,22 @@ def test_settings_are_checked_before_anybody_is_asked(settings, message):
         ServerPrompter(**{"url": "http://localhost:8000/v1", "model": "owner/name"} | settings)
     assert message in str(caught.value)
     assert KEY not in str(caught.value)
+
+
+def test_a_run_goes_on_where_the_server_failed_it(server, tmp_path, capsys):
+    save_image(tmp_path / "photo.png", picture())
+    out = tmp_path / "run"
+    arguments = [f"image={tmp_path / 'photo.png'}", f"out={out}", "until=prompts", "prompts=server", "quiet=true"]
+    arguments += [f"prompts.url={server.url}", "prompts.retries=0"]
+    server.answers = [(503, {}, b""), WELL]
+    assert cli.main(arguments) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "answers 503 (Service Unavailable), asked 1 times" in line
+    made = (out / "fov" / "camera.json").stat().st_mtime_ns
+    assert not (out / "prompts").exists()
+    assert cli.main(arguments) == 0
+    assert json.loads((out / "prompts" / "prompts.json").read_text())["negative"] == "cows"
+    assert (out / "fov" / "camera.json").stat().st_mtime_ns == made
 
 
 def test_the_config_makes_one():
