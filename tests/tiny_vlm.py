@@ -91,10 +91,8 @@ def save_tiny_florence(folder: Path) -> Path:
     """Florence-2, as `florence-community/Florence-2-large` lies on the hub."""
     from transformers import CLIPImageProcessor, Florence2Config, Florence2ForConditionalGeneration, Florence2Processor
 
-    words = _tokenizer("</s>", "<s>", "<pad>", "<image>")
-    words.add_special_tokens({"bos_token": "<s>", "pad_token": "<pad>"})
-    words.add_special_tokens({"additional_special_tokens": ["<image>"]})
-    words.image_token, words.image_token_id = "<image>", words.convert_tokens_to_ids("<image>")
+    names = {"bos_token": "<s>", "pad_token": "<pad>", "extra_special_tokens": {"image_token": "<image>"}}
+    words = _tokenizer("</s>", **names)
     images = CLIPImageProcessor(size={"height": 64, "width": 64}, do_center_crop=False)
     images.image_seq_length = 5
     Florence2Processor(images, words).save_pretrained(folder)
@@ -125,7 +123,13 @@ def save_tiny_florence(folder: Path) -> Path:
         },
         image_token_id=words.image_token_id,
     )
-    return _saved(Florence2ForConditionalGeneration, config, folder)
+    beams = {
+        "num_beams": 3,
+        "early_stopping": True,
+        "no_repeat_ngram_size": 3,
+        "forced_bos_token_id": words.bos_token_id,
+    }
+    return _saved(Florence2ForConditionalGeneration, config, folder, **beams, min_new_tokens=8)
 
 
 def _decoder(vocabulary: int) -> dict:
@@ -140,8 +144,8 @@ def _decoder(vocabulary: int) -> dict:
     }
 
 
-def _tokenizer(end: str, *special: str):
-    """One word for every byte."""
+def _tokenizer(end: str, *special: str, **names):
+    """One word for every byte, and special ones, of which some have names."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
@@ -149,10 +153,11 @@ def _tokenizer(end: str, *special: str):
     words = Tokenizer(models.BPE({letter: index for index, letter in enumerate(alphabet)}, []))
     words.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     words.decoder = decoders.ByteLevel()
-    return PreTrainedTokenizerFast(tokenizer_object=words, eos_token=end, additional_special_tokens=list(special))
+    more = {"additional_special_tokens": list(special)} if special else {}
+    return PreTrainedTokenizerFast(tokenizer_object=words, eos_token=end, **more, **names)
 
 
-def _saved(kind: type, config, folder: Path) -> Path:
+def _saved(kind: type, config, folder: Path, **generation) -> Path:
     torch.manual_seed(0)
     network = kind(config)
     for name, parameter in network.named_parameters():
@@ -160,7 +165,8 @@ def _saved(kind: type, config, folder: Path) -> Path:
             parameter.data *= 6
         elif name.endswith("gate"):  # closed as it comes: the picture would not reach the words
             parameter.data += 1
-    network.generation_config.update(do_sample=True, temperature=0.7, top_k=20, top_p=0.8)  # as chatting models ask
+    # Models that chat ask for chance, which no prompter may take.
+    network.generation_config.update(do_sample=True, temperature=0.7, top_k=20, top_p=0.8, **generation)
     with quiet_transformers():
         network.save_pretrained(folder)
     return folder

@@ -91,8 +91,7 @@ def _truth(key: str, value: Any) -> bool:
 def _text(key: str, value: Any) -> str:
     if not isinstance(value, str):
         raise _Malformed(f"{key} is {_beginning(value)}, wanted text")
-    one_line = " ".join(value.split())
-    text = "".join(character for character in one_line if character.isprintable()).rstrip(" .,;")
+    text = one_line(value).rstrip(" .,;")
     if not any(character.isalpha() for character in text):
         if key in _MAY_BE_EMPTY:
             return ""
@@ -100,6 +99,11 @@ def _text(key: str, value: Any) -> str:
     if len(text) > _MOST_CHARACTERS:
         raise _Malformed(f"{key} has {len(text)} characters, wanted at most {MOST_WORDS} words")
     return text
+
+
+def one_line(text: str) -> str:
+    """The text without line breaks, and without characters that no file or terminal takes."""
+    return "".join(character for character in " ".join(text.split()) if character.isprintable())
 
 
 def _prompts(found: Mapping[str, Any], source: str) -> Prompts:
@@ -113,6 +117,5 @@ def _prompts(found: Mapping[str, Any], source: str) -> Prompts:
 
 def _beginning(value: Any) -> str:
     """For an error, on one line."""
-    text = value if isinstance(value, str) else json.dumps(value)
-    text = "".join(character for character in " ".join(text.split()) if character.isprintable())
+    text = one_line(value if isinstance(value, str) else json.dumps(value))
     return f'"{text[:_SHOWN_CHARACTERS]}{"..." if len(text) > _SHOWN_CHARACTERS else ""}"'

@@ -1,0 +1,79 @@
+"""The caption baseline through Florence-2's own code, from a tiny checkpoint in the hub's layout."""
+
+import pytest
+import torch
+from tiny_vlm import save_tiny_florence, save_tiny_qwen
+
+from worldgen.config import choice, instantiate
+from worldgen.embedded.template_prompts import TemplatePrompter
+from worldgen.errors import UserError
+from worldgen.models.caption import Captioner, CaptionPrompter
+from worldgen.models.conformance import check_prompter, picture
+from worldgen.models.runtime import Runtime
+from worldgen.models.vlm import VlmPrompter
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return save_tiny_florence(tmp_path_factory.mktemp("hub") / "florence")
+
+
+def prompter(folder, **settings) -> CaptionPrompter:
+    sizes = {"longest_px": 64, "most_tokens": 24}
+    return CaptionPrompter(Captioner("owner/name", "1 GB", path=str(folder), **sizes | settings), TemplatePrompter())
+
+
+def caption(folder, rgb, **settings) -> str:
+    made = prompter(folder, **settings)
+    made.load(Runtime())
+    return made(rgb).atmosphere
+
+
+def test_it_keeps_its_contract(folder):
+    check_prompter(prompter(folder))
+
+
+def test_one_caption_serves_all_directions(folder):
+    made = prompter(folder)
+    made.load(Runtime())
+    prompts = made(picture())
+    assert prompts.atmosphere == prompts.sky == prompts.ground
+    assert prompts.indoor == TemplatePrompter()(picture()).indoor
+    assert prompts.source == "caption by owner/name"
+    assert prompts.negative == ""
+    made.release()
+    assert made.captioner._network is None
+
+
+def test_the_picture_and_the_task_decide(folder):
+    first = caption(folder, picture())
+    assert caption(folder, 1 - picture(3)) != first
+    assert caption(folder, picture(), task="more_detailed") != first
+    torch.manual_seed(1)
+    assert caption(folder, picture()) == first
+
+
+def test_a_network_that_says_nothing_is_told(folder, monkeypatch):
+    monkeypatch.setattr(Captioner, "answer", lambda *_: " \n.")
+    with pytest.raises(UserError, match=r'prompts.captioner: owner/name answers ".", wanted a caption'):
+        caption(folder, picture())
+
+
+def test_tasks_are_checked():
+    with pytest.raises(UserError, match=r"prompts.captioner.task: <OD>, wanted one of short, detailed, more_detailed"):
+        Captioner("owner/name", "1 GB", task="<OD>")
+
+
+def test_networks_are_not_taken_for_each_other(folder, tmp_path):
+    with pytest.raises(UserError, match="owner/name is a qwen3_vl, wanted a Florence-2"):
+        caption(save_tiny_qwen(tmp_path / "qwen"), picture())
+    made = VlmPrompter("owner/name", "1 GB", path=str(folder))
+    made.load(Runtime())
+    with pytest.raises(UserError, match="wanted a model that chats"):
+        made(picture())
+
+
+def test_the_config_makes_one():
+    made = instantiate(choice("prompts", "caption"))
+    assert made.captioner.model == "florence-community/Florence-2-large"
+    assert isinstance(made.indoor_by, TemplatePrompter)
