@@ -74,7 +74,7 @@ def _obey(arguments: Sequence[str]) -> None:
 
 
 def _run(config: DictConfig, methods: Mapping[str, str], frames: Mapping[str, FileFrame]) -> None:
-    expect("format", repr(config.format), config.format in FORMATS, f"one of {', '.join(FORMATS)}")
+    expect("format", config.format, config.format in FORMATS, f"one of {', '.join(FORMATS)}")
     from eval.tables.formats import as_json, render  # takes seconds to import, which mistakes above need not
 
     out = _out(config)

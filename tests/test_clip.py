@@ -198,7 +198,7 @@ def test_damaged_weights_are_named(folder, tmp_path):
     ("settings", "message"),
     [
         ({"batch": 0}, "metric.clip_i.batch: 0, wanted 1 or more"),
-        ({"dtype": "int4"}, "metric.clip_i.dtype: 'int4', wanted one of float32, float16, bfloat16"),
+        ({"dtype": "int4"}, "metric.clip_i.dtype: int4, wanted one of float32, float16, bfloat16"),
         ({"device": "abacus"}, "metric.clip_i.device: 'abacus', wanted auto, cpu or cuda"),
     ],
 )

@@ -183,7 +183,7 @@ def test_no_two_fits_of_one_scene_by_one_correction(here, capsys):
         ([*QUICK, "--runs", "empty"], "empty: no fits there, wanted some"),
         ([*QUICK, "--runs", "apart"], "apart: no scene was fitted with the same seed by all corrections"),
         ([*QUICK, "--runs", "one", "seed=3"], "seed=3: changes fits, of which --only-score makes none"),
-        (["--only-score", "--metrics", "psnr,nice"], "--metrics: 'nice', wanted some of brisque"),
+        (["--only-score", "--metrics", "psnr,nice"], "--metrics: nice, wanted some of brisque"),
         ([*QUICK, "--runs", "two", "--crops-px", "3"], "--crops-px: 3, wanted one of 2"),
         (["out=there"], "out=there: not to be set here; --runs=<folder> says where the fits go"),
     ],

@@ -83,7 +83,7 @@ def test_a_run_ends_where_it_is_told_to_and_goes_on_later(photo, tmp_path):
     assert redone(run(photo, tmp_path, "until=panorama")) == ["panorama"]
     with pytest.raises(UserError, match=r"splat\.steps"):
         run(photo, tmp_path, "until=panorama", "splat.steps=-1")
-    with pytest.raises(UserError, match="until: 'panoramma', wanted one of fov, prompts, panorama"):
+    with pytest.raises(UserError, match="until: panoramma, wanted one of fov, prompts, panorama"):
         run(photo, tmp_path, "until=panoramma")
 
 

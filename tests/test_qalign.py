@@ -141,10 +141,10 @@ def test_a_folder_of_something_else_is_named(successor, built):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"task": "beauty"}, "task: 'beauty', wanted one of quality, aesthetic"),
-        ({"model": "clip"}, "model: 'clip', wanted one of qalign, qrealign"),
-        ({"model": "qrealign", "size": "huge"}, "metric.qrealign_quality.size: 'huge', wanted one of mini, lite, pro"),
-        ({"dtype": "float64"}, "metric.qalign_quality.dtype: 'float64', wanted one of float16, bfloat16, float32"),
+        ({"task": "beauty"}, "task: beauty, wanted one of quality, aesthetic"),
+        ({"model": "clip"}, "model: clip, wanted one of qalign, qrealign"),
+        ({"model": "qrealign", "size": "huge"}, "metric.qrealign_quality.size: huge, wanted one of mini, lite, pro"),
+        ({"dtype": "float64"}, "metric.qalign_quality.dtype: float64, wanted one of float16, bfloat16, float32"),
     ],
 )
 def test_settings_that_cannot_be(settings, message):

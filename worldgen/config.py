@@ -22,7 +22,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from worldgen.caches import KERNELS
-from worldgen.errors import UserError
+from worldgen.errors import UserError, expect, is_whole
 from worldgen.paths import as_overrides, literal, resolve, resolved_twice, user_path
 from worldgen.runs.naming import namesakes_among, run_folder
 
@@ -115,12 +115,11 @@ def finish(config: DictConfig, sweep_suffix: str = "") -> DictConfig:
 
     sweep_suffix: tells the runs of a sweep apart; `out` is then the folder that holds them all.
     """
-    if config.images is not None:
-        raise UserError(f"images: {config.images}, wanted only with -m, which makes a run for each photo of the folder")
+    wanted = "only with -m, which makes a run for each photo of the folder"
+    expect("images", config.images, config.images is None, wanted)
     if OmegaConf.is_missing(config, "image") or not str(config.image):
         raise UserError("image: missing, wanted image=<photo>, for example image=photo.jpg")
-    if not isinstance(config.seed, int) or isinstance(config.seed, bool) or config.seed < 0:
-        raise UserError(f"seed: {config.seed!r}, wanted a whole number from 0")
+    expect("seed", config.seed, is_whole(config.seed) and config.seed >= 0, "a whole number from 0")
     if config.fov_deg is not None:
         from worldgen.geometry.fov_range import check_fov
 
@@ -161,8 +160,8 @@ def choice(group: str, name: str) -> DictConfig:
 
     Raises UserError where there is no such choice.
     """
-    if name not in choices(group):
-        raise UserError(f"{group}={name}: no such choice, wanted one of {', '.join(choices(group))}")
+    there = choices(group)
+    expect(f"{group}={name}", "no such choice", name in there, f"one of {', '.join(there)}")
     config, place = _compose([], f"{group}/{name}"), _package(CONF_DIR / group / f"{name}.yaml") or group
     return config if place == "_global_" else OmegaConf.select(config, place)
 
@@ -237,8 +236,8 @@ def _check_value(override: Override, plain: DictConfig, root: str) -> None:
         return
     default, value = OmegaConf.select(plain, key), override.value()
     wanted, found = _kind(default), _kind(value)
-    if "anything" not in (wanted, found) and wanted != found:
-        raise UserError(f"{key}: {value!r}, wanted {wanted} (as {default!r})")
+    fits = wanted == found or "anything" in (wanted, found)
+    expect(key, repr(value), fits, f"{wanted} (as {default!r})")
 
 
 def _has(holder: DictConfig | ListConfig, name: str) -> bool:

@@ -14,12 +14,18 @@ class UserError(ValueError):
 def expect(key: str, value: object, ok: bool, wanted: str) -> None:
     """Raises UserError, in the words that every program of ours uses, unless `ok`. key: with its group: splat.steps."""
     if not ok:
-        raise UserError(f"{key}: {value}, wanted {wanted}")
+        raise UserError(f"{key}: {'nothing' if value == '' else value}, wanted {wanted}")
+
+
+def is_whole(value: object) -> bool:
+    """Whether a setting is a whole number; true and false are none."""
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def expect_whole_numbers(prefix: str, settings: Any) -> None:
     """Raises UserError where a field of a dataclass that is declared as int holds anything else: 1e3, say."""
     for field in fields(settings):
         value = getattr(settings, field.name)
-        if field.type in (int, "int") and (not isinstance(value, int) or isinstance(value, bool)):
-            raise UserError(f"{prefix}.{field.name}: {value}, wanted a whole number, such as {field.default}")
+        if field.type in (int, "int"):
+            wanted = f"a whole number, such as {field.default}"
+            expect(f"{prefix}.{field.name}", value, is_whole(value), wanted)

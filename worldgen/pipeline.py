@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig, OmegaConf
 
 from worldgen.config import expect_ours, instantiate, one_line_errors
-from worldgen.errors import UserError
+from worldgen.errors import expect
 from worldgen.io.photo import MAX_SIDE_PX, examine, load_photo
 from worldgen.io.photo_sphere import GIVEN, Shape, heuristic_for
 from worldgen.models import assets
@@ -94,8 +94,7 @@ def _settled(config: DictConfig, heuristic: str) -> DictConfig:
 def steps_until(last: str | None) -> tuple[StepSpec, ...]:
     """The recipe up to the step `last`; None = the whole of it. Raises UserError."""
     names = [step.name for step in STEPS]
-    if last is not None and last not in names:
-        raise UserError(f"until: {last!r}, wanted one of {', '.join(names)}")
+    expect("until", last, last is None or last in names, f"one of {', '.join(names)}")
     return STEPS if last is None else STEPS[: names.index(last) + 1]
 
 

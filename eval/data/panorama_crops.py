@@ -16,7 +16,7 @@ from PIL.TiffImagePlugin import IFDRational
 from torch import Tensor
 
 from eval.synthetic.panoramas import PACKAGES, crop, truth_panoramas
-from worldgen.errors import UserError
+from worldgen.errors import UserError, expect
 from worldgen.runs.artifacts import save_image
 from worldgen.types import Camera, View
 
@@ -69,10 +69,8 @@ def write_panoramas(
     count: only the first so many; fine_only: only of panoramas that are 1024 pixels wide or more; max_width: finer
     panoramas are reduced to it. Returns the names. Raises UserError where there is none.
     """
-    if count is not None and count < 1:
-        raise UserError(f"--count: {count}, wanted 1 or more")
-    if max_width < 256 or max_width % 2:
-        raise UserError(f"--max-width: {max_width}, wanted an even number from 256")
+    expect("--count", count, count is None or count >= 1, "1 or more")
+    expect("--max-width", max_width, max_width >= 256 and max_width % 2 == 0, "an even number from 256")
     for part in ("photos", "truth"):
         (folder / part).mkdir(parents=True, exist_ok=True)
     licences = [f"{package.source}: {package.licence}\n" for package in PACKAGES]

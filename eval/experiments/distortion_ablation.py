@@ -38,7 +38,7 @@ from eval.tables.statistics import common_images
 from worldgen.arguments import Parser
 from worldgen.command import exit_status
 from worldgen.config import compose_program, instantiate
-from worldgen.errors import UserError
+from worldgen.errors import UserError, expect
 from worldgen.paths import quote
 from worldgen.present.console import Reporter
 from worldgen.runs.disk import write_text
@@ -178,9 +178,10 @@ def _restricted(evaluation: Mapping[str, Any], images: set[str]) -> dict[str, An
 
 def _crops_px(asked: float | None, known: Sequence[float]) -> float:
     """The strength that crops are shown of: the one in the middle where none is asked for."""
-    if asked is not None and asked not in known:
-        raise UserError(f"--crops-px: {asked:g}, wanted one of {', '.join(f'{warp_px:g}' for warp_px in known)}")
-    return known[len(known) // 2] if asked is None else asked
+    if asked is None:
+        return known[len(known) // 2]
+    expect("--crops-px", f"{asked:g}", asked in known, f"one of {', '.join(f'{warp_px:g}' for warp_px in known)}")
+    return asked
 
 
 def _config(metrics: str | None) -> DictConfig:
@@ -188,9 +189,8 @@ def _config(metrics: str | None) -> DictConfig:
     config = compose_program("eval", overrides)
     overrides.append(f"protocol={config.table.protocol}")
     if metrics is not None:
-        unknown = [name for name in metrics.split(",") if name not in config.metric]
-        if unknown:
-            raise UserError(f"--metrics: {unknown[0]!r}, wanted some of {', '.join(config.metric)}")
+        for name in metrics.split(","):
+            expect("--metrics", name, name in config.metric, f"some of {', '.join(config.metric)}")
         overrides.append(f"protocol.metrics=[{metrics}]")
     return compose_program("eval", overrides)
 

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from eval.metrics.base import Better, Companion, Needs
-from eval.metrics.networks import EXTRA, device_named, eight_bits, one_of
-from worldgen.errors import UserError
+from eval.metrics.networks import EXTRA, device_named, eight_bits
+from worldgen.errors import UserError, expect
 from worldgen.models.hub import HubWeights, load_whole, missing_package, package_versions, quiet_transformers
 
 _DTYPES = ("float32", "float16", "bfloat16")
@@ -50,9 +50,9 @@ class _ClipScore(ABC):
         batch: int = 16,
     ) -> None:
         key = f"metric.{self.name}"
-        if batch < 1:
-            raise UserError(f"{key}.batch: {batch}, wanted 1 or more")
-        self.dtype = one_of(dtype, _DTYPES, f"{key}.dtype")
+        expect(f"{key}.batch", batch, batch >= 1, "1 or more")
+        expect(f"{key}.dtype", dtype, dtype in _DTYPES, f"one of {', '.join(_DTYPES)}")
+        self.dtype = dtype
         self.device = device_named(device, key)
         self.batch = batch
         self.weights = HubWeights(model, _DOWNLOAD.get(model, ""), key, path, download)

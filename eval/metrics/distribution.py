@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from eval.metrics.networks import EXTRA, device_named, eight_bits
-from worldgen.errors import UserError
+from worldgen.errors import UserError, expect
 from worldgen.models.hub import answers, missing_package, package_versions
 from worldgen.paths import user_path
 from worldgen.runs.disk import sha256_of
@@ -44,8 +44,7 @@ class _Distance(ABC):
         batch: int = 16,
         features: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
-        if batch < 1:
-            raise UserError(f"metric.{self.name}.batch: {batch}, wanted 1 or more")
+        expect(f"metric.{self.name}.batch", batch, batch >= 1, "1 or more")
         self.path, self.download, self.batch = path, download, batch
         self.device = device_named(device, f"metric.{self.name}")
         self._features = features
@@ -146,10 +145,8 @@ class Kid(_Distance):
         features: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
         super().__init__(path, download, device, batch, features)
-        if subsets < 0:
-            raise UserError(f"metric.kid.subsets: {subsets}, wanted 0 (all pictures at once) or more")
-        if subset_size < 2:
-            raise UserError(f"metric.kid.subset_size: {subset_size}, wanted 2 or more")
+        expect("metric.kid.subsets", subsets, subsets >= 0, "0 (all pictures at once) or more")
+        expect("metric.kid.subset_size", subset_size, subset_size >= 2, "2 or more")
         self.subsets, self.subset_size, self.seed = subsets, subset_size, seed
 
     def versions(self) -> dict[str, str]:

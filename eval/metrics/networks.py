@@ -1,7 +1,5 @@
 """What the metrics with a large network share: their settings, and pictures of eight bits."""
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
@@ -21,13 +19,6 @@ def device_named(name: str, key: str) -> torch.device:
     if device.type == "cuda" and not torch.cuda.is_available():
         raise UserError(f"{key}.device: {name!r}, but no GPU is here; wanted auto or cpu")
     return device
-
-
-def one_of(value: str, choices: Sequence[str], key: str) -> str:
-    """The value, if it is a choice. Raises UserError."""
-    if value not in choices:
-        raise UserError(f"{key}: {value!r}, wanted one of {', '.join(choices)}")
-    return value
 
 
 def eight_bits(picture: Tensor) -> Tensor:

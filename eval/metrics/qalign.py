@@ -17,8 +17,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 from eval.metrics.base import Better, Companion, Needs
-from eval.metrics.networks import EXTRA, device_named, eight_bits, one_of
-from worldgen.errors import UserError
+from eval.metrics.networks import EXTRA, device_named, eight_bits
+from worldgen.errors import UserError, expect
 from worldgen.models.hub import (
     HubWeights,
     load_whole,
@@ -36,6 +36,7 @@ _DTYPES = {
     "qalign": ("float16", "bfloat16", "float32"),  # the first is what it was published in
     "qrealign": ("auto", "bfloat16", "float16", "float32"),  # auto = as the weights are stored
 }
+_TASKS = ("quality", "aesthetic")
 _VERSION = "1"  # raised when a value changes
 _WORDS = ("excellent", "good", "fair", "poor", "bad")
 
@@ -62,13 +63,14 @@ class QAlign:
         dtype: str | None = None,
         device: str = "auto",
     ) -> None:
-        self.task = one_of(task, ("quality", "aesthetic"), "task")
-        self.model = one_of(model, tuple(_DTYPES), "model")
-        self.name = f"{model}_{task}"
-        key = f"metric.{self.name}"
-        self.dtype = one_of(dtype or _DTYPES[model][0], _DTYPES[model], f"{key}.dtype")
+        expect("task", task, task in _TASKS, f"one of {', '.join(_TASKS)}")
+        expect("model", model, model in _DTYPES, f"one of {', '.join(_DTYPES)}")
+        self.task, self.model, self.name = task, model, f"{model}_{task}"
+        key, dtypes = f"metric.{self.name}", _DTYPES[model]
+        self.dtype = dtype or dtypes[0]
+        expect(f"{key}.dtype", self.dtype, self.dtype in dtypes, f"one of {', '.join(dtypes)}")
         self.device = device_named(device, key)
-        one_of(size, tuple(_QREALIGN), f"{key}.size")
+        expect(f"{key}.size", size, size in _QREALIGN, f"one of {', '.join(_QREALIGN)}")
         repo, gigabytes = (_QALIGN, "about 16 GB") if model == "qalign" else (_QREALIGN[size], _DOWNLOAD[size])
         self.weights = HubWeights(repo, gigabytes, key, path, download)
 

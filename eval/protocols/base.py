@@ -40,7 +40,7 @@ class Protocol(ABC):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "metrics", tuple(self.metrics))
-        expect_setting("metrics", list(self.metrics), bool(self.metrics), "one name of conf/metric at least")
+        expect("protocol.metrics", list(self.metrics), bool(self.metrics), "one name of conf/metric at least")
 
     def settings(self) -> dict[str, Any]:
         """All settings, for evaluation.json."""
@@ -134,12 +134,7 @@ def expect_kind_of(output: Output, kinds: Sequence[Kind], protocol: str, wanted:
         )
 
 
-def expect_setting(key: str, found: object, holds: bool, wanted: str) -> None:
-    """Raises UserError unless a protocol's setting `holds`."""
-    expect(f"protocol.{key}", found, holds, wanted)
-
-
 def expect_camera(fov_deg: float, size: int) -> None:
     """Raises UserError for settings that make no camera. fov_deg: horizontal = vertical; size: pixels of a side."""
-    expect_setting("fov_deg", fov_deg, 10 <= fov_deg <= 150, "10 to 150 degrees")
-    expect_setting("size", size, 16 <= size <= LARGEST_PX, f"16 to {LARGEST_PX} pixels")
+    expect("protocol.fov_deg", fov_deg, 10 <= fov_deg <= 150, "10 to 150 degrees")
+    expect("protocol.size", size, 16 <= size <= LARGEST_PX, f"16 to {LARGEST_PX} pixels")

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from eval.protocols.base import LARGEST_PX, Protocol, expect_camera, expect_kind_of, expect_setting
+from eval.protocols.base import LARGEST_PX, Protocol, expect_camera, expect_kind_of
 from eval.protocols.outputs import Item, Output, is_panorama, lossy_note
 from eval.protocols.picture_sources import FlatPanorama, PanoramaView
 from eval.protocols.pictures import Source
-from worldgen.errors import UserError
+from worldgen.errors import UserError, expect
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,8 +23,8 @@ class PanoramaProtocol(Protocol):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        expect_setting("views", self.views, 1 <= self.views <= 180, "1 to 180")
-        expect_setting("pitch_deg", self.pitch_deg, -90 <= self.pitch_deg <= 90, "-90 to 90 degrees")
+        expect("protocol.views", self.views, 1 <= self.views <= 180, "1 to 180")
+        expect("protocol.pitch_deg", self.pitch_deg, -90 <= self.pitch_deg <= 90, "-90 to 90 degrees")
         expect_camera(self.fov_deg, self.size)
 
     def expect_kind(self, output: Output) -> None:
@@ -52,7 +52,7 @@ class FlatPanoramaProtocol(Protocol):
     def __post_init__(self) -> None:
         super().__post_init__()
         fits = 64 <= self.width <= LARGEST_PX and self.width % 2 == 0
-        expect_setting("width", self.width, fits, f"an even number, 64 to {LARGEST_PX}")
+        expect("protocol.width", self.width, fits, f"an even number, 64 to {LARGEST_PX}")
 
     def expect_kind(self, output: Output) -> None:
         expect_panoramas(output, self.name)

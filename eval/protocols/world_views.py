@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from eval.protocols.base import WHOLE_PICTURE, Protocol, expect_camera, expect_kind_of, expect_setting
+from eval.protocols.base import WHOLE_PICTURE, Protocol, expect_camera, expect_kind_of
 from eval.protocols.file_names import SPLAT_FILES
 from eval.protocols.outputs import Item, Output, lossy_note, size_note
 from eval.protocols.picture_sources import ImageFile, SplatView, pose_of
 from eval.protocols.pictures import Source
 from eval.protocols.trajectories import corner_places, path_places
-from worldgen.errors import UserError
+from worldgen.errors import UserError, expect
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,11 +30,11 @@ class WorldProtocol(Protocol):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        expect_setting("paths", self.paths, 0 <= self.paths <= 100, "0 to 100")
-        expect_setting("views_per_path", self.views_per_path, 1 <= self.views_per_path <= 1000, "1 to 1000")
-        expect_setting("corners", self.corners, bool(self.paths or self.corners), "true where paths is 0")
-        expect_setting("side_m", self.side_m, 0 < self.side_m <= 100, "more than 0, at most 100 m")
-        expect_setting("seed", self.seed, self.seed >= 0, "a whole number from 0")
+        expect("protocol.paths", self.paths, 0 <= self.paths <= 100, "0 to 100")
+        expect("protocol.views_per_path", self.views_per_path, 1 <= self.views_per_path <= 1000, "1 to 1000")
+        expect("protocol.corners", self.corners, bool(self.paths or self.corners), "true where paths is 0")
+        expect("protocol.side_m", self.side_m, 0 < self.side_m <= 100, "more than 0, at most 100 m")
+        expect("protocol.seed", self.seed, self.seed >= 0, "a whole number from 0")
         expect_camera(self.fov_deg, self.size)
 
     def expect_kind(self, output: Output) -> None:

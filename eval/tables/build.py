@@ -16,7 +16,7 @@ from eval.scoring.set_metrics import same_sets
 from eval.tables.footer import Found, footer_lines
 from eval.tables.settings import Column, TableSettings, settings_of
 from eval.tables.statistics import Difference, Interval, SetScore, mean_interval, paired_difference
-from worldgen.errors import UserError
+from worldgen.errors import expect
 
 
 @dataclass(frozen=True)
@@ -87,8 +87,7 @@ def build(
     listed = {method for method in evaluation.get("methods", {}) if method != UNKNOWN} | {row.method for row in rows}
     labels = {method: row.label for method, row in settings.rows.items()}
     labels |= {method: method for method in sorted(listed - set(labels))}
-    if baseline is not None and baseline not in labels:
-        raise UserError(f"baseline: {baseline}, wanted one of {', '.join(labels)}")
+    expect("baseline", baseline, baseline is None or baseline in labels, f"one of {', '.join(labels)}")
     columns = [_column(settings, metric, list(labels), compared, sets) for metric in settings.columns]
     differences = _differences(settings, baseline or settings.baseline, list(labels), compared)
     found = Found(labels, compared, sets, allow_missing, differences)

@@ -12,15 +12,14 @@ from eval.tables.build import Cell, Table
 from eval.tables.cells import cells, heading_of, parts
 from eval.tables.latex import latex
 from eval.tables.statistics import FEW, Interval
-from worldgen.errors import UserError
+from worldgen.errors import expect
 
 _MARKDOWN_SIGNS = re.compile(r"[\\`*|<]|(?<!\w)_|_(?!\w)")  # an underscore within a word means nothing
 
 
 def render(table: Table, format: str) -> str:
     """format: markdown, csv or latex. Raises UserError for others."""
-    if format not in FORMATS:
-        raise UserError(f"format: {format}, wanted one of {', '.join(FORMATS)}")
+    expect("format", format, format in FORMATS, f"one of {', '.join(FORMATS)}")
     return FORMATS[format](table)
 
 

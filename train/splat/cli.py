@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from worldgen import command
 from worldgen.config import RUNS_DIR, compose_program, instantiate, one_line_errors
-from worldgen.errors import UserError
+from worldgen.errors import UserError, expect, is_whole
 from worldgen.paths import resolve, user_path
 from worldgen.present.console import Reporter
 
@@ -159,9 +159,8 @@ def fit_into(
 
 
 def _check(config: DictConfig) -> None:
-    if not isinstance(config.seed, int) or isinstance(config.seed, bool) or not 0 <= config.seed < 2**32:
-        raise UserError(f"seed: {config.seed!r}, wanted a whole number from 0, below 2^32")
-    if config.out is not None and not str(config.out):
-        raise UserError("out: empty, wanted a folder")
-    if not config.scene.get("views", "-"):
-        raise UserError("views: missing, wanted views=<folder>, for example views=runs/venice")
+    fits = is_whole(config.seed) and 0 <= config.seed < 2**32
+    expect("seed", config.seed, fits, "a whole number from 0, below 2^32")
+    expect("out", config.out, config.out is None or bool(str(config.out)), "a folder")
+    views = config.scene.get("views", "-")
+    expect("views", "missing", bool(views), "views=<folder>, for example views=runs/venice")

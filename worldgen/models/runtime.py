@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from worldgen.errors import expect
+from worldgen.errors import expect, is_whole
 
 if TYPE_CHECKING:
     import torch
@@ -27,8 +27,7 @@ class Runtime:
         for name, choices in (("device", DEVICES), ("dtype", DTYPES), ("offload", OFFLOADS)):
             value = getattr(self, name)
             expect(f"runtime.{name}", value, value in choices, f"one of {', '.join(choices)}")
-        whole = isinstance(self.batch, int) and not isinstance(self.batch, bool)
-        expect("runtime.batch", self.batch, whole and self.batch >= 1, "a whole number from 1")
+        expect("runtime.batch", self.batch, is_whole(self.batch) and self.batch >= 1, "a whole number from 1")
 
     @property
     def torch_device(self) -> "torch.device":
