@@ -15,6 +15,7 @@ from eval.scoring.scores import EVALUATION_FILE, SCORES_FILE, read_evaluation, r
 from worldgen import command
 from worldgen.config import choices, compose_program, instantiate
 from worldgen.errors import UserError, expect
+from worldgen.models.runtime import with_runtime
 from worldgen.paths import user_path
 from worldgen.present.console import Reporter
 
@@ -47,6 +48,7 @@ keys
   allow_missing    true compares whatever views all methods have, and ranks methods that lost some
   metrics          names, for example metrics=[brisque,niqe] (default: the protocol's)
   metric.<name>.<key>   a metric's own settings, for example metric.clip_i.path=<folder of weights>
+  runtime.device   where metrics' networks run: auto (default: a GPU where there is one), cpu, cuda
   keep_views       true writes what is scored to <out>/views/<method>/<image>/<view>.png
   out, format, processes, cache, wandb, quiet      conf/eval.yaml tells what they mean
 
@@ -166,7 +168,9 @@ def _evaluate(
     from eval.scoring.evaluate import evaluate, outputs
 
     protocol = instantiate(config.protocol)
-    metrics = [_metric(config, name) for name in config.metrics or protocol.metrics]
+    runtime = instantiate(config.runtime)
+    runtime.expect_device_alone("python -m eval")
+    metrics = [with_runtime(_metric(config, name), runtime) for name in config.metrics or protocol.metrics]
     reporter = Reporter(config.quiet)
     processes = config.processes or len(os.sched_getaffinity(0))
     try:

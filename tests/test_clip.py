@@ -11,8 +11,15 @@ from tiny_clip import save_tiny_clip
 
 from eval.metrics import clip
 from eval.metrics.clip import ClipImage, ClipText
+from eval.metrics.networks import OnDevice
 from worldgen.errors import UserError
 from worldgen.models import hub
+from worldgen.models.runtime import Runtime
+
+
+@pytest.fixture(autouse=True)
+def on_the_processor(monkeypatch):
+    monkeypatch.setattr(OnDevice, "runtime", Runtime("cpu"))
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +62,7 @@ def shown(folder, picture):
 
 
 def test_the_same_picture_scores_100(folder, pictures):
-    metric = ClipImage(path=str(folder), device="cpu")
+    metric = ClipImage(path=str(folder))
     assert metric.unavailable() is None
     values = metric(pictures, pictures)
     assert values == pytest.approx([100] * 3, abs=1e-3)
@@ -66,7 +73,7 @@ def test_clip_i_is_the_cosine_of_the_embeddings(folder, pictures):
     photo = pictures[2]
     theirs = [embedding(folder, pixel_values=shown(folder, picture)) for picture in pictures]
     expected = [100 * float(ours @ theirs[2]) for ours in theirs]
-    assert ClipImage(path=str(folder), device="cpu")(pictures, [photo] * 3) == pytest.approx(expected, abs=0.02)
+    assert ClipImage(path=str(folder))(pictures, [photo] * 3) == pytest.approx(expected, abs=0.02)
     assert min(expected) < 99
 
 
@@ -82,7 +89,7 @@ def test_clip_t_is_the_cosine_of_the_embeddings(folder, pictures):
         read = embedding(folder, input_ids=tokens["input_ids"], attention_mask=tokens["attention_mask"])
         expected.append(max(100 * float(embedding(folder, pixel_values=shown(folder, picture)) @ read), 0))
     assert max(expected) > 1
-    assert ClipText(path=str(folder), device="cpu")(pictures, texts) == pytest.approx(expected, abs=0.02)
+    assert ClipText(path=str(folder))(pictures, texts) == pytest.approx(expected, abs=0.02)
 
 
 def test_clip_i_is_what_torchmetrics_gives_for_one_pair(folder, pictures):
@@ -90,20 +97,20 @@ def test_clip_i_is_what_torchmetrics_gives_for_one_pair(folder, pictures):
 
     ours, photo = [(picture * 255).round().to(torch.uint8) for picture in pictures[:2]]
     theirs = clip_score(ours, photo, lambda: clip._load(folder, "float32", torch.device("cpu")))
-    ours = ClipImage(path=str(folder), device="cpu")(pictures[:1], pictures[1:2])
+    ours = ClipImage(path=str(folder))(pictures[:1], pictures[1:2])
     assert ours == pytest.approx([float(theirs.detach())])
 
 
 def test_batches_change_nothing(folder, pictures):
     photos = pictures[::-1]
-    whole = ClipImage(path=str(folder), device="cpu")(pictures, photos)
-    assert ClipImage(path=str(folder), device="cpu", batch=1)(pictures, photos) == pytest.approx(whole, abs=1e-3)
-    assert ClipImage(path=str(folder), device="cpu")([], []) == []
+    whole = ClipImage(path=str(folder))(pictures, photos)
+    assert ClipImage(path=str(folder), batch=1)(pictures, photos) == pytest.approx(whole, abs=1e-3)
+    assert ClipImage(path=str(folder))([], []) == []
 
 
 def test_half_precision_is_close(folder, pictures):
-    exact = ClipImage(path=str(folder), device="cpu")(pictures, pictures[::-1])
-    half = ClipImage(path=str(folder), device="cpu", dtype="bfloat16")(pictures, pictures[::-1])
+    exact = ClipImage(path=str(folder))(pictures, pictures[::-1])
+    half = ClipImage(path=str(folder), dtype="bfloat16")(pictures, pictures[::-1])
     assert half == pytest.approx(exact, abs=2)
 
 
@@ -129,7 +136,7 @@ def test_the_hubs_cache_is_used(folder, empty_hub, pictures):
     (repository / "refs").mkdir()
     (repository / "refs" / "main").write_text("0123abcd")
     (repository / "snapshots" / "0123abcd").symlink_to(folder)
-    metric = ClipImage(device="cpu")
+    metric = ClipImage()
     assert metric.unavailable() is None
     assert metric.versions()["model"] == "openai/clip-vit-base-patch32"
     assert metric.versions()["commit"] == "0123abcd"
@@ -183,14 +190,14 @@ def test_missing_numbers_are_not_made_up(folder, tmp_path):
     del weights["visual_projection.weight"]
     save_file(weights, tmp_path / "model.safetensors", {"format": "pt"})
     with pytest.raises(UserError, match=r"visual_projection\.weight missing among the weights"):
-        ClipImage(path=str(tmp_path), device="cpu")([torch.rand(3, 8, 8)], [torch.rand(3, 8, 8)])
+        ClipImage(path=str(tmp_path))([torch.rand(3, 8, 8)], [torch.rand(3, 8, 8)])
 
 
 def test_damaged_weights_are_named(folder, tmp_path):
     for file in folder.iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes()[:1000])
     with pytest.raises(UserError, match=r"cannot be read as a CLIP model") as caught:
-        ClipImage(path=str(tmp_path), device="cpu")([torch.rand(3, 8, 8)], [torch.rand(3, 8, 8)])
+        ClipImage(path=str(tmp_path))([torch.rand(3, 8, 8)], [torch.rand(3, 8, 8)])
     assert "\n" not in str(caught.value)
 
 
@@ -199,7 +206,6 @@ def test_damaged_weights_are_named(folder, tmp_path):
     [
         ({"batch": 0}, "metric.clip_i.batch: 0, wanted 1 or more"),
         ({"dtype": "int4"}, "metric.clip_i.dtype: int4, wanted one of float32, float16, bfloat16"),
-        ({"device": "abacus"}, "metric.clip_i.device: 'abacus', wanted auto, cpu or cuda"),
     ],
 )
 def test_settings_that_cannot_be(settings, message):

@@ -132,6 +132,9 @@ def test_against_the_truth_the_truth_is_perfect(here, capsys):
         (["methods.a=a", "methods.a=b"], "methods.a: given twice"),
         (["methods.a=a", "metrics=[nice]"], "metrics: nice, wanted some of brisque"),
         (["methods.a=a", "format=pdf"], "format: pdf, wanted one of markdown, csv, latex"),
+        (["methods.a=a", "runtime.device=abacus"], "runtime.device: abacus, wanted one of auto, cpu, cuda"),
+        (["methods.a=a", "runtime.dtype=float16"], "runtime.dtype: float16, wanted auto: python -m eval heeds"),
+        (["methods.a=a", "metric.fid.device=cpu"], "metric.fid.device: no such key, did you mean runtime.device?"),
         (["methods.a=a", "protocol=all"], "protocol=all: no such choice"),
         (["methods.a=a", "protocol.sise=3"], "protocol.sise: no such key, did you mean protocol.size?"),
         (["methods.a=a", "panorama=adhoc"], "panorama: no such key of python -m eval"),
@@ -269,6 +272,21 @@ def test_frames_beside_renders_have_no_view_of_one_name(here, capsys):
     assert "a has scene/000, scene/001, scene/002, ...; b has scene/frame_0," in err
     assert cli.main([*command, "allow_missing=true"]) == 0
     assert "Views of other names, each image averaged over its own: scene." in capsys.readouterr().out
+
+
+def test_where_networks_run_is_told_to_the_metrics_that_have_one(here, monkeypatch):
+    seen = []
+    monkeypatch.setattr("eval.scoring.evaluate.evaluate", lambda protocol, found, metrics, *more: seen.extend(metrics))
+    arguments = ["methods.a=a", "metrics=[fid,clip_i,qalign_quality,niqe]", "runtime.device=cpu", "quiet=true"]
+    assert cli.main(arguments) == 0
+    assert [getattr(metric, "runtime", None) and metric.runtime.device for metric in seen] == [*["cpu"] * 3, None]
+
+
+def test_where_networks_run_is_no_part_of_what_is_written(here):
+    for name, more in (("one", []), ("two", ["runtime.device=cpu"])):
+        assert cli.main([*CHEAP, *more, "methods.a=a", f"out={name}", "cache=false"]) == 0
+    for name in ("scores.csv", "evaluation.json"):
+        assert (here / "one" / name).read_bytes() == (here / "two" / name).read_bytes()
 
 
 def test_help_explains_itself():

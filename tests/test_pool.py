@@ -7,7 +7,7 @@ from worldgen import pipeline
 from worldgen.config import compose, one_line_errors
 from worldgen.errors import UserError
 from worldgen.models.pool import Pool
-from worldgen.models.runtime import Runtime
+from worldgen.models.runtime import Runtime, with_runtime
 from worldgen.runs.steps_table import STEPS
 
 
@@ -125,6 +125,25 @@ def test_the_runtime_enters_no_steps_config():
 def test_a_runtime_that_cannot_be_is_refused(wrong):
     with pytest.raises(UserError, match=f"runtime.{next(iter(wrong))}: .*, wanted"):
         Runtime(**wrong)
+
+
+def test_what_heeds_the_device_alone_says_so():
+    Runtime("cpu").expect_device_alone("a program")
+    for name, value in (("dtype", "float16"), ("offload", "model"), ("batch", 4)):
+        with pytest.raises(
+            UserError, match=rf"^runtime\.{name}: {value}, wanted \w+: a program heeds runtime.device alone"
+        ):
+            Runtime(**{name: value}).expect_device_alone("a program")
+
+
+def test_what_has_a_runtime_is_told_of_it():
+    class Network:
+        runtime = Runtime()
+
+    runtime = Runtime("cpu")
+    assert with_runtime(Network(), runtime).runtime is runtime
+    assert Network.runtime is not runtime
+    assert not hasattr(with_runtime(object(), runtime), "runtime")
 
 
 def test_a_runtime_tells_torch_where_and_how(monkeypatch):

@@ -9,9 +9,16 @@ from safetensors.torch import load_file, save_file
 from tiny_qalign import save_tiny_qalign, save_tiny_qrealign
 from torchvision.transforms.functional import to_pil_image
 
+from eval.metrics.networks import OnDevice
 from eval.metrics.qalign import QAlign, _load
 from tests.pyiqas_llama import whole_transformers
 from worldgen.errors import UserError
+from worldgen.models.runtime import Runtime
+
+
+@pytest.fixture(autouse=True)
+def on_the_processor(monkeypatch):
+    monkeypatch.setattr(OnDevice, "runtime", Runtime("cpu"))
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +49,7 @@ def test_qalign_scores_as_the_network_that_was_saved(task, built, pictures):
     images = [to_pil_image((picture * 255).round().to(torch.uint8)) for picture in pictures]
     with whole_transformers():
         expected = [float(network.score([image], task_=task)) for image in images]
-    metric = QAlign(task, path=str(folder), device="cpu")
+    metric = QAlign(task, path=str(folder))
     assert metric.unavailable() is None
     assert metric(pictures, [None] * 3) == pytest.approx(expected, abs=0.01)
     assert len(set(expected)) > 1
@@ -63,7 +70,7 @@ def test_qrealign_scores_as_pyiqa(successor, pictures):
     network = theirs.QReAlign(model=str(successor), dtype="auto")
     for task in ("quality", "aesthetic"):
         expected = network(pictures[0][None], task_=task).tolist()
-        ours = QAlign(task, model="qrealign", path=str(successor), device="cpu")(pictures[:1], [None])
+        ours = QAlign(task, model="qrealign", path=str(successor))(pictures[:1], [None])
         assert ours == pytest.approx(expected, abs=0.002)
 
 
@@ -74,13 +81,13 @@ def test_missing_weights_are_named(built, tmp_path):
     del weights["model.norm.weight"]
     save_file(weights, file)
     with pytest.raises(UserError, match=r"cut: model\.norm\.weight missing among the weights"):
-        QAlign(path=str(folder), device="cpu")([torch.rand(3, 8, 8)], [None])
+        QAlign(path=str(folder))([torch.rand(3, 8, 8)], [None])
 
 
 def test_qrealign_rates_between_0_and_1(successor, pictures):
     values = {}
     for task in ("quality", "aesthetic"):
-        metric = QAlign(task, model="qrealign", path=str(successor), device="cpu")
+        metric = QAlign(task, model="qrealign", path=str(successor))
         assert metric.unavailable() is None
         values[task] = metric(pictures, [None] * 3)
         assert all(0 < value < 1 for value in values[task])
@@ -90,7 +97,7 @@ def test_qrealign_rates_between_0_and_1(successor, pictures):
 
 def test_qrealign_weighs_the_five_words(successor, pictures):
     """Where the network is sure of one word, the score is that word's."""
-    metric = QAlign(model="qrealign", path=str(successor), device="cpu")
+    metric = QAlign(model="qrealign", path=str(successor))
     rater = _load("qrealign", successor, "auto", torch.device("cpu"))
     last = rater.network.lm_head.weight
     kept = last.data.clone()
@@ -134,7 +141,7 @@ def test_missing_weights_are_told_at_once(tmp_path, monkeypatch):
 def test_a_folder_of_something_else_is_named(successor, built):
     for model, folder in (("qalign", successor), ("qrealign", built[0])):
         with pytest.raises(UserError, match=f"{folder.name}: ") as caught:
-            QAlign(model=model, path=str(folder), device="cpu")([torch.rand(3, 8, 8)], [None])
+            QAlign(model=model, path=str(folder))([torch.rand(3, 8, 8)], [None])
         assert "\n" not in str(caught.value)
 
 

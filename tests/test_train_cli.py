@@ -48,6 +48,8 @@ def test_a_fit_is_left_as_a_run_folder_and_kept(tmp_path, capsys):
     before = (out / "splat" / "gaussians.safetensors").stat().st_mtime_ns
     assert run(f"out={out}") == 0
     assert (out / "splat" / "gaussians.safetensors").stat().st_mtime_ns == before
+    assert run(f"out={out}", "runtime.device=cpu") == 0  # where it ran is no part of what it is
+    assert (out / "splat" / "gaussians.safetensors").stat().st_mtime_ns == before
     assert run(f"out={out}", "scene.warp_px=0", "quiet=true") == 2
     assert "holds a world of another photo or scene (room-2px" in capsys.readouterr().err
 
@@ -82,6 +84,11 @@ def _counted(function, calls):
         (["scene=room", "seed=-1"], "error: seed: -1, wanted a whole number from 0"),
         (["scene=room", "scene.warp_px=-1"], "error: scene.warp_px: -1, wanted"),
         (["splat.density.every=0", "scene=room"], "error: splat.density.every: 0, wanted 1 or more steps"),
+        (["scene=room", "runtime.device=abacus"], "error: runtime.device: abacus, wanted one of auto, cpu, cuda"),
+        (
+            ["scene=room", "runtime.batch=2"],
+            "error: runtime.batch: 2, wanted 1: python -m train.splat heeds runtime.dev",
+        ),
         (["corection=both"], "error: corection: no such key, did you mean"),
         (
             ["correction=warp"],

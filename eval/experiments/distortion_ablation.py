@@ -39,6 +39,7 @@ from worldgen.arguments import Parser
 from worldgen.command import exit_status
 from worldgen.config import compose_program, instantiate
 from worldgen.errors import UserError, expect
+from worldgen.models.runtime import with_runtime
 from worldgen.paths import quote
 from worldgen.present.console import Reporter
 from worldgen.runs.disk import write_text
@@ -93,7 +94,8 @@ def strength_of(item: Item) -> float:
 
 def assessed(config: DictConfig, protocol: Protocol, found: Sequence[Collected], out: Path) -> list[Strength]:
     """Scores all fits, and their true views by what needs no truth; by strength, the weakest first."""
-    metrics = [instantiate(config.metric[name]) for name in protocol.metrics]
+    runtime = instantiate(config.runtime)
+    metrics = [with_runtime(instantiate(config.metric[name]), runtime) for name in protocol.metrics]
     processes, cache, reporter = len(os.sched_getaffinity(0)), ScoreCache(), Reporter()
     parts = [fits.output for fits in found]
     rows, evaluation = evaluate(protocol, parts, metrics, out, processes, cache, reporter.track)

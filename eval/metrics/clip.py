@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from eval.metrics.base import Better, Companion, Needs
-from eval.metrics.networks import EXTRA, device_named, eight_bits
+from eval.metrics.networks import EXTRA, OnDevice, eight_bits
 from worldgen.errors import UserError, expect
 from worldgen.models.hub import HubWeights, load_whole, missing_package, package_versions, quiet_transformers
 
@@ -27,12 +27,12 @@ _DOWNLOAD = {
 }
 
 
-class _ClipScore(ABC):
+class _ClipScore(OnDevice, ABC):
     """What both share.
 
     model: a CLIP repository of the model hub. path: a folder on this machine in the hub's layout, instead. download:
-    whether a model that is not here may be fetched. dtype: of the network; the cosine is always float32. device: auto
-    (a GPU where there is one), cpu or cuda. batch: pictures at once.
+    whether a model that is not here may be fetched. dtype: of the network; the cosine is always float32. batch:
+    pictures at once.
     """
 
     name: str
@@ -46,14 +46,12 @@ class _ClipScore(ABC):
         path: str | None = None,
         download: bool = False,
         dtype: str = "float32",
-        device: str = "auto",
         batch: int = 16,
     ) -> None:
         key = f"metric.{self.name}"
         expect(f"{key}.batch", batch, batch >= 1, "1 or more")
         expect(f"{key}.dtype", dtype, dtype in _DTYPES, f"one of {', '.join(_DTYPES)}")
         self.dtype = dtype
-        self.device = device_named(device, key)
         self.batch = batch
         self.weights = HubWeights(model, _DOWNLOAD.get(model, ""), key, path, download)
 

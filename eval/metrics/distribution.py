@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from eval.metrics.networks import EXTRA, device_named, eight_bits
+from eval.metrics.networks import EXTRA, OnDevice, eight_bits
 from worldgen.errors import UserError, expect
 from worldgen.models.hub import answers, missing_package, package_versions
 from worldgen.paths import user_path
@@ -25,12 +25,11 @@ _SHA256_BEGINS = "6726825d"
 _ROWS = 1024  # of a kernel matrix at a time
 
 
-class _Distance(ABC):
+class _Distance(OnDevice, ABC):
     """What both share: where the features come from.
 
     path: the Inception weights (a .pth file), None = torch.hub's cache. download: whether they may be fetched (96 MB).
-    device: auto (a GPU where there is one), cpu or cuda. batch: pictures at once. features: another network,
-    uint8 [N, 3, H, W] -> [N, D], instead of Inception.
+    batch: pictures at once. features: another network, uint8 [N, 3, H, W] -> [N, D], instead of Inception.
     """
 
     name: str
@@ -40,13 +39,11 @@ class _Distance(ABC):
         self,
         path: str | None = None,
         download: bool = False,
-        device: str = "auto",
         batch: int = 16,
         features: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
         expect(f"metric.{self.name}.batch", batch, batch >= 1, "1 or more")
         self.path, self.download, self.batch = path, download, batch
-        self.device = device_named(device, f"metric.{self.name}")
         self._features = features
 
     @property
@@ -140,11 +137,10 @@ class Kid(_Distance):
         seed: int = 0,
         path: str | None = None,
         download: bool = False,
-        device: str = "auto",
         batch: int = 16,
         features: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
-        super().__init__(path, download, device, batch, features)
+        super().__init__(path, download, batch, features)
         expect("metric.kid.subsets", subsets, subsets >= 0, "0 (all pictures at once) or more")
         expect("metric.kid.subset_size", subset_size, subset_size >= 2, "2 or more")
         self.subsets, self.subset_size, self.seed = subsets, subset_size, seed

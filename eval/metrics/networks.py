@@ -3,22 +3,20 @@
 import torch
 from torch import Tensor
 
-from worldgen.errors import UserError
+from worldgen.models.runtime import Runtime
 
 EXTRA = "eval"  # of ours, which brings their packages
 
 
-def device_named(name: str, key: str) -> torch.device:
-    """auto = a GPU where there is one. Raises UserError for a device that is not here."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise UserError(f"{key}.device: {name!r}, wanted auto, cpu or cuda") from None
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise UserError(f"{key}.device: {name!r}, but no GPU is here; wanted auto or cpu")
-    return device
+class OnDevice:
+    """A metric with a network of its own. runtime: where that runs; its precision is the metric's own."""
+
+    runtime = Runtime()
+
+    @property
+    def device(self) -> torch.device:
+        """Raises UserError where it is not here."""
+        return self.runtime.torch_device
 
 
 def eight_bits(picture: Tensor) -> Tensor:

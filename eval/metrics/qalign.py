@@ -17,7 +17,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from eval.metrics.base import Better, Companion, Needs
-from eval.metrics.networks import EXTRA, device_named, eight_bits
+from eval.metrics.networks import EXTRA, OnDevice, eight_bits
 from worldgen.errors import UserError, expect
 from worldgen.models.hub import (
     HubWeights,
@@ -41,12 +41,12 @@ _VERSION = "1"  # raised when a value changes
 _WORDS = ("excellent", "good", "fair", "poor", "bad")
 
 
-class QAlign:
+class QAlign(OnDevice):
     """One task of one of the two models.
 
     task: quality or aesthetic. model: qalign or qrealign. size: of Q-ReAlign: mini, lite or pro. path: a folder on this
     machine in the hub's layout, instead of the hub's cache. download: whether what is missing may be fetched.
-    dtype: see _DTYPES; None = the first one. device: auto (a GPU where there is one), cpu or cuda.
+    dtype: see _DTYPES; None = the first one.
     """
 
     better: Better = "higher"
@@ -61,7 +61,6 @@ class QAlign:
         path: str | None = None,
         download: bool = False,
         dtype: str | None = None,
-        device: str = "auto",
     ) -> None:
         expect("task", task, task in _TASKS, f"one of {', '.join(_TASKS)}")
         expect("model", model, model in _DTYPES, f"one of {', '.join(_DTYPES)}")
@@ -69,7 +68,6 @@ class QAlign:
         key, dtypes = f"metric.{self.name}", _DTYPES[model]
         self.dtype = dtype or dtypes[0]
         expect(f"{key}.dtype", self.dtype, self.dtype in dtypes, f"one of {', '.join(dtypes)}")
-        self.device = device_named(device, key)
         expect(f"{key}.size", size, size in _QREALIGN, f"one of {', '.join(_QREALIGN)}")
         repo, gigabytes = (_QALIGN, "about 16 GB") if model == "qalign" else (_QREALIGN[size], _DOWNLOAD[size])
         self.weights = HubWeights(repo, gigabytes, key, path, download)

@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from worldgen import command
 from worldgen.config import RUNS_DIR, compose_program, instantiate, one_line_errors
 from worldgen.errors import UserError, expect, is_whole
+from worldgen.models.runtime import with_runtime
 from worldgen.paths import resolve, user_path
 from worldgen.present.console import Reporter
 
@@ -41,11 +42,12 @@ keys
   seed       another whole number gives another fit (default: 0)
   quiet      quiet=true prints nothing but errors and the last line
   splat.*    the fit, for example splat.steps=1000, splat.logger=wandb
+  runtime.device   where it runs: auto (default: a GPU where there is one), cpu, cuda; no part of a fit's name or hash
 
 groups and their choices (* = default), as group=choice; conf/<group>/<choice>.yaml tells what each key means
 """
 UNDISTORTED_DIR = ".undistorted"  # in the run folder; may be deleted at any time
-NAMES_NO_RUN = ("out", "quiet", "experiment")
+NAMES_NO_RUN = ("out", "quiet", "experiment", "runtime")
 _SMALLER = "splat.max_gaussians=50000 density=none"
 _NO_NUMBERS = (math.inf, -math.inf)  # of which JSON knows nothing: the PSNR of equal pictures
 
@@ -138,10 +140,11 @@ def fit_into(
 
     made_of = {name: OmegaConf.to_container(config[name], resolve=True) for name in ("scene", "splat")}
     moved = {} if scene.frame == WorldFrame() else {"frame": asdict(scene.frame)}
-    metrics = [instantiate(metric) for metric in config.metric.values() if metric]
+    runtime = instantiate(config.runtime)
+    metrics = [with_runtime(instantiate(metric), runtime) for metric in config.metric.values() if metric]
 
     def fit(folder: Path) -> dict[str, Any]:
-        result = optimiser(scene, folder, reporter.track, config.seed, metrics)
+        result = optimiser(scene, folder, reporter.track, config.seed, metrics, runtime)
         save_gaussians(folder / "gaussians.safetensors", result.gaussians)
         return result.facts
 
@@ -159,6 +162,7 @@ def fit_into(
 
 
 def _check(config: DictConfig) -> None:
+    instantiate(config.runtime).expect_device_alone("python -m train.splat")
     fits = is_whole(config.seed) and 0 <= config.seed < 2**32
     expect("seed", config.seed, fits, "a whole number from 0, below 2^32")
     expect("out", config.out, config.out is None or bool(str(config.out)), "a folder")

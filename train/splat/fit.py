@@ -36,7 +36,13 @@ _PLACES = 9  # that are looked at before anything is pruned: as many of the came
 
 
 def fit_gaussians(
-    settings: SplatSettings, scene: Scene, out_dir: Path, track: Track, seed: int, metrics: Sequence[Metric] = ()
+    settings: SplatSettings,
+    scene: Scene,
+    out_dir: Path,
+    track: Track,
+    seed: int,
+    metrics: Sequence[Metric],
+    device: torch.device,
 ) -> SplatResult:
     """Gaussians, at first at most `settings.max_gaussians`, fitted to the scene; files as the optimizer
     tells. Raises UserError where there is no point or no view to start from, or nothing is left in the end."""
@@ -46,7 +52,7 @@ def fit_gaussians(
     if not views.counts:
         raise UserError(f"splat: no pixel of {len(scene.views)} views counts (masks or alpha hide all), wanted some")
     started = time.perf_counter()
-    if not torch.cuda.is_available():
+    if device.type == "cpu":
         _compile(settings, track)
     start, sky = initial_gaussians(scene, views.middle, settings, seed)
     prunable = partial(removable, cameras=cameras_around(_apart(views.cameras)))
@@ -54,10 +60,13 @@ def fit_gaussians(
     held_out = HeldOut(scene.held_out, usable(metrics), settings.evaluate_every)
     identity = fingerprint(settings, scene, seed)
     summary = asdict(settings) | {"scene": scene.name}
-    training = TrainingSettings(settings.steps, "fitting Gaussians", settings.checkpoint_every, LOG_EVERY_STEPS)
+    accelerator = {"accelerator": "cpu" if device.type == "cpu" else "gpu"}
+    training = TrainingSettings(
+        settings.steps, "fitting Gaussians", settings.checkpoint_every, LOG_EVERY_STEPS, accelerator
+    )
     with quiet_lightning(), logging_to(settings.logger, out_dir, identity, summary, "fit") as logger:
         train_module(module, range(settings.steps), training, out_dir, identity, logger, track, [held_out])
-        gaussians = _tidy(_where_they_were_fitted(module.gaussians()), prunable)
+        gaussians = _tidy(_onto(module.gaussians(), device), prunable)
         facts = {
             "steps": settings.steps,
             "gaussians": len(gaussians),
@@ -88,11 +97,9 @@ def _compile(settings: SplatSettings, track: Track) -> None:
         photometric_loss(rgb, view.rgb, view.weight).backward()
 
 
-def _where_they_were_fitted(gaussians: Gaussians) -> Gaussians:
-    """On the GPU if there is one: Lightning takes a module to the CPU when it is done."""
-    if not torch.cuda.is_available():
-        return gaussians
-    return gaussians.map(lambda tensor: tensor.detach().cuda())
+def _onto(gaussians: Gaussians, device: torch.device) -> Gaussians:
+    """Back to where they were fitted: Lightning takes a module to the CPU when it is done."""
+    return gaussians if device.type == "cpu" else gaussians.map(lambda tensor: tensor.detach().to(device))
 
 
 def _tidy(gaussians: Gaussians, prunable: Prunable) -> Gaussians:

@@ -1,13 +1,14 @@
 """Where and how networks run: the config group `runtime`, which reaches every adapter and enters no step's hash."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from worldgen.errors import expect, is_whole
 
 if TYPE_CHECKING:
     import torch
 
+T = TypeVar("T")
 DEVICES, DTYPES = ("auto", "cpu", "cuda"), ("auto", "float32", "bfloat16", "float16")
 OFFLOADS = ("none", "model", "sequential")
 
@@ -38,6 +39,14 @@ class Runtime:
         expect("runtime.device", self.device, there or self.device != "cuda", "cpu or auto (torch sees no GPU here)")
         return torch.device("cuda" if there and self.device != "cpu" else "cpu")
 
+    def expect_device_alone(self, program: str) -> None:
+        """Raises UserError for what is set beside the device, where a program has precision and batches of its own; and
+        as `torch_device` does."""
+        for name in ("dtype", "offload", "batch"):
+            value, default = getattr(self, name), getattr(Runtime, name)
+            expect(f"runtime.{name}", value, value == default, f"{default}: {program} heeds runtime.device alone")
+        _ = self.torch_device
+
     @property
     def torch_dtype(self) -> "torch.dtype":
         """Of networks' weights. Raises UserError as `torch_device` does."""
@@ -48,3 +57,10 @@ class Runtime:
         if self.torch_device.type == "cpu":
             return torch.float32
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+
+
+def with_runtime(made: T, runtime: Runtime) -> T:
+    """What was made of a config, told where to run if it has a `runtime` to be told."""
+    if hasattr(made, "runtime"):
+        made.runtime = runtime
+    return made
