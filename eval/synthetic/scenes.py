@@ -182,9 +182,10 @@ class PanoramaScene(TruthScene):
         nowhere = torch.zeros(small.shape[1:], dtype=torch.bool)
         outdoors = Prompts("", "", "", indoor=False, source=__name__)
         self.depth.load(Runtime())
-        distances = self.depth(Panorama(small, nowhere), outdoors)
-        self.depth.release()
-        return picture, distances
+        try:
+            return picture, self.depth(Panorama(small, nowhere), outdoors)
+        finally:
+            self.depth.release()
 
 
 def _view(camera: Camera, rgb: Tensor) -> View:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -42,12 +42,12 @@ class GeometrySettings:
         expect("depth.settings.relief", self.relief, 0 <= self.relief < 1, "0 or more and less than 1")
 
 
+@dataclass(frozen=True)
 class GeometricDepth(Composite):
     """Fulfils PanoramaDepth outdoors. `relief`: a network's estimate that adds local shape to upright things."""
 
-    def __init__(self, settings: GeometrySettings | None = None, relief: PanoramaDepth | None = None) -> None:
-        self.settings = settings or GeometrySettings()
-        self.relief = relief
+    settings: GeometrySettings = field(default_factory=GeometrySettings)
+    relief: PanoramaDepth | None = None
 
     def parts(self) -> Sequence[Lifetime]:
         """The network that adds local shape, if any."""
