@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig, OmegaConf
 
 from worldgen.config import expect_ours, instantiate, one_line_errors
-from worldgen.errors import expect
+from worldgen.errors import UserError, expect
 from worldgen.io.photo import MAX_SIDE_PX, examine, load_photo
 from worldgen.io.photo_sphere import GIVEN, Shape, heuristic_for
 from worldgen.models import assets

@@ -196,7 +196,8 @@ def splat_step(job: Job, out: Path) -> dict:
     views = TrainingViews(reader.camera(), job.panorama, reader.completed(), settings)
     source = f"{settings} {reader.content((FOV, PANORAMA, REFINE, LIFT, COMPLETE))}"
     scene = Scene(job.photo.path.stem, reader.cloud(), views, source=source)
-    result = job.adapters["splat"](scene, out, job.reporter.track, job.seed(SPLAT))
+    runtime = job.adapters.runtime
+    result = job.adapters["splat"](scene, out, job.reporter.track, job.seed(SPLAT), runtime=runtime)
     save_gaussians(out / "gaussians.safetensors", result.gaussians)
     return result.facts
 
