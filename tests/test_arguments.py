@@ -19,7 +19,7 @@ from worldgen import doctor, fetch, view
         (fetch.main, ["nothing"], "name: nothing, wanted some of migan"),
         (data, ["moon"], "'moon', wanted one of 'panoramas'"),
         (evaluation.main, ["-m", "protocol=images"], "-m: evaluations do not sweep, wanted one call"),
-        (evaluation.main, ["format=odt"], "format: 'odt', wanted one of markdown, csv, latex"),
+        (evaluation.main, ["format=odt"], "format: odt, wanted one of markdown, csv, latex"),
     ],
 )
 def test_one_line_names_the_option_what_was_found_and_what_is_wanted(capsys, main, arguments, said):
