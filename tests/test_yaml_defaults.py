@@ -14,7 +14,7 @@ GROUPS = sorted({path.name for path in CONF_DIR.iterdir() if path.is_dir()} - GL
 TELLING = {  # what makes a choice another than its neighbours
     "correction": {"name"},
     "density": {"enabled"},
-    "metric": {"task", "model"},
+    "metric": {"task", "model", "kind"},
     "panorama": {"heuristic"},
     "prompts": {"coarse"},
     "table": {"runs", "group_by", "baseline"},
