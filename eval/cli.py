@@ -189,7 +189,7 @@ def _evaluate(
 
 def _metric(config: DictConfig, name: str) -> Any:
     if name not in config.metric:
-        raise UserError(f"metrics: {name!r}, wanted some of {', '.join(config.metric)}")
+        raise UserError(f"metrics: {name}, wanted some of {', '.join(config.metric)}")
     return instantiate(config.metric[name])
 
 

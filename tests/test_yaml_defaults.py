@@ -20,7 +20,7 @@ TELLING = {  # what makes a choice another than its neighbours
         *("size", "steps", "strength", "guidance", "negative_prompt", "circular", "panorama_width"),
         *("vae_tiling", "vae_slicing"),
     },
-    "metric": {"task", "model"},
+    "metric": {"task", "model", "kind"},
     "panorama": {"heuristic"},
     "prompts": {"coarse"},
     "refine": {"size"},
