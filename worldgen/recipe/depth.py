@@ -4,7 +4,7 @@ Paper, "Metric depth". Two networks: one gives the shape, one the scale; the emb
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -108,31 +108,41 @@ def merge_views(
     valid: bool [h, w] of each view, None: everywhere; the answer is inf where no view is valid.
     """
     valid = [torch.ones_like(distance, dtype=torch.bool) for distance in distances] if valid is None else valid
-    log, weight, basis = _spread(cameras, distances, valid, _ALIGN_HEIGHT)
+    log, weight, basis = _spread_all(cameras, distances, valid, _ALIGN_HEIGHT)
     rows = (torch.arange(_ALIGN_HEIGHT) + 0.5) / _ALIGN_HEIGHT - 0.5
     area = torch.cos(rows * math.pi)[:, None]
     if bool(((weight > 0).sum(0) > 1).any()):
         correction = alignment.align(log.flatten(1), (weight * area).flatten(1), basis.flatten(1, 2), bend)
     else:  # nobody sees what another one sees
         correction = torch.zeros(len(cameras), basis.shape[-1])
-    log, weight, basis = _spread(cameras, distances, valid, height)
-    merged = alignment.blend(log + torch.einsum("vhwk,vk->vhw", basis, correction), weight)
-    return torch.where(weight.sum(0) > 0, merged, torch.inf)
+
+    def aligned() -> Iterator[tuple[Tensor, Tensor]]:
+        """One view at a time: at 4096 x 2048 each takes half a gigabyte on its way."""
+        for camera, distance, there, terms in zip(cameras, distances, valid, correction, strict=True):
+            log, weight, u, v = _spread(camera, distance, there, height)
+            scale, across, down = terms.tolist()
+            yield log + torch.full_like(u, scale).add_(u, alpha=across).add_(v, alpha=down), weight
+
+    merged, weight = alignment.blend(aligned())
+    return torch.where(weight > 0, merged, torch.inf)
 
 
-def _spread(
+def _spread(camera: Camera, distance: Tensor, valid: Tensor, height: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """On the panorama's grid, all [H, W]: a view's log distance and weight, and its image coordinates where it sees."""
+    log = torch.where(valid, distance, 1.0).log()
+    spread, inside = from_perspective(torch.stack([log, valid.float()]), camera, height, 2 * height)
+    u, v = _image_coordinates(camera, height)
+    weight = alignment.feather(u, v) * inside * (spread[1] > _ALL_VALID)
+    return spread[0], weight, u * inside, v * inside
+
+
+def _spread_all(
     cameras: Sequence[Camera], distances: Sequence[Tensor], valid: Sequence[Tensor], height: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """On the panorama's grid, for every view: log distance, weight, and the terms (1, u, v) of its correction."""
-    logs, weights, bases = [], [], []
-    for camera, distance, there in zip(cameras, distances, valid, strict=True):
-        log = torch.where(there, distance, 1.0).log()
-        spread, inside = from_perspective(torch.stack([log, there.float()]), camera, height, 2 * height)
-        u, v = _image_coordinates(camera, height)
-        logs.append(spread[0])
-        weights.append(alignment.feather(u, v) * inside * (spread[1] > _ALL_VALID))
-        bases.append(torch.stack([torch.ones_like(u), u * inside, v * inside], dim=-1))
-    return torch.stack(logs), torch.stack(weights), torch.stack(bases)
+    """Of all views: log distances and weights [V, H, W], and the terms (1, u, v) of their corrections, [V, H, W, 3]."""
+    views = [_spread(*view, height) for view in zip(cameras, distances, valid, strict=True)]
+    bases = [torch.stack([torch.ones_like(u), u, v], dim=-1) for _, _, u, v in views]
+    return torch.stack([log for log, *_ in views]), torch.stack([view[1] for view in views]), torch.stack(bases)
 
 
 def _image_coordinates(camera: Camera, height: int) -> tuple[Tensor, Tensor]:
