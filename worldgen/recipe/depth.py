@@ -14,6 +14,8 @@ from worldgen.errors import expect
 from worldgen.geometry import alignment
 from worldgen.geometry.cameras import look_at, zdepth_to_distance
 from worldgen.geometry.equirect import directions, from_perspective, sample, to_perspective
+from worldgen.geometry.fill import push_pull
+from worldgen.geometry.gradient_domain import Differences
 from worldgen.models.protocols import Composite, DepthEstimator, Lifetime
 from worldgen.progress import Track, untracked
 from worldgen.types import Camera, DistanceMap, Panorama, Prompts, ViewDepth
@@ -31,6 +33,7 @@ class MergeSettings:
     view_size: int = 256  # pixels
     merge_height: int = 256  # rows of the merged panorama, enlarged to the panorama's own size afterwards
     bend: float = 0.05  # price of tilting a view's depth so that it meets its neighbours'; high = only its scale
+    gradient_deg: float = 0.0  # finer detail than this is merged as slopes, without seams; 0 = all as mean values
     min_ground_m: float = 1.5  # the ground lies at least this far below the camera on average (paper)
     sky_m: float = 100.0  # radius of the shell of the sky, which no view has a valid depth of, or of what is farther
 
@@ -39,6 +42,7 @@ class MergeSettings:
         tall = self.merge_height >= _ALIGN_HEIGHT
         expect(f"{key}.fov_deg", self.fov_deg, 30 <= self.fov_deg <= 130, "30 to 130")
         expect(f"{key}.merge_height", self.merge_height, tall, f"at least {_ALIGN_HEIGHT}")
+        expect(f"{key}.gradient_deg", self.gradient_deg, 0 <= self.gradient_deg <= 180, "0 to 180")
         expect(f"{key}.min_ground_m", self.min_ground_m, self.min_ground_m > 0, "more than 0")
         expect(f"{key}.sky_m", self.sky_m, self.sky_m > 0, "more than 0")
         rings = f"{[list(ring) for ring in self.rings]} at {self.fov_deg:g} degrees leave directions unseen"
@@ -81,7 +85,8 @@ class ViewMergedDepth(Composite):
         seen = list(zip(cameras, shapes, strict=True))
         distances = [scale * zdepth_to_distance(camera, view.zdepth) for camera, view in seen]
         valid = [view.valid for view in shapes]
-        merged = merge_views(cameras, distances, self.settings.merge_height, self.settings.bend, valid)
+        height, bend, detail = self.settings.merge_height, self.settings.bend, self.settings.gradient_deg
+        merged = merge_views(cameras, distances, height, bend, valid, detail)
         merged = raise_to_ground(merged, self.settings.min_ground_m)
         return _enlarge(merged, panorama.rgb.shape[1], self.settings.sky_m)
 
@@ -101,11 +106,13 @@ def merge_views(
     height: int,
     bend: float,
     valid: Sequence[Tensor] | None = None,
+    gradient_deg: float = 0.0,
 ) -> Tensor:
     """Views' distances along the ray [h, w] to one panorama's [height, 2 height], without seams, scale kept.
 
     The cameras stand at the origin. Each view may be scaled, and tilted at the price `bend`; see `alignment.align`.
-    valid: bool [h, w] of each view, None: everywhere; the answer is inf where no view is valid.
+    valid: bool [h, w] of each view, None: everywhere; the answer is inf where no view is valid. gradient_deg: what is
+    finer than this is merged in the gradient domain (`geometry/gradient_domain.py`); 0: all is a weighted mean.
     """
     valid = [torch.ones_like(distance, dtype=torch.bool) for distance in distances] if valid is None else valid
     log, weight, basis = _spread_all(cameras, distances, valid, _ALIGN_HEIGHT)
@@ -115,16 +122,24 @@ def merge_views(
         correction = alignment.align(log.flatten(1), (weight * area).flatten(1), basis.flatten(1, 2), bend)
     else:  # nobody sees what another one sees
         correction = torch.zeros(len(cameras), basis.shape[-1])
+    differences = Differences(height, 2 * height) if gradient_deg > 0 else None
 
     def aligned() -> Iterator[tuple[Tensor, Tensor]]:
         """One view at a time: at 4096 x 2048 each takes half a gigabyte on its way."""
         for camera, distance, there, terms in zip(cameras, distances, valid, correction, strict=True):
             log, weight, u, v = _spread(camera, distance, there, height)
             scale, across, down = terms.tolist()
-            yield log + torch.full_like(u, scale).add_(u, alpha=across).add_(v, alpha=down), weight
+            log = log + torch.full_like(u, scale).add_(u, alpha=across).add_(v, alpha=down)
+            if differences is not None:
+                differences.add(log, weight)
+            yield log, weight
 
     merged, weight = alignment.blend(aligned())
-    return torch.where(weight > 0, merged, torch.inf)
+    seen = weight > 0
+    if differences is not None and bool(seen.any()):
+        whole = push_pull(torch.where(seen, merged, 1.0).log()[None], seen.float())[0]
+        merged = differences.settle(whole, gradient_deg / 180 * height).exp()
+    return torch.where(seen, merged, torch.inf)
 
 
 def _spread(camera: Camera, distance: Tensor, valid: Tensor, height: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
