@@ -88,7 +88,7 @@ class ViewMergedDepth(Composite):
         height, bend, detail = self.settings.merge_height, self.settings.bend, self.settings.gradient_deg
         merged = merge_views(cameras, distances, height, bend, valid, detail)
         merged = raise_to_ground(merged, self.settings.min_ground_m)
-        return _enlarge(merged, panorama.rgb.shape[1], self.settings.sky_m)
+        return at_panoramas_size(merged, panorama.rgb.shape[1], self.settings.sky_m)
 
 
 def common_scale(shapes: Sequence[ViewDepth], metrics: Sequence[ViewDepth]) -> float:
@@ -193,7 +193,7 @@ def raise_to_ground(distance: Tensor, min_ground_m: float) -> Tensor:
     return distance * max(1.0, min_ground_m / ground_height(distance))
 
 
-def _enlarge(distance: Tensor, height: int, sky_m: float) -> DistanceMap:
+def at_panoramas_size(distance: Tensor, height: int, sky_m: float) -> DistanceMap:
     """Distances [h, 2h], inf = sky, on a finer grid; the sky's shell lies no nearer than anything else."""
     known = distance.isfinite()
     shell = max(sky_m, float(distance[known].max()))
