@@ -114,11 +114,27 @@ def test_a_flat_shape_has_no_scale():
         alignment.quantile_scale(torch.ones(10), torch.rand(10))
 
 
+def blended(log, weight):
+    return alignment.blend(zip(log, weight, strict=True))[0]
+
+
 def test_blend_is_the_weighted_geometric_mean():
     log = torch.tensor([[1.0, 4.0]]).log().T
-    assert alignment.blend(log, torch.tensor([[1.0], [1.0]])).item() == pytest.approx(2.0)
-    assert alignment.blend(log, torch.tensor([[0.0], [1.0]])).item() == pytest.approx(4.0)
-    assert math.isclose(alignment.blend(log, torch.tensor([[1.0], [0.0]])).item(), 1.0, rel_tol=1e-6)
+    assert blended(log, torch.tensor([[1.0], [1.0]])).item() == pytest.approx(2.0)
+    assert blended(log, torch.tensor([[0.0], [1.0]])).item() == pytest.approx(4.0)
+    assert math.isclose(blended(log, torch.tensor([[1.0], [0.0]])).item(), 1.0, rel_tol=1e-6)
+
+
+def test_blend_holds_one_estimate_at_a_time_and_changes_none():
+    log, weight = torch.randn(5, 40), torch.rand(5, 40)
+    kept = log.clone(), weight.clone()
+    distance, counted = alignment.blend(zip(log, weight, strict=True))
+    torch.testing.assert_close(distance, ((log * weight).sum(0) / weight.sum(0)).exp())
+    torch.testing.assert_close(counted, weight.sum(0))
+    assert torch.equal(log, kept[0])
+    assert torch.equal(weight, kept[1])
+    with pytest.raises(ValueError, match="no estimates"):
+        alignment.blend([])
 
 
 @given(st.integers(0, 99), st.floats(-3, 3), st.lists(st.floats(-1, 1), min_size=3, max_size=3))
@@ -144,6 +160,6 @@ def test_the_order_of_views_does_not_matter(order, seed):
     torch.testing.assert_close(
         alignment.align(log[order], weight[order], basis[order]), found[order], atol=1e-4, rtol=1e-4
     )
-    blended = alignment.blend(log, weight)
-    torch.testing.assert_close(alignment.blend(log[order], weight[order]), blended)
-    assert bool((blended <= log.amax(0).exp() * (1 + 1e-5)).all() and (blended >= log.amin(0).exp() * (1 - 1e-5)).all())
+    mean = blended(log, weight)
+    torch.testing.assert_close(blended(log[order], weight[order]), mean)
+    assert bool((mean <= log.amax(0).exp() * (1 + 1e-5)).all() and (mean >= log.amin(0).exp() * (1 - 1e-5)).all())

@@ -3,6 +3,8 @@
 Everything happens in log distance, where a wrong scale is a constant. Paper, "Metric depth", leaves the alignment open.
 """
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor
 
@@ -48,12 +50,19 @@ def _pairs(log_distance: Tensor, weight: Tensor, basis: Tensor) -> tuple[Tensor,
     return torch.cat(rows), torch.cat(gaps), torch.cat(weights)
 
 
-def blend(log_distance: Tensor, weight: Tensor) -> Tensor:
-    """The weighted mean of V aligned estimates [V, ...], log metres, as a distance [...] in metres.
+def blend(estimates: Iterable[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    """The weighted mean of aligned estimates, log metres [...], as a distance [...] in metres; and the sum of weights.
 
-    weight: [V, ...] >= 0; where none of a direction's is above 0, the result is NaN.
+    estimates: pairs of a log distance and its weight >= 0, both [...], of which one at a time is held; where none of a
+    direction's weights is above 0, the distance is NaN.
     """
-    return torch.exp((log_distance * weight).sum(0) / weight.sum(0))
+    total, counted = None, None
+    for log, weight in estimates:
+        total = log * weight if total is None else total.add_(log * weight)
+        counted = weight.clone() if counted is None else counted.add_(weight)
+    if total is None or counted is None:
+        raise ValueError("blend: no estimates, wanted one at least")
+    return torch.exp(total / counted), counted
 
 
 def feather(u: Tensor, v: Tensor) -> Tensor:

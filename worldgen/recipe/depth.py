@@ -4,7 +4,7 @@ Paper, "Metric depth". Two networks: one gives the shape, one the scale; the emb
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -14,6 +14,8 @@ from worldgen.errors import expect
 from worldgen.geometry import alignment
 from worldgen.geometry.cameras import look_at, zdepth_to_distance
 from worldgen.geometry.equirect import directions, from_perspective, sample, to_perspective
+from worldgen.geometry.fill import push_pull
+from worldgen.geometry.gradient_domain import Differences
 from worldgen.models.protocols import Composite, DepthEstimator, Lifetime
 from worldgen.progress import Track, untracked
 from worldgen.types import Camera, DistanceMap, Panorama, Prompts, ViewDepth
@@ -31,6 +33,7 @@ class MergeSettings:
     view_size: int = 256  # pixels
     merge_height: int = 256  # rows of the merged panorama, enlarged to the panorama's own size afterwards
     bend: float = 0.05  # price of tilting a view's depth so that it meets its neighbours'; high = only its scale
+    gradient_deg: float = 0.0  # finer detail than this is merged as slopes, without seams; 0 = all as mean values
     min_ground_m: float = 1.5  # the ground lies at least this far below the camera on average (paper)
     sky_m: float = 100.0  # radius of the shell of the sky, which no view has a valid depth of, or of what is farther
 
@@ -39,6 +42,7 @@ class MergeSettings:
         tall = self.merge_height >= _ALIGN_HEIGHT
         expect(f"{key}.fov_deg", self.fov_deg, 30 <= self.fov_deg <= 130, "30 to 130")
         expect(f"{key}.merge_height", self.merge_height, tall, f"at least {_ALIGN_HEIGHT}")
+        expect(f"{key}.gradient_deg", self.gradient_deg, 0 <= self.gradient_deg <= 180, "0 to 180")
         expect(f"{key}.min_ground_m", self.min_ground_m, self.min_ground_m > 0, "more than 0")
         expect(f"{key}.sky_m", self.sky_m, self.sky_m > 0, "more than 0")
         rings = f"{[list(ring) for ring in self.rings]} at {self.fov_deg:g} degrees leave directions unseen"
@@ -81,9 +85,10 @@ class ViewMergedDepth(Composite):
         seen = list(zip(cameras, shapes, strict=True))
         distances = [scale * zdepth_to_distance(camera, view.zdepth) for camera, view in seen]
         valid = [view.valid for view in shapes]
-        merged = merge_views(cameras, distances, self.settings.merge_height, self.settings.bend, valid)
+        height, bend, detail = self.settings.merge_height, self.settings.bend, self.settings.gradient_deg
+        merged = merge_views(cameras, distances, height, bend, valid, detail)
         merged = raise_to_ground(merged, self.settings.min_ground_m)
-        return _enlarge(merged, panorama.rgb.shape[1], self.settings.sky_m)
+        return at_panoramas_size(merged, panorama.rgb.shape[1], self.settings.sky_m)
 
 
 def common_scale(shapes: Sequence[ViewDepth], metrics: Sequence[ViewDepth]) -> float:
@@ -101,38 +106,58 @@ def merge_views(
     height: int,
     bend: float,
     valid: Sequence[Tensor] | None = None,
+    gradient_deg: float = 0.0,
 ) -> Tensor:
     """Views' distances along the ray [h, w] to one panorama's [height, 2 height], without seams, scale kept.
 
     The cameras stand at the origin. Each view may be scaled, and tilted at the price `bend`; see `alignment.align`.
-    valid: bool [h, w] of each view, None: everywhere; the answer is inf where no view is valid.
+    valid: bool [h, w] of each view, None: everywhere; the answer is inf where no view is valid. gradient_deg: what is
+    finer than this is merged in the gradient domain (`geometry/gradient_domain.py`); 0: all is a weighted mean.
     """
     valid = [torch.ones_like(distance, dtype=torch.bool) for distance in distances] if valid is None else valid
-    log, weight, basis = _spread(cameras, distances, valid, _ALIGN_HEIGHT)
+    log, weight, basis = _spread_all(cameras, distances, valid, _ALIGN_HEIGHT)
     rows = (torch.arange(_ALIGN_HEIGHT) + 0.5) / _ALIGN_HEIGHT - 0.5
     area = torch.cos(rows * math.pi)[:, None]
     if bool(((weight > 0).sum(0) > 1).any()):
         correction = alignment.align(log.flatten(1), (weight * area).flatten(1), basis.flatten(1, 2), bend)
     else:  # nobody sees what another one sees
         correction = torch.zeros(len(cameras), basis.shape[-1])
-    log, weight, basis = _spread(cameras, distances, valid, height)
-    merged = alignment.blend(log + torch.einsum("vhwk,vk->vhw", basis, correction), weight)
-    return torch.where(weight.sum(0) > 0, merged, torch.inf)
+    differences = Differences(height, 2 * height) if gradient_deg > 0 else None
+
+    def aligned() -> Iterator[tuple[Tensor, Tensor]]:
+        """One view at a time: at 4096 x 2048 each takes half a gigabyte on its way."""
+        for camera, distance, there, terms in zip(cameras, distances, valid, correction, strict=True):
+            log, weight, u, v = _spread(camera, distance, there, height)
+            scale, across, down = terms.tolist()
+            log = log + torch.full_like(u, scale).add_(u, alpha=across).add_(v, alpha=down)
+            if differences is not None:
+                differences.add(log, weight)
+            yield log, weight
+
+    merged, weight = alignment.blend(aligned())
+    seen = weight > 0
+    if differences is not None and bool(seen.any()):
+        whole = push_pull(torch.where(seen, merged, 1.0).log()[None], seen.float())[0]
+        merged = differences.settle(whole, gradient_deg / 180 * height).exp()
+    return torch.where(seen, merged, torch.inf)
 
 
-def _spread(
+def _spread(camera: Camera, distance: Tensor, valid: Tensor, height: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """On the panorama's grid, all [H, W]: a view's log distance and weight, and its image coordinates where it sees."""
+    log = torch.where(valid, distance, 1.0).log()
+    spread, inside = from_perspective(torch.stack([log, valid.float()]), camera, height, 2 * height)
+    u, v = _image_coordinates(camera, height)
+    weight = alignment.feather(u, v) * inside * (spread[1] > _ALL_VALID)
+    return spread[0], weight, u * inside, v * inside
+
+
+def _spread_all(
     cameras: Sequence[Camera], distances: Sequence[Tensor], valid: Sequence[Tensor], height: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """On the panorama's grid, for every view: log distance, weight, and the terms (1, u, v) of its correction."""
-    logs, weights, bases = [], [], []
-    for camera, distance, there in zip(cameras, distances, valid, strict=True):
-        log = torch.where(there, distance, 1.0).log()
-        spread, inside = from_perspective(torch.stack([log, there.float()]), camera, height, 2 * height)
-        u, v = _image_coordinates(camera, height)
-        logs.append(spread[0])
-        weights.append(alignment.feather(u, v) * inside * (spread[1] > _ALL_VALID))
-        bases.append(torch.stack([torch.ones_like(u), u * inside, v * inside], dim=-1))
-    return torch.stack(logs), torch.stack(weights), torch.stack(bases)
+    """Of all views: log distances and weights [V, H, W], and the terms (1, u, v) of their corrections, [V, H, W, 3]."""
+    views = [_spread(*view, height) for view in zip(cameras, distances, valid, strict=True)]
+    bases = [torch.stack([torch.ones_like(u), u, v], dim=-1) for _, _, u, v in views]
+    return torch.stack([log for log, *_ in views]), torch.stack([view[1] for view in views]), torch.stack(bases)
 
 
 def _image_coordinates(camera: Camera, height: int) -> tuple[Tensor, Tensor]:
@@ -168,7 +193,7 @@ def raise_to_ground(distance: Tensor, min_ground_m: float) -> Tensor:
     return distance * max(1.0, min_ground_m / ground_height(distance))
 
 
-def _enlarge(distance: Tensor, height: int, sky_m: float) -> DistanceMap:
+def at_panoramas_size(distance: Tensor, height: int, sky_m: float) -> DistanceMap:
     """Distances [h, 2h], inf = sky, on a finer grid; the sky's shell lies no nearer than anything else."""
     known = distance.isfinite()
     shell = max(sky_m, float(distance[known].max()))
