@@ -18,7 +18,7 @@ from worldgen.models.conformance import Violation
 from worldgen.models.inpainting_completer import InpaintingCompleter
 from worldgen.models.protocols import Adapter
 from worldgen.recipe.depth import MergeSettings, ViewMergedDepth
-from worldgen.recipe.fov import ExifFov
+from worldgen.recipe.fov import ExifFov, FixedFov
 from worldgen.types import DistanceMap, Fov, Prompts, ViewDepth
 
 MERGED = ViewMergedDepth(FastDepth(), settings=MergeSettings(view_size=64, merge_height=64))
@@ -48,7 +48,7 @@ def test_prompters(adapter):
     conformance.check_prompter(adapter)
 
 
-@pytest.mark.parametrize("adapter", [NarrowFov(), ExifFov()], ids=type)
+@pytest.mark.parametrize("adapter", [NarrowFov(), ExifFov(), FixedFov()], ids=type)
 def test_fov_estimators(adapter):
     conformance.check_fov_estimator(adapter)
 

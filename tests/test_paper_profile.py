@@ -59,7 +59,7 @@ def networks(tmp_path_factory) -> list[str]:
         "prompts.path": save_tiny_qwen(hub / "vlm"),
         "inpainter.path": sdxl,
         "refine.model.path": paint,
-        "depth.shape.path": moge[2],
+        "depth.shape.path": moge[1],
         "completer.path": save_controlnet(hub / "controlnet", sdxl),
         "view_depth.path": moge[2],
     }

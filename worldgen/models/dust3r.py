@@ -20,7 +20,7 @@ from worldgen.geometry.focal import fov_deg
 from worldgen.geometry.fov_range import check_fov
 from worldgen.models.hub import HubWeights
 from worldgen.models.protocols import FovEstimator
-from worldgen.models.upstream import checkout, upstream
+from worldgen.models.upstream import checkout, lacking, upstream
 from worldgen.types import Fov
 
 if TYPE_CHECKING:
@@ -57,6 +57,11 @@ class Dust3rFov(FovEstimator):
     def weights(self) -> HubWeights:
         """The checkpoint."""
         return HubWeights(self.model, self.size, "fov", self.path, self.download)
+
+    def unavailable(self) -> str | None:
+        """Why it cannot be loaded, in one line; None where it can, as far as that is seen without loading it."""
+        code = lacking("mini_dust3r", INSTALL) if self.checkout is None else None
+        return code or self.weights.unavailable()
 
     def versions(self) -> dict[str, str]:
         """Of the checkpoint."""

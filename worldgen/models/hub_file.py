@@ -47,6 +47,10 @@ class HubFile:
             return f"{lacking} and {constants.ENDPOINT.removeprefix('https://')} does not answer; {by_hand}"
         return None
 
+    def folder(self) -> Path:
+        """Where the file lies, as `here`."""
+        return self.here().parent
+
     def here(self) -> Path:
         """Where the file is, fetched first where that is allowed. Raises UserError."""
         if reason := self.unavailable():

@@ -62,6 +62,12 @@ class Metric3D(DepthEstimator):
         file = f"metric_depth_vit_{self.variant}_800k.pth"
         return HubFile("JUGGHM/Metric3D", file, SIZES[self.variant], self.key, self.path, self.download)
 
+    def unavailable(self) -> str | None:
+        """Why it cannot be loaded, in one line; None where it can, as far as that is seen without loading it."""
+        there = self.checkout is not None or self.download or self._code() is not None
+        code = None if there else f"{self.key}.checkout: null, wanted a folder with hubconf.py; {CLONE} makes one"
+        return code or self.weights.unavailable()
+
     def versions(self) -> dict[str, str]:
         """Of the checkpoint."""
         return self.weights.versions()

@@ -18,7 +18,7 @@ from worldgen.geometry.fov_range import check_fov
 from worldgen.models.hub import package_versions
 from worldgen.models.hub_file import HubFile
 from worldgen.models.protocols import DepthEstimator, FovEstimator
-from worldgen.models.upstream import load_state, read_checkpoint, upstream
+from worldgen.models.upstream import lacking, load_state, read_checkpoint, upstream
 from worldgen.types import Fov, ViewDepth
 
 if TYPE_CHECKING:
@@ -56,6 +56,10 @@ class _Moge:
     def weights(self) -> HubFile:
         """The checkpoint."""
         return HubFile(self.model, "model.pt", self.size, self.key, self.path, self.download)
+
+    def unavailable(self) -> str | None:
+        """Why it cannot be loaded, in one line; None where it can, as far as that is seen without loading it."""
+        return lacking("moge", INSTALL) or self.weights.unavailable()
 
     def versions(self) -> dict[str, str]:
         """Of the package and of the checkpoint."""

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from worldgen.io.photo import Photo
     from worldgen.models.hub import HubWeights
+    from worldgen.models.hub_file import HubFile
     from worldgen.models.runtime import Runtime
     from worldgen.types import (
         Camera,
@@ -82,8 +83,8 @@ class FromHub(Protocol):
     """An adapter whose weights are the hub's."""
 
     @property
-    def weights(self) -> HubWeights | None:
-        """Its repository; None where it is set up to need none."""
+    def weights(self) -> HubWeights | HubFile | None:
+        """Its repository, or the one file of it; None where it is set up to need none."""
         ...
 
     def unavailable(self) -> str | None:

@@ -8,6 +8,7 @@ import importlib
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,12 @@ def upstream(module: str, install: str) -> Any:
         missing = (getattr(error, "name", None) or package).partition(".")[0]
         lacks = f"{package} is not installed" if missing == package else f"{package} lacks {missing}"
         raise UserError(f"{lacks}; {install} brings it") from error
+
+
+def lacking(module: str, install: str) -> str | None:
+    """Why that module cannot be imported, in one line; None where it is there. Imports nothing."""
+    package = module.partition(".")[0]
+    return None if find_spec(package) else f"{package} is not installed; {install} brings it"
 
 
 @contextmanager
@@ -64,7 +71,7 @@ def _lies_in(module: Any, root: Path) -> bool:
 
 
 def load_state(network: Any, state: Mapping[str, Tensor], what: str) -> None:
-    """Puts all weights of a network into it; others among `state` do not matter. what: the file, for messages.
+    """Puts all weights of a network, tensors [...] by name, into it; others among `state` do not matter. what: the file, for messages.
 
     Raises UserError where some are missing or of another shape: the authors' own loaders leave random numbers there.
     """

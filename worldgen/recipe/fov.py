@@ -36,6 +36,21 @@ class ExifFov(Adapter):
         return Fov(deg, f"default, {self.default_deg:g} degrees along the longer side")
 
 
+@dataclass(frozen=True)
+class FixedFov(Adapter):
+    """Fulfils FovEstimator: every photo is as wide as it is told. deg: horizontal."""
+
+    deg: float = 60.0
+
+    def __post_init__(self) -> None:
+        check_fov(self.deg, "fov.deg")
+
+    def __call__(self, photo: Photo) -> Fov:
+        """The same for all."""
+        del photo
+        return Fov(self.deg, "fixed, by the config")
+
+
 def check_height(photo: Photo, deg: float) -> None:
     """Raises UserError for a photo, `deg` wide, that is a mere line across the panorama."""
     height, width = photo.rgb.shape[1:]
