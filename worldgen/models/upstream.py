@@ -73,7 +73,8 @@ def _lies_in(module: Any, root: Path) -> bool:
 def load_state(network: Any, state: Mapping[str, Tensor], what: str) -> None:
     """Puts all weights of a network, tensors [...] by name, into it; others among `state` do not matter.
 
-    what: the file, for messages. Raises UserError where some are missing or of another shape: the authors' own loaders leave random numbers there.
+    what: the file, for messages. Raises UserError where some are missing or of another shape: the authors' own loaders
+    leave random numbers there.
     """
     wanted = network.state_dict()
     missing = [name for name in wanted if name not in state]
