@@ -14,6 +14,7 @@ GROUPS = sorted({path.name for path in CONF_DIR.iterdir() if path.is_dir()} - GL
 TELLING = {  # what makes a choice another than its neighbours
     "correction": {"name"},
     "density": {"enabled"},
+    "depth": {"key", "model", "view_size", "merge_height", "gradient_deg"},  # network and paper's size, or small ones
     "metric": {"task", "model"},
     "panorama": {"heuristic"},
     "table": {"runs", "group_by", "baseline"},

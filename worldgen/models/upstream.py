@@ -52,9 +52,8 @@ def checkout(folder: str | None, key: str, clone: str, holds: str) -> Iterator[P
         ) from error
     finally:
         sys.path.remove(str(root))
-        for name in set(sys.modules) - before:
-            if _lies_in(sys.modules[name], root):
-                del sys.modules[name]
+        for name in [name for name in set(sys.modules) - before if _lies_in(sys.modules[name], root)]:
+            del sys.modules[name]
 
 
 def _lies_in(module: Any, root: Path) -> bool:
@@ -64,7 +63,7 @@ def _lies_in(module: Any, root: Path) -> bool:
 
 
 def load_state(network: Any, state: Mapping[str, Tensor], what: str) -> None:
-    """Puts all weights of a network into it; others among `state` do not matter. what: the file, for messages.
+    """Puts all weights of a network into it, [...] each; others in `state` do not matter. what: the file, for messages.
 
     Raises UserError where some are missing or of another shape: the authors' own loaders leave random numbers there.
     """

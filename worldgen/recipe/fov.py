@@ -36,6 +36,21 @@ class ExifFov(Adapter):
         return Fov(deg, f"default, {self.default_deg:g} degrees along the longer side")
 
 
+@dataclass(frozen=True)
+class FixedFov(Adapter):
+    """Fulfils FovEstimator. deg: every photo's horizontal field of view."""
+
+    deg: float = 70.0
+
+    def __post_init__(self) -> None:
+        check_fov(self.deg, "fov.deg")
+
+    def __call__(self, photo: Photo) -> Fov:
+        """What the config says."""
+        del photo
+        return Fov(float(self.deg), "fov=fixed, by the config")
+
+
 def check_height(photo: Photo, deg: float) -> None:
     """Raises UserError for a photo, `deg` wide, that is a mere line across the panorama."""
     height, width = photo.rgb.shape[1:]
