@@ -14,7 +14,8 @@ from PIL.TiffImagePlugin import IFDRational
 from worldgen.errors import UserError
 from worldgen.geometry.fov_range import check_fov
 from worldgen.io.photo import Lens, Photo, load_photo
-from worldgen.recipe.fov import ExifFov, check_height
+from worldgen.models.conformance import check_fov_estimator
+from worldgen.recipe.fov import ExifFov, FixedFov, check_height
 
 
 def photo(lens: Lens, width: int = 600, height: int = 400) -> Photo:
@@ -105,6 +106,13 @@ def test_possible_fields_of_view_pass():
     assert check_fov(70) == 70.0
     with pytest.raises(UserError, match=r"fov\.default_deg: 5"):
         ExifFov(5)
+
+
+def test_a_fixed_one_is_what_the_config_says():
+    check_fov_estimator(FixedFov(55))
+    assert FixedFov(55)(photo(Lens(focal_35mm=18))).deg == 55
+    with pytest.raises(UserError, match=r"fov\.deg: 5"):
+        FixedFov(5)
 
 
 def test_a_photo_that_is_a_mere_line_is_refused():

@@ -15,7 +15,7 @@ TELLING = {  # what makes a choice another than its neighbours
     "correction": {"name"},
     "complete": {"order", "budget", "at_once", "min_hole", "max_hole"},
     "density": {"enabled"},
-    "depth": {"key", "model", "view_size", "merge_height"},
+    "depth": {"key", "model", "view_size", "merge_height", "gradient_deg"},
     "inpainter": {  # what each checkpoint's makers ask for, and what it takes
         *("size", "steps", "strength", "guidance", "negative_prompt", "circular", "panorama_width"),
         *("vae_tiling", "vae_slicing"),

@@ -6,8 +6,9 @@ naver/dust3r's inference, and naver/dust3r at 4c24a6e.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
-from contextlib import nullcontext
+import io
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from worldgen.io.photo import Photo
     from worldgen.models.runtime import Runtime
 
-INSTALL = "pip install --no-deps mini-dust3r==0.1.2 einops roma trimesh jaxtyping"
+INSTALL = "pip install --no-deps mini-dust3r==0.1.2 && pip install beartype jaxtyping einops"
 CLONE = "git clone --recursive https://github.com/naver/dust3r"
 _PATCH = 16
 
@@ -72,11 +73,11 @@ class Dust3rFov(FovEstimator):
         if self._network is not None:
             return
         code = (
-            nullcontext()
+            contextlib.nullcontext()
             if self.checkout is None
             else checkout(self.checkout, "fov.checkout", CLONE, "dust3r/model.py")
         )
-        with code:
+        with code, contextlib.redirect_stdout(io.StringIO()):  # its code tells what it does
             if self.checkout is None:
                 kind = upstream("mini_dust3r.model", INSTALL).AsymmetricCroCo3DStereo
             else:

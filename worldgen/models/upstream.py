@@ -59,9 +59,8 @@ def checkout(folder: str | None, key: str, clone: str, holds: str) -> Iterator[P
         ) from error
     finally:
         sys.path.remove(str(root))
-        for name in set(sys.modules) - before:
-            if _lies_in(sys.modules[name], root):
-                del sys.modules[name]
+        for name in [name for name in set(sys.modules) - before if _lies_in(sys.modules[name], root)]:
+            del sys.modules[name]
 
 
 def _lies_in(module: Any, root: Path) -> bool:

@@ -38,17 +38,17 @@ class ExifFov(Adapter):
 
 @dataclass(frozen=True)
 class FixedFov(Adapter):
-    """Fulfils FovEstimator: every photo is as wide as it is told. deg: horizontal."""
+    """Fulfils FovEstimator. deg: every photo's horizontal field of view."""
 
-    deg: float = 60.0
+    deg: float = 70.0
 
     def __post_init__(self) -> None:
         check_fov(self.deg, "fov.deg")
 
     def __call__(self, photo: Photo) -> Fov:
-        """The same for all."""
+        """What the config says."""
         del photo
-        return Fov(self.deg, "fixed, by the config")
+        return Fov(float(self.deg), "fov=fixed, by the config")
 
 
 def check_height(photo: Photo, deg: float) -> None:
