@@ -10,6 +10,7 @@ from worldgen.errors import UserError
 from worldgen.models.caption import Captioner, CaptionPrompter
 from worldgen.models.conformance import check_prompter, picture
 from worldgen.models.runtime import Runtime
+from worldgen.models.vision_language import wait_by_layers
 from worldgen.models.vlm import VlmPrompter
 
 
@@ -51,6 +52,14 @@ def test_the_picture_and_the_task_decide(folder):
     assert caption(folder, picture(), task="more_detailed") != first
     torch.manual_seed(1)
     assert caption(folder, picture()) == first
+
+
+def test_layers_that_wait_for_their_turn_say_the_same(folder):
+    made = prompter(folder)
+    made.load(Runtime())
+    first = made(picture()).atmosphere
+    wait_by_layers(made.captioner._network, torch.device("cpu"))
+    assert made(picture()).atmosphere == first
 
 
 def test_a_network_that_says_nothing_is_told(folder, monkeypatch):

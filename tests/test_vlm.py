@@ -14,7 +14,7 @@ from worldgen.config import choice, instantiate
 from worldgen.errors import UserError
 from worldgen.models.conformance import check_prompter, picture
 from worldgen.models.runtime import Runtime
-from worldgen.models.vision_language import as_image
+from worldgen.models.vision_language import as_image, wait_by_layers
 from worldgen.models.vlm import VlmPrompter
 
 SAVE = {"qwen": save_tiny_qwen, "llama": save_tiny_llama}
@@ -144,6 +144,16 @@ def test_sixteen_bits(folders, name):
 def test_offload_needs_a_gpu(folders):
     with pytest.raises(UserError, match=r"runtime.offload: model, wanted none"):
         VlmPrompter("owner/name", "1 GB", path=str(folders["qwen"])).load(Runtime(device="cpu", offload="model"))
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_layers_that_wait_for_their_turn_say_the_same(folders, name):
+    """As with runtime.offload=sequential on a GPU; here they only go to wait and come back."""
+    adapter = prompter(folders[name])
+    first = say(adapter, picture(), "Where?")
+    wait_by_layers(adapter._network, torch.device("cpu"))
+    assert next(adapter._network.parameters()).is_meta
+    assert say(adapter, picture(), "Where?") == first
 
 
 def test_a_large_photo_is_made_smaller_and_a_small_one_stays():

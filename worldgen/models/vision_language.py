@@ -45,6 +45,7 @@ class VisionLanguage:
     most_tokens: int = 512
     _network: Any = field(default=None, init=False, repr=False)
     _processor: Any = field(default=None, init=False, repr=False)
+    _device: Any = field(default=None, init=False, repr=False)  # where it computes; layers that wait are elsewhere
 
     def __post_init__(self) -> None:
         check_longest(self.longest_px)
@@ -86,12 +87,10 @@ class VisionLanguage:
             processor = AutoProcessor.from_pretrained(folder, local_files_only=True)
             network = load_whole(AutoModelForImageTextToText, folder, dtype=runtime.torch_dtype).eval()
             if offload == "sequential":
-                from accelerate import cpu_offload
-
-                cpu_offload(network, device)
+                wait_by_layers(network, device)
             else:  # the only network of its step: there is none that it could wait for
                 network.to(device)
-        self._network, self._processor = network, processor
+        self._network, self._processor, self._device = network, processor, device
 
     def release(self) -> None:
         """Frees its memory."""
@@ -106,11 +105,20 @@ class VisionLanguage:
         network = self._network
         assert network is not None, f"{type(self).__name__} is called before it is loaded"
         with quiet_transformers(), _enough_memory():
-            inputs = inputs.to(network.device, network.dtype)  # numbers of words stay whole
+            inputs = inputs.to(self._device, network.dtype)  # numbers of words stay whole
             tokens = network.generate(**inputs, do_sample=False, max_new_tokens=self.most_tokens, **options)[0]
         if not network.config.is_encoder_decoder:
             tokens = tokens[inputs["input_ids"].shape[1] :]  # behind the question
         return self.processor.decode(tokens, skip_special_tokens=True)
+
+
+def wait_by_layers(network: Any, device: torch.device) -> None:
+    """Sends a network's layers to wait in the computer's memory, from which each comes to `device` for its turn."""
+    from accelerate import cpu_offload
+
+    # What is not words comes as a whole: some of it asks its own weights where to put the picture.
+    whole = [type(part).__name__ for part in network.base_model.children() if part is not network.get_decoder()]
+    cpu_offload(network, device, preload_module_classes=whole)
 
 
 def as_image(rgb: Tensor, longest_px: int) -> Image.Image:
