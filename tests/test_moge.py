@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.house import ROOT
 from tests.tiny_moge import save_tiny_moge
 from worldgen.errors import UserError
 from worldgen.io.photo import Lens, Photo
 from worldgen.models.conformance import check_depth_estimator, check_fov_estimator, picture
-from worldgen.models.moge import MogeDepth, MogeFov
+from worldgen.models.moge import INSTALL, MogeDepth, MogeFov
 from worldgen.models.runtime import Runtime
 from worldgen.types import Camera
 
@@ -133,3 +134,9 @@ def test_what_is_not_here_says_what_brings_it(monkeypatch, tmp_path):
 def test_bad_settings_name_their_key(setting, value):
     with pytest.raises(UserError, match=rf"^fov\.{setting}: "):
         MogeFov(**{setting: value})
+
+
+def test_make_setup_brings_what_the_error_names():
+    asked = [word for word in INSTALL.split() if "==" in word]
+    assert len(asked) == 3
+    assert all(word in (ROOT / ".ci" / "install").read_text() for word in asked)
