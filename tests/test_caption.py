@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from huggingface_hub import constants
 from tiny_vlm import save_tiny_florence, save_tiny_qwen
 
 from worldgen.config import choice, instantiate
@@ -82,7 +83,10 @@ def test_networks_are_not_taken_for_each_other(folder, tmp_path):
         made(picture())
 
 
-def test_the_config_makes_one():
+def test_the_config_makes_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     made = instantiate(choice("prompts", "caption"))
+    with pytest.raises(UserError, match=r"prompts.captioner.download=true fetches it \(about 2 GB\)"):
+        made.load(Runtime())
     assert made.captioner.model == "florence-community/Florence-2-large"
     assert isinstance(made.indoor_by, TemplatePrompter)

@@ -1,6 +1,7 @@
 """What a language model says about a photo is found, checked, asked for once more, and never let through broken."""
 
 import json
+import sys
 
 import pytest
 
@@ -90,6 +91,17 @@ def test_what_is_malformed_is_asked_for_once_more_and_then_told(answer, wrong):
     assert message.endswith("wanted another prompts.model, or prompts=template")
     assert "\n" not in message
     assert len(message) < 400
+
+
+def test_no_depth_of_brackets_ends_the_process():
+    """With a limit of recursion that other libraries have raised."""
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(1_000_000)
+    try:
+        assert describe(Model('{"a": ' * 3000, TEXT), "a model").sky == GOOD["sky"]
+        assert describe(Model('{"a": ' + "[" * 19_000, TEXT), "a model").sky == GOOD["sky"]
+    finally:
+        sys.setrecursionlimit(limit)
 
 
 def test_the_model_hears_what_was_wrong():

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -24,6 +25,8 @@ class Captioner(VisionLanguage):
     """
 
     task: str = "detailed"
+
+    key: ClassVar[str] = "prompts.captioner"
 
     def __post_init__(self) -> None:
         super().__post_init__()

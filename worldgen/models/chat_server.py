@@ -17,7 +17,7 @@ from urllib.error import HTTPError, URLError
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from worldgen.errors import UserError
-from worldgen.models.scene_answers import one_line
+from worldgen.models.scene_answers import one_line, too_deep
 
 _LARGEST_ANSWER = 4_000_000  # bytes; a conversation's turn has thousands
 _LONGEST_WAIT_S = 120.0  # that a server may ask for before it is asked again
@@ -109,7 +109,7 @@ class ChatServer:
         """What a refusal's body says, or else its status."""
         try:
             body = error.read(65536)
-            said = json.loads(body)
+            said = _parsed(body)
             said = said.get("error", said.get("message", said.get("detail")))
             said = said.get("message") if isinstance(said, Mapping) else said
         except (OSError, HTTPException, ValueError, AttributeError, RecursionError):
@@ -130,7 +130,7 @@ class ChatServer:
     def _text(self, body: bytes) -> str:
         """The text of a completion."""
         try:
-            message = json.loads(body)["choices"][0]["message"]
+            message = _parsed(body)["choices"][0]["message"]
             content = message["content"]
             if isinstance(content, list):  # some servers answer in parts
                 content = "".join(part["text"] for part in content if part.get("type") == "text")
@@ -159,6 +159,14 @@ class _NoRedirects(HTTPRedirectHandler):
 
 
 _OPENER = build_opener(_NoRedirects)
+
+
+def _parsed(body: bytes) -> Any:
+    """What JSON says. Raises ValueError."""
+    text = body.decode()
+    if too_deep(text):
+        raise ValueError("nested too deeply")
+    return json.loads(text)
 
 
 def _retry_after(header: str | None) -> float | None:

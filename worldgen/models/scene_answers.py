@@ -21,6 +21,7 @@ Say = Callable[[Sequence[Turn]], str]
 _MOST_CHARACTERS = 400  # what MOST_WORDS words may need, and more
 _READ_CHARACTERS = 20_000  # of an answer; a model that goes on for ever says nothing new behind
 _SHOWN_CHARACTERS = 80  # of an answer, in an error
+_DEEPEST = 50  # of brackets in brackets; an answer has one or two
 _MAY_BE_EMPTY = ("negative",)
 _TRUTH = {"true": True, "false": False}  # as text, which some models make of it
 
@@ -69,7 +70,20 @@ def _best(answer: str, wanted: Sequence[str]) -> Mapping[str, Any]:
     return max(reversed(objects), key=lambda one: sum(key in one for key in wanted))
 
 
+def too_deep(text: str) -> bool:
+    """Whether JSON is nested so deeply that reading it may end the process: where a library has raised Python's limit
+    of recursion, the reader runs out of stack."""
+    depth = 0
+    for character in text:
+        depth += (character in "{[") - (character in "}]")
+        if depth > _DEEPEST:
+            return True
+    return False
+
+
 def _objects(text: str) -> Iterator[Mapping[str, Any]]:
+    if too_deep(text):
+        return
     decoder, start = json.JSONDecoder(), text.find("{")
     while start >= 0:
         try:

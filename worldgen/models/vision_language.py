@@ -10,7 +10,7 @@ import gc
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from PIL import Image
@@ -20,12 +20,9 @@ from worldgen.errors import UserError, expect
 from worldgen.models.hub import HubWeights, load_whole, missing_package, package_versions, quiet_transformers
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from worldgen.models.runtime import Runtime
 
 _PACKAGES = ("transformers", "accelerate", "torchvision")
-_KEY = "prompts"
 
 
 @dataclass
@@ -43,18 +40,19 @@ class VisionLanguage:
     download: bool = False
     longest_px: int = 1024
     most_tokens: int = 512
+    key: ClassVar[str] = "prompts"  # of the config, for messages
     _network: Any = field(default=None, init=False, repr=False)
     _processor: Any = field(default=None, init=False, repr=False)
     _device: Any = field(default=None, init=False, repr=False)  # where it computes; layers that wait are elsewhere
 
     def __post_init__(self) -> None:
-        check_longest(self.longest_px)
-        check_tokens(self.most_tokens)
+        check_longest(self.longest_px, self.key)
+        check_tokens(self.most_tokens, self.key)
 
     @property
     def weights(self) -> HubWeights:
         """The checkpoint."""
-        return HubWeights(self.model, self.size, _KEY, self.path, self.download)
+        return HubWeights(self.model, self.size, self.key, self.path, self.download)
 
     def unavailable(self) -> str | None:
         """Why it cannot be loaded, in one line; None where it can."""
@@ -81,7 +79,7 @@ class VisionLanguage:
             "runtime.offload", offload, offload == "none" or device.type != "cpu", "none (networks run on a CPU here)"
         )
         folder = self.weights.folder()
-        with quiet_transformers(), _enough_memory(), _one_line(folder):
+        with quiet_transformers(), _enough_memory(self.key), _one_line(f"{self.key}: {folder}"):
             from transformers import AutoModelForImageTextToText, AutoProcessor
 
             processor = AutoProcessor.from_pretrained(folder, local_files_only=True)
@@ -104,7 +102,7 @@ class VisionLanguage:
         """What the network says to the processor's inputs, always the same. options: of transformers' `generate`."""
         network = self._network
         assert network is not None, f"{type(self).__name__} is called before it is loaded"
-        with quiet_transformers(), _enough_memory():
+        with quiet_transformers(), _enough_memory(self.key):
             inputs = inputs.to(self._device, network.dtype)  # numbers of words stay whole
             tokens = network.generate(**inputs, do_sample=False, max_new_tokens=self.most_tokens, **options)[0]
         if not network.config.is_encoder_decoder:
@@ -129,14 +127,14 @@ def as_image(rgb: Tensor, longest_px: int) -> Image.Image:
     return image if share == 1 else image.resize((width, height), Image.Resampling.LANCZOS)
 
 
-def check_longest(longest_px: int) -> None:
+def check_longest(longest_px: int, key: str = "prompts") -> None:
     """Raises UserError for a picture's size in which nothing could be recognised."""
-    expect(f"{_KEY}.longest_px", longest_px, _whole(longest_px) and longest_px >= 64, "a whole number from 64")
+    expect(f"{key}.longest_px", longest_px, _whole(longest_px) and longest_px >= 64, "a whole number from 64")
 
 
-def check_tokens(most_tokens: int) -> None:
+def check_tokens(most_tokens: int, key: str = "prompts") -> None:
     """Raises UserError for an answer's length in which nothing could be said."""
-    expect(f"{_KEY}.most_tokens", most_tokens, _whole(most_tokens) and most_tokens >= 16, "a whole number from 16")
+    expect(f"{key}.most_tokens", most_tokens, _whole(most_tokens) and most_tokens >= 16, "a whole number from 16")
 
 
 def turns_as_messages(turns: Any, picture: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -151,7 +149,7 @@ def _whole(value: object) -> bool:
 
 
 @contextmanager
-def _one_line(folder: Path) -> Iterator[None]:
+def _one_line(what: str) -> Iterator[None]:
     """Loading ends as it should or in a UserError of one line."""
     try:
         yield
@@ -160,15 +158,15 @@ def _one_line(folder: Path) -> Iterator[None]:
     except Exception as error:  # transformers has no exception of its own for all that a folder may lack
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         reason = lines[0] if lines else type(error).__name__
-        raise UserError(f"{_KEY}: {folder}: cannot be loaded as an image-text-to-text model: {reason[:200]}") from error
+        raise UserError(f"{what}: cannot be loaded as an image-text-to-text model: {reason[:200]}") from error
 
 
 @contextmanager
-def _enough_memory() -> Iterator[None]:
+def _enough_memory(key: str) -> Iterator[None]:
     """Turns a GPU's lack of memory into a UserError that says what to lower."""
     try:
         yield
     except torch.OutOfMemoryError as error:
         torch.cuda.empty_cache()
-        wanted = f"runtime.offload=sequential, a smaller {_KEY}.longest_px or {_KEY}.model"
-        raise UserError(f"{_KEY}: out of GPU memory, wanted {wanted}") from error
+        wanted = f"runtime.offload=sequential, a smaller {key}.longest_px or {key}.model"
+        raise UserError(f"{key}: out of GPU memory, wanted {wanted}") from error
