@@ -362,7 +362,7 @@ def test_something_else_listens_there(monkeypatch):
         ({"url": "http://ho st/v1"}, "wanted an address"),
         ({"url": "http://host/v1?key=1"}, "wanted an address"),
         ({"url": f"http://me:{KEY}@host/v1"}, "prompts.url: holds a password, wanted an address without"),
-        ({"model": ""}, "prompts.model: , wanted a model's name"),
+        ({"model": ""}, "prompts.model: nothing, wanted a model's name"),
         ({"key_variable": KEY}, "prompts.key_variable: no such name, wanted that of an environment variable"),
         ({"timeout_s": 0}, "prompts.timeout_s: 0, wanted more than 0"),
         ({"retries": 1.5}, "prompts.retries: 1.5, wanted a whole number from 0"),

@@ -20,8 +20,7 @@ from worldgen.errors import UserError
 
 KEYS = (
     *("image", "images", "out", "runs", "scene.views", "scene.points"),
-    *("protocol.truth", "protocol.photos", "table.runs", "table.scores", "metric.*.path"),
-    *("prompts.path", "prompts.captioner.path"),
+    *("protocol.truth", "protocol.photos", "table.runs", "table.scores", "*.path", "*.checkout"),
 )
 """What takes the path of a file or folder, in any program; `null` is none, and `./null` a file of that name."""
 _MADE_HERE = ("out", "table.scores")  # need not be there before
