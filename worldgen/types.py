@@ -11,6 +11,8 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
+from worldgen import _vector_math as _vector_math  # before any thread computes
+
 
 def _expect(name: str, tensor: Tensor, shape: tuple[int | None, ...]) -> None:
     """Raises ValueError unless `tensor` has `shape`; None stands for any length."""
