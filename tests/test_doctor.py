@@ -54,10 +54,10 @@ def test_an_unknown_profile_is_named(capsys):
 class Far(SmoothInpainter):
     """An inpainter of the hub that is not here."""
 
-    weights = HubWeights("owner/inpainter", "3 GB", "inpainter")
+    weights = (HubWeights("owner/inpainter", "3 GB", "inpainter"),)
 
     def unavailable(self):
-        return self.weights.unavailable()
+        return self.weights[0].unavailable()
 
 
 def test_networks_of_the_hub_that_are_not_here_are_missing(monkeypatch, capsys):

@@ -41,6 +41,14 @@ def test_both_keep_the_contract(da360, dap):
     check_panorama_depth(NativeDepth(Dap(**dap)))
 
 
+def test_what_is_missing_is_told_before_anything_is_loaded(da360, dap, tmp_path):
+    assert Da360(**da360).unavailable() is None
+    assert Dap(**dap).unavailable() is None
+    assert "git clone" in str(Da360(path=da360["path"]).unavailable())
+    assert "depth.network.path: null, wanted DA360's file" in str(Da360(checkout=da360["checkout"]).unavailable())
+    assert "no model.pth there" in str(Dap(checkout=dap["checkout"], path=str(tmp_path / "none")).unavailable())
+
+
 def test_a_shape_gets_its_scale_from_the_cameras_height(da360):
     for height in (1.6, 3.2):
         distances = found(Da360(**da360), camera_height_m=height)

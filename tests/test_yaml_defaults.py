@@ -15,9 +15,10 @@ TELLING = {  # what makes a choice another than its neighbours
     "correction": {"name"},
     "complete": {"order", "budget", "at_once", "min_hole", "max_hole"},
     "density": {"enabled"},
-    "depth": {"key", "model", "view_size", "merge_height", "gradient_deg"},
+    "depth": {"key", "model", "size", "detail", "view_size", "merge_height", "gradient_deg"},
+    "fov": {"model", "size", "detail"},
     "inpainter": {  # what each checkpoint's makers ask for, and what it takes
-        *("size", "steps", "strength", "guidance", "negative_prompt", "circular", "panorama_width"),
+        *("size", "steps", "scheduler", "strength", "guidance", "negative_prompt", "circular", "panorama_width"),
         *("vae_tiling", "vae_slicing"),
     },
     "metric": {"task", "model", "kind"},
@@ -25,6 +26,7 @@ TELLING = {  # what makes a choice another than its neighbours
     "prompts": {"coarse"},
     "refine": {"size"},
     "table": {"runs", "group_by", "baseline"},
+    "view_depth": {"model", "size", "detail"},
 }
 DIFFERENT = {
     "metric/qalign_aesthetic: dtype": "None is the first that the model has; a person reads which",

@@ -111,7 +111,7 @@ def _hub(config: DictConfig) -> Iterator[Finding]:
     found = networks_of_hub(config)
     for adapter in found:
         reason = adapter.unavailable()
-        name = adapter.weights.repo if adapter.weights else type(adapter).__name__
+        name = adapter.weights[0].repo if adapter.weights else type(adapter).__name__
         yield Finding(f"network {name}", reason is None, reason or "here, or to be fetched when it is loaded")
     if found:
         from worldgen.models.hub import has_token

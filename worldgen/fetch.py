@@ -61,10 +61,7 @@ def _files(names: Sequence[str], only_list: bool) -> Iterator[bool]:
 
 def _networks(adapters: Sequence[FromHub], only_list: bool) -> Iterator[bool]:
     """Those of the model hub; yields whether each failed."""
-    for adapter in adapters:
-        weights = adapter.weights
-        if weights is None:
-            continue
+    for weights in [each for adapter in adapters for each in adapter.weights]:
         failed = False
         if not only_list:
             try:

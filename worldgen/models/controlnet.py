@@ -64,18 +64,27 @@ class ControlNetCompleter(Composite, ViewCompleter, Inpainter):
         expect("completer.until", self.until, 0 < self.until <= 1, "more than 0 and at most 1")
         whole = isinstance(self.steps, int) and not isinstance(self.steps, bool) and self.steps >= 1
         expect("completer.steps", self.steps, self.steps is None or whole, "a whole number from 1, or null")
-        if self.weights is not None:
+        if self.checkpoint is not None:
             fits = isinstance(self.inpainter, DiffusionInpainter)
             wanted = "one of SDXL or Stable Diffusion, such as inpainter=sdxl, for a ControlNet to steer"
             expect("completer.inpainter", type(self.inpainter).__name__, fits, wanted)
 
     @property
-    def weights(self) -> HubWeights | None:
+    def checkpoint(self) -> HubWeights | None:
         """The ControlNet; None where none is configured."""
         if self.controlnet is None and self.path is None:
             return None
         name = self.controlnet or "a ControlNet of train.controlnet"
         return HubWeights(name, "", "completer", self.path, self.download)
+
+    @property
+    def weights(self) -> Sequence[HubWeights]:
+        """All that is loaded from the hub, but for the inpainter's."""
+        return () if self.checkpoint is None else (self.checkpoint,)
+
+    def unavailable(self) -> str | None:
+        """Why the ControlNet cannot be loaded, in one line; None where it can, or none is configured."""
+        return None if self.checkpoint is None else self.checkpoint.unavailable()
 
     def parts(self) -> Sequence[Lifetime]:
         """The inpainter, which holds the networks that are steered."""
@@ -84,9 +93,9 @@ class ControlNetCompleter(Composite, ViewCompleter, Inpainter):
     def load(self, runtime: Runtime) -> None:
         """The inpainter's networks and the ControlNet. Raises UserError where one is missing or made for another."""
         super().load(runtime)
-        if self.weights is None or self._pipe is not None:
+        if self.checkpoint is None or self._pipe is not None:
             return
-        folder = self.weights.folder()
+        folder = self.checkpoint.folder()
         with quiet(), one_line(f"completer: {folder}"), enough_memory(_OUT_OF_MEMORY):
             self._pipe = self._steered(folder, runtime)
 
@@ -102,7 +111,7 @@ class ControlNetCompleter(Composite, ViewCompleter, Inpainter):
 
     def __call__(self, rgb: Tensor, known: Tensor, prompts: Sequence[str], seeds: Sequence[int]) -> Tensor:
         """Fulfils Inpainter, with the ControlNet's say where there is one."""
-        if self.weights is None:
+        if self.checkpoint is None:
             return self.inpainter(rgb, known, prompts, seeds)
         assert self._pipe is not None, "ControlNetCompleter is called before it is loaded"
         options: dict[str, Any] = {"controlnet_conditioning_scale": self.scale, "control_guidance_end": self.until}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -55,18 +56,23 @@ class Dust3rFov(FovEstimator):
         expect("fov.longest_px", self.longest_px, fits, f"a multiple of {_PATCH}")
 
     @property
-    def weights(self) -> HubWeights:
+    def checkpoint(self) -> HubWeights:
         """The checkpoint."""
         return HubWeights(self.model, self.size, "fov", self.path, self.download)
+
+    @property
+    def weights(self) -> Sequence[HubWeights]:
+        """All that is loaded from the hub."""
+        return (self.checkpoint,)
 
     def unavailable(self) -> str | None:
         """Why it cannot be loaded, in one line; None where it can, as far as that is seen without loading it."""
         code = lacking("mini_dust3r", INSTALL) if self.checkout is None else None
-        return code or self.weights.unavailable()
+        return code or self.checkpoint.unavailable()
 
     def versions(self) -> dict[str, str]:
         """Of the checkpoint."""
-        return self.weights.versions()
+        return self.checkpoint.versions()
 
     def load(self, runtime: Runtime) -> None:
         """Raises UserError where the authors' code, a library that it needs, or the weights are not here."""
@@ -82,7 +88,7 @@ class Dust3rFov(FovEstimator):
                 kind = upstream("mini_dust3r.model", INSTALL).AsymmetricCroCo3DStereo
             else:
                 kind = importlib.import_module("dust3r.model").AsymmetricCroCo3DStereo
-            folder = self.weights.folder()
+            folder = self.checkpoint.folder()
             try:
                 network = kind.from_pretrained(str(folder))
             except Exception as error:  # of a folder that another network wrote

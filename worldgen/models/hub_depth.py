@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -46,17 +47,22 @@ class HubDepth(ABC):
         """Raises UserError where a checkpoint of that class is not made for what the adapter does."""
 
     @property
-    def weights(self) -> HubWeights:
+    def checkpoint(self) -> HubWeights:
         """The checkpoint."""
         return HubWeights(self.model, self.size, self.key, self.path, self.download)
 
+    @property
+    def weights(self) -> Sequence[HubWeights]:
+        """All that is loaded from the hub."""
+        return (self.checkpoint,)
+
     def unavailable(self) -> str | None:
         """Why it cannot be loaded, in one line; None where it can."""
-        return missing_package("transformers", "torchvision", extra="paper,eval") or self.weights.unavailable()
+        return missing_package("transformers", "torchvision", extra="paper,eval") or self.checkpoint.unavailable()
 
     def versions(self) -> dict[str, str]:
         """Of transformers and of the checkpoint."""
-        return package_versions("transformers") | self.weights.versions()
+        return package_versions("transformers") | self.checkpoint.versions()
 
     def load(self, runtime: Runtime) -> None:
         """From the hub's cache or a folder. Raises UserError where that is not here, not whole, or another thing."""
@@ -64,7 +70,7 @@ class HubDepth(ABC):
             return
         if reason := self.unavailable():
             raise UserError(reason)
-        folder = self.weights.folder()
+        folder = self.checkpoint.folder()
         from transformers import AutoConfig, AutoImageProcessor
 
         with quiet_transformers():

@@ -18,7 +18,8 @@ class HubFile:
 
     repo: owner/name. file: its name there. size: of a download, for people ("1.3 GB"), or "". key: of the config that
     names it, for messages. path: the file on this machine, or the folder that it lies in, instead of the local hub
-    cache. download: whether it may be fetched where it is missing.
+    cache. download: whether it may be fetched where it is missing. path_key: of the config that names the path; "" =
+    `key`.path.
     """
 
     repo: str
@@ -27,14 +28,16 @@ class HubFile:
     key: str
     path: str | None = None
     download: bool = False
+    path_key: str = ""
 
     def unavailable(self) -> str | None:
         """Why it cannot be loaded, in one line; None where it is here, or may be fetched and the hub answers."""
+        path_key = self.path_key or f"{self.key}.path"
         if self.path is not None:
-            return None if self._local().is_file() else f"{self.key}.path: {self.path}: no {self.file} there"
+            return None if self._local().is_file() else f"{path_key}: {self.path}: no {self.file} there"
         if self._cached() is not None:
             return None
-        by_hand = f"put the file on this machine and set {self.key}.path=<file>"
+        by_hand = f"put the file on this machine and set {path_key}=<file>"
         lacking = f"{self.repo}: {self.file} is not in the local hub cache"
         if not self.download:
             size = f" ({self.size})" if self.size else ""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -57,20 +58,25 @@ class Metric3D(DepthEstimator):
         expect(f"{self.key}.farthest_m", self.farthest_m, fits, f"more than 0, at most {_FARTHEST_M:g}")
 
     @property
-    def weights(self) -> HubFile:
+    def checkpoint(self) -> HubFile:
         """The checkpoint."""
         file = f"metric_depth_vit_{self.variant}_800k.pth"
         return HubFile("JUGGHM/Metric3D", file, SIZES[self.variant], self.key, self.path, self.download)
+
+    @property
+    def weights(self) -> Sequence[HubFile]:
+        """All that is loaded from the hub."""
+        return (self.checkpoint,)
 
     def unavailable(self) -> str | None:
         """Why it cannot be loaded, in one line; None where it can, as far as that is seen without loading it."""
         there = self.checkout is not None or self.download or self._code() is not None
         code = None if there else f"{self.key}.checkout: null, wanted a folder with hubconf.py; {CLONE} makes one"
-        return code or self.weights.unavailable()
+        return code or self.checkpoint.unavailable()
 
     def versions(self) -> dict[str, str]:
         """Of the checkpoint."""
-        return self.weights.versions()
+        return self.checkpoint.versions()
 
     def load(self, runtime: Runtime) -> None:
         """Raises UserError where the authors' code, a library that it needs, or the weights are not here."""
@@ -86,7 +92,7 @@ class Metric3D(DepthEstimator):
         """The network, on the CPU. Its code prints what it is doing, which is nobody's concern here."""
         clone = f"{CLONE} && pip install mmengine mmcv-lite"
         with checkout(self._code(), f"{self.key}.checkout", clone, "hubconf.py") as root:
-            file = self.weights.here()
+            file = self.checkpoint.here()
             state = read_checkpoint(file, self.key, ("model_state_dict",))["model_state_dict"]
             with contextlib.redirect_stdout(io.StringIO()):
                 network = torch.hub.load(str(root), f"metric3d_vit_{self.variant}", source="local", pretrain=False)

@@ -6,6 +6,7 @@ Version 1 gives the shape alone, up to scale; version 2 metres. Checked against 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -53,17 +54,22 @@ class _Moge:
         expect(f"{self.key}.tokens", self.tokens, fits, "a whole number from 1, or null")
 
     @property
-    def weights(self) -> HubFile:
+    def checkpoint(self) -> HubFile:
         """The checkpoint."""
         return HubFile(self.model, "model.pt", self.size, self.key, self.path, self.download)
 
+    @property
+    def weights(self) -> Sequence[HubFile]:
+        """All that is loaded from the hub."""
+        return (self.checkpoint,)
+
     def unavailable(self) -> str | None:
         """Why it cannot be loaded, in one line; None where it can, as far as that is seen without loading it."""
-        return lacking("moge", INSTALL) or self.weights.unavailable()
+        return lacking("moge", INSTALL) or self.checkpoint.unavailable()
 
     def versions(self) -> dict[str, str]:
         """Of the package and of the checkpoint."""
-        return package_versions("dlr-moge") | self.weights.versions()
+        return package_versions("dlr-moge") | self.checkpoint.versions()
 
     def load(self, runtime: Runtime) -> None:
         """From the hub's cache or a file. Raises UserError where that is not here, not whole, or another thing.
@@ -73,7 +79,7 @@ class _Moge:
         if self._network is not None:
             return
         modules = {version: upstream(f"moge.model.v{version}", INSTALL) for version in (1, 2)}
-        file = self.weights.here()
+        file = self.checkpoint.here()
         held = read_checkpoint(file, self.key, ("model_config", "model"))
         version = 1 if isinstance(held["model_config"].get("encoder"), str) else 2
         try:

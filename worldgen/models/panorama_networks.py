@@ -9,6 +9,8 @@ import contextlib
 import importlib
 import io
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -17,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from worldgen.errors import expect
+from worldgen.errors import UserError, expect
 from worldgen.models.hub_file import HubFile
 from worldgen.models.protocols import Lifetime
 from worldgen.models.upstream import checkout, load_state, read_checkpoint
@@ -49,12 +51,32 @@ class PanoramaNetwork(ABC, Lifetime):
     def build(self, root: Path) -> Any:
         """The network with its weights, on the CPU, while modules of the checkout `root` can be imported."""
 
+    @property
+    @abstractmethod
+    def weights(self) -> Sequence[HubFile]:
+        """What is loaded from the hub."""
+
+    def unavailable(self) -> str | None:
+        """Why it cannot be loaded, in one line; None where it can, as far as that is seen without loading it."""
+        try:
+            with self._code():
+                return self._lacks_weights()
+        except UserError as error:
+            return str(error)
+
+    @abstractmethod
+    def _lacks_weights(self) -> str | None:
+        """Why the weights cannot be loaded; None where they can."""
+
+    def _code(self) -> AbstractContextManager[Path]:
+        return checkout(self.checkout, "depth.network.checkout", self.clone, self.holds)
+
     def load(self, runtime: Runtime) -> None:
         """Raises UserError where the authors' code, a library that it needs, or the weights are not here."""
         if self._network is not None:
             return
         with (
-            checkout(self.checkout, "depth.network.checkout", self.clone, self.holds) as root,
+            self._code() as root,
             contextlib.redirect_stdout(io.StringIO()),  # their code tells what it does
         ):
             network = self.build(root)
@@ -85,14 +107,23 @@ class Da360(PanoramaNetwork):
     clone: ClassVar[str] = "git clone https://github.com/Insta360-Research-Team/DA360"
     holds: ClassVar[str] = "networks/da360.py"
 
+    @property
+    def weights(self) -> Sequence[HubFile]:
+        """None: they are not the hub's."""
+        return ()
+
+    def _lacks_weights(self) -> str | None:
+        if self.path is not None and user_path(self.path).is_file():
+            return None
+        found = "null" if self.path is None else self.path
+        return f"depth.network.path: {found}, wanted DA360's file of weights; its README says where it is"
+
     def build(self, root: Path) -> Any:
         """See PanoramaNetwork. The file says which size it is of."""
         del root
-        expect(
-            "depth.network.path", "null", self.path is not None, "DA360's file of weights; its README says where it is"
-        )
+        if reason := self._lacks_weights():
+            raise UserError(reason)
         file = user_path(str(self.path))
-        expect("depth.network.path", self.path, file.is_file(), "DA360's file of weights; its README says where it is")
         held = read_checkpoint(file, "depth.network")
         self._size = int(held.get("height", 518)), int(held.get("width", 1036))
         kind = importlib.import_module("networks").DA360
@@ -129,10 +160,18 @@ class Dap(PanoramaNetwork):
         fits = self.rows >= 16 and self.rows % 16 == 0
         expect("depth.network.rows", self.rows, fits, "a multiple of 16")
 
+    @property
+    def weights(self) -> Sequence[HubFile]:
+        """Its file."""
+        file = HubFile("Insta360-Research/DAP-weights", "model.pth", "", "depth.network", self.path, self.download)
+        return (file,)
+
+    def _lacks_weights(self) -> str | None:
+        return self.weights[0].unavailable()
+
     def build(self, root: Path) -> Any:
         """See PanoramaNetwork."""
-        weights = HubFile("Insta360-Research/DAP-weights", "model.pth", "", "depth.network", self.path, self.download)
-        file = weights.here().resolve()
+        file = self.weights[0].here().resolve()
         arguments = {"midas_model_type": "vitl", "fine_tune_type": "hypersim", "min_depth": 0.01, "max_depth": 1.0}
         with contextlib.chdir(root):  # it looks for its backbone's code from there
             importlib.import_module("networks")

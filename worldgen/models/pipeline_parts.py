@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from worldgen.errors import UserError, expect
 from worldgen.models.hub import load_whole
+from worldgen.models.hub_file import HubFile
 from worldgen.paths import user_path
 
 if TYPE_CHECKING:
@@ -30,6 +31,11 @@ class Lora:
     model: str
     file: str
     scale: float = 1.0
+
+    def weights(self, key: str, place: str, download: bool) -> HubFile:
+        """Its file. key: of the adapter's config; place: of the LoRA's entry there."""
+        path = self.model if user_path(self.model).exists() else None
+        return HubFile(self.model, self.file, "", key, path, download, f"{place}.model")
 
 
 def lora(entry: Mapping[str, Any], key: str) -> Lora:
@@ -85,7 +91,7 @@ def add_loras(pipe: Any, entries: Sequence[Mapping[str, Any]], key: str, downloa
     names, scales = [], []
     for number, entry in enumerate(entries):
         one, place = lora(entry, key), f"{key}.loras.{number}"
-        file = _lora_file(one, place, download)
+        file = one.weights(key, place, download).here()
         try:
             pipe.load_lora_weights(file.parent, weight_name=file.name, adapter_name=f"lora{number}")
         except Exception as error:  # of a file that is no LoRA, or of another network's: anything
@@ -116,17 +122,3 @@ def place(pipe: Any, runtime: Runtime, new: nn.Module | None = None) -> None:
         from accelerate import cpu_offload
 
         cpu_offload(new, device)
-
-
-def _lora_file(one: Lora, key: str, download: bool) -> Path:
-    folder = user_path(one.model)
-    if folder.is_dir():
-        expect(f"{key}.file", one.file, (folder / one.file).is_file(), f"a file in {folder}")
-        return folder / one.file
-    from huggingface_hub import hf_hub_download
-
-    try:
-        return Path(hf_hub_download(one.model, one.file, local_files_only=not download))
-    except Exception as error:  # the hub's client has no exception of its own for all that can happen
-        wanted = "a folder on this machine, or owner/name with that file in the local hub cache"
-        raise UserError(f"{key}: {one.model}, {one.file}: not here, wanted {wanted}") from error

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from worldgen.errors import UserError, expect
 from worldgen.models.hub import HubWeights, missing_package, package_versions, quiet_transformers
+from worldgen.models.hub_file import HubFile
 from worldgen.models.pipeline_parts import add_loras, lora, networks, pipeline_class, place, scheduler_for
 
 if TYPE_CHECKING:
@@ -81,17 +82,25 @@ class HubPipeline(ABC):
         """Raises UserError where the checkpoint's networks are not made for what the adapter does."""
 
     @property
-    def weights(self) -> HubWeights:
+    def checkpoint(self) -> HubWeights:
         """The checkpoint."""
         return HubWeights(self.model, self.size, self.key, self.path, self.download)
 
+    @property
+    def weights(self) -> Sequence[HubWeights | HubFile]:
+        """All that is loaded from the hub: the checkpoint and the LoRAs."""
+        places = [f"{self.key}.loras.{number}" for number in range(len(self.loras))]
+        entries = zip(self.loras, places, strict=True)
+        return (self.checkpoint, *(lora(one, place).weights(self.key, place, self.download) for one, place in entries))
+
     def unavailable(self) -> str | None:
         """Why it cannot be loaded, in one line; None where it can."""
-        return missing_package(*_PACKAGES, extra="paper") or self.weights.unavailable()
+        lacking = missing_package(*_PACKAGES, extra="paper")
+        return lacking or next(filter(None, (each.unavailable() for each in self.weights)), None)
 
     def versions(self) -> dict[str, str]:
         """Of the packages and of the checkpoint."""
-        return package_versions("diffusers", "transformers") | self.weights.versions()
+        return package_versions("diffusers", "transformers") | self.checkpoint.versions()
 
     @property
     def pipe(self) -> Any:
@@ -111,7 +120,7 @@ class HubPipeline(ABC):
             return
         if reason := missing_package(*_PACKAGES, extra="paper"):
             raise UserError(reason)
-        folder = self.weights.folder()
+        folder = self.checkpoint.folder()
         with quiet(), one_line(f"{self.key}: {folder}"), enough_memory(self._remedy(runtime, loading=True)):
             pipe = self._assembled(folder, runtime)
             place(pipe, runtime)

@@ -83,8 +83,8 @@ class FromHub(Protocol):
     """An adapter whose weights are the hub's."""
 
     @property
-    def weights(self) -> HubWeights | HubFile | None:
-        """Its repository, or the one file of it; None where it is set up to need none."""
+    def weights(self) -> Sequence[HubWeights | HubFile]:
+        """The repositories, and single files of some, that it loads; the main one first."""
         ...
 
     def unavailable(self) -> str | None:

@@ -7,7 +7,7 @@ good for are the adapters' matter (`vlm.py`, `caption.py`).
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -50,17 +50,22 @@ class VisionLanguage:
         check_tokens(self.most_tokens, self.key)
 
     @property
-    def weights(self) -> HubWeights:
+    def checkpoint(self) -> HubWeights:
         """The checkpoint."""
         return HubWeights(self.model, self.size, self.key, self.path, self.download)
 
+    @property
+    def weights(self) -> Sequence[HubWeights]:
+        """All that is loaded from the hub."""
+        return (self.checkpoint,)
+
     def unavailable(self) -> str | None:
         """Why it cannot be loaded, in one line; None where it can."""
-        return missing_package(*_PACKAGES, extra="paper") or self.weights.unavailable()
+        return missing_package(*_PACKAGES, extra="paper") or self.checkpoint.unavailable()
 
     def versions(self) -> dict[str, str]:
         """Of the packages and of the checkpoint."""
-        return package_versions("transformers") | self.weights.versions()
+        return package_versions("transformers") | self.checkpoint.versions()
 
     @property
     def processor(self) -> Any:
@@ -78,7 +83,7 @@ class VisionLanguage:
         expect(
             "runtime.offload", offload, offload == "none" or device.type != "cpu", "none (networks run on a CPU here)"
         )
-        folder = self.weights.folder()
+        folder = self.checkpoint.folder()
         with quiet_transformers(), _enough_memory(self.key), _one_line(f"{self.key}: {folder}"):
             from transformers import AutoModelForImageTextToText, AutoProcessor
 
