@@ -1,9 +1,10 @@
-"""profile=paper from photo to splats, by tiny random networks in the hub's layout; killed in the middle, it goes on.
+"""Profiles of the hub from photo to splats, by tiny random networks in its layout; killed in the middle, they go on.
 
 What the pictures show is noise. What counts is that every step runs its networks' real code and leaves its files.
 """
 
 import json
+from collections.abc import Sequence
 from hashlib import sha256
 from itertools import count
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tiny_diffusion import LATENTS, save_controlnet, save_sdxl
+from tiny_diffusion import LATENTS, save_controlnet, save_lora, save_sd, save_sdxl
 from tiny_moge import save_tiny_moge
 from tiny_vlm import save_tiny_qwen
 
@@ -79,8 +80,8 @@ def photo(tmp_path, monkeypatch) -> Path:
     return path
 
 
-def world(photo: Path, out: Path, networks: list[str]) -> Path:
-    overrides = [f"image={photo}", f"out={out}", "profile=paper", *networks, *SIZES]
+def world(photo: Path, out: Path, networks: list[str], profile: str = "paper", sizes: Sequence[str] = SIZES) -> Path:
+    overrides = [f"image={photo}", f"out={out}", f"profile={profile}", *networks, *sizes]
     return pipeline.run(compose(None, overrides), Reporter(quiet=True)).root
 
 
@@ -121,3 +122,19 @@ def test_every_step_runs_and_a_killed_run_ends_with_the_same_files(tmp_path, pho
             world(photo, tmp_path / "killed", networks)
     assert hashes(world(photo, tmp_path / "killed", networks)) == wanted
     assert next(calls) < needed + 25  # what was done was not done again, but for a call's other pictures
+
+
+def test_the_laptops_profile_runs(tmp_path, photo):
+    moge = save_tiny_moge(tmp_path / "moge.pt", 2)
+    small = save_sd(tmp_path / "sd")
+    lora = save_lora(tmp_path / "lora", small)
+    networks = [
+        f"inpainter.path={small}",
+        f"inpainter.loras=[{{model: {lora.parent}, file: {lora.name}}}]",
+        *(f"{place}.path={moge}" for place in ("fov", "depth.shape", "view_depth")),
+    ]
+    sizes = [size for size in SIZES if not size.startswith(("refine.", "splat.correction."))]
+    made = world(photo, tmp_path / "run", networks, "laptop", sizes)
+    assert len(list((made / "panorama" / "views").glob("*.png"))) >= 12
+    assert len(list((made / "complete").glob("*.png"))) > 3
+    assert all((made / name).stat().st_size > 0 for name in ("panorama.png", "world.ply", "world.html"))
