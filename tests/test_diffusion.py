@@ -14,7 +14,7 @@ from worldgen.models.recorded import RecordedInpainter
 from worldgen.models.runtime import Runtime
 
 MODEL, RUNTIME = "owner/name", Runtime()
-CHECKPOINT = {"flux_fill": "flux", "sd15": "sd", "sd15_lcm": "sd", "sd2": "sd"}  # of a choice; others are named after theirs
+CHECKPOINT = {"flux_fill": "flux", "sd15": "sd", "sd15_lcm": "sd", "sd2": "sd"}  # others: by their names
 
 
 @pytest.fixture(scope="module")
