@@ -159,7 +159,8 @@ def _wrap(row, wrapped):
     wrapped[-1] = row[0]
 
 
-@njit(cache=True, error_model="numpy", fastmath={"reassoc", "nsz", "contract"})  # a sum in order is never vectorised
+# A sum in order is never vectorised.
+@njit(error_model="numpy", fastmath={"reassoc", "nsz", "contract"}, forceinline=True)
 def _add_products(one, other, sums):
     """Adds a row's products to `sums` [5]: a row in its own precision, the rows in float64."""
     zero, unit = one.dtype.type(0), one.dtype.type(1)

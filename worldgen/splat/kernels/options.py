@@ -3,19 +3,25 @@
 Numba's cache watches the file that a function stands in and no other. So a kernel file is one compilation unit: its
 kernels call helpers of the same file and take nothing from elsewhere but these options. After a change here, delete
 the `__pycache__` folders (or touch the kernel files).
+
+Helpers whose rounding is left to the compiler are inlined by force. Else a process that has just compiled a kernel
+calls the helper as it was compiled by itself, and a process that reads the kernel from the cache calls the copy within
+it: with other fused multiply-adds, which the fit then makes another world of.
 """
 
 from typing import Any
 
 _COMMON: dict[str, Any] = {"boundscheck": False, "error_model": "numpy"}
 
-EXACT = _COMMON | {"fastmath": {"contract", "nsz"}}
+_EXACT: dict[str, Any] = _COMMON | {"fastmath": {"contract", "nsz"}}
+
+EXACT = _EXACT | {"forceinline": True}
 """Helpers that must see NaN and infinity for what they are."""
 
-PARALLEL = EXACT | {"parallel": True, "cache": True}
+PARALLEL = _EXACT | {"parallel": True, "cache": True}
 """Kernels over Gaussians, called from Python."""
 
-SERIAL = EXACT | {"cache": True}
+SERIAL = _EXACT | {"cache": True}
 """Kernels called from Python that run on one core."""
 
 FAST = _COMMON | {"fastmath": {"contract", "nsz", "arcp", "nnan"}, "forceinline": True}

@@ -85,7 +85,7 @@ def _gradient(x, y, support, weight, l1_factor, blurred, grad, losses):
         losses[i] = factor * abs(difference)
 
 
-@njit(fastmath=True)
+@njit(fastmath=True, forceinline=True)
 def _sum(row):
     total = _ZERO
     for i in range(len(row)):
