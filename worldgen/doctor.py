@@ -111,6 +111,8 @@ def _hub(config: DictConfig) -> Iterator[Finding]:
     found = networks_of_hub(config)
     for adapter in found:
         reason = adapter.unavailable()
+        if not adapter.weights and reason is None:
+            continue  # set up to need nothing, as a completer without a ControlNet is
         name = adapter.weights[0].repo if adapter.weights else type(adapter).__name__
         yield Finding(f"network {name}", reason is None, reason or "here, or to be fetched when it is loaded")
     if found:
