@@ -34,11 +34,13 @@ view: $(READY)  ## walk in the finished world: make view OUT=runs/example
 
 test: export HF_HUB_OFFLINE := 1
 test: export WANDB_MODE := offline
+test: export PYTHONDONTWRITEBYTECODE :=  # else each of some hundred processes compiles the project anew
 test: $(READY)  ## run the tests, but the slow ones: make test TESTS=tests/test_run_folder.py for one file
 	$(RUN) -m pytest -n $(WORKERS) --dist loadfile -m "not slow" $(TESTS)
 
 test-all: export HF_HUB_OFFLINE := 1
 test-all: export WANDB_MODE := offline
+test-all: export PYTHONDONTWRITEBYTECODE :=
 test-all: $(READY)  ## run every test
 	$(RUN) -m pytest -n $(WORKERS) --dist loadfile $(TESTS)
 

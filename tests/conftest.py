@@ -11,6 +11,7 @@ import numba
 import numpy as np
 import pytest
 import torch
+import yaml
 from hydra.core.global_hydra import GlobalHydra
 from hypothesis import settings
 
@@ -64,4 +65,5 @@ def composed_once() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(hydra, "compose", remembered)
+        patch.setattr(yaml, "SafeLoader", yaml.CSafeLoader)  # OmegaConf's base: the same answers, in a third less time
         yield

@@ -7,12 +7,14 @@ from worldgen import config as configs
 from worldgen.config import CONF_DIR, check, choice, choices, compose, compose_program, finish, groups
 from worldgen.errors import UserError
 
-CHOICES = [(group, choice) for group, choices in groups().items() for choice in choices]
+GROUPS = groups()
 
 
-@pytest.mark.parametrize(("group", "choice"), CHOICES)
-def test_every_choice_composes(group, choice):
-    config = compose("photo.jpg", [f"{group}={choice}"])
+@pytest.mark.parametrize("column", range(max(map(len, GROUPS.values()))))
+def test_every_choice_composes(column):
+    """Those of several groups together, which takes a sixth of the time; Hydra names the one that it cannot read."""
+    chosen = [f"{group}={names[column]}" for group, names in GROUPS.items() if column < len(names)]
+    config = compose("photo.jpg", chosen)
     assert not OmegaConf.missing_keys(config)
 
 

@@ -24,7 +24,9 @@ from worldgen.types import DistanceMap, Fov, Prompts, ViewDepth
 MERGED = ViewMergedDepth(FastDepth(), settings=MergeSettings(view_size=64, merge_height=64))
 
 
-@pytest.mark.parametrize("adapter", [SmoothInpainter(), MiganInpainter()], ids=type)
+@pytest.mark.parametrize(
+    "adapter", [SmoothInpainter(), pytest.param(MiganInpainter(), marks=pytest.mark.slow)], ids=type
+)
 def test_inpainters(adapter):
     conformance.check_inpainter(adapter)
 

@@ -11,6 +11,10 @@ from typing import TYPE_CHECKING, Any
 # Threads that wait for work sleep instead of spinning: torch, numba and ONNX Runtime take turns on the same cores, and
 # spinning ones take them from whoever works. OpenMP reads this once, when torch loads it.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+# One number of threads: numba's first kernel gives OpenMP, and with it torch, its own, so that with two numbers sums
+# would be taken in another order before it than after it.
+if os.environ.get("OMP_NUM_THREADS", "").isdecimal():
+    os.environ.setdefault("NUMBA_NUM_THREADS", os.environ["OMP_NUM_THREADS"])
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # ONNX Runtime would tell its makers of every session
 
 from worldgen import _torchvision as _torchvision
