@@ -38,7 +38,11 @@ def test_depth_estimators(adapter):
 
 @pytest.mark.parametrize(
     "adapter",
-    [WallAhead(), MERGED, AutoDepth(RoomDepth(MERGED), GeometricDepth(relief=MERGED))],
+    [
+        WallAhead(),
+        MERGED,
+        pytest.param(AutoDepth(RoomDepth(MERGED), GeometricDepth(relief=MERGED)), marks=pytest.mark.slow),
+    ],
     ids=type,
 )
 def test_panorama_depths(adapter):

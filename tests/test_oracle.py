@@ -63,7 +63,9 @@ def psnr_db(one: torch.Tensor, other: torch.Tensor) -> float:
     return -10 * float((one - other).square().mean().log10())
 
 
-@pytest.mark.parametrize("heuristic", ["anchored", "sequential", "adhoc"])
+@pytest.mark.parametrize(
+    "heuristic", ["anchored", *(pytest.param(name, marks=pytest.mark.slow) for name in ("sequential", "adhoc"))]
+)
 def test_panorama_and_distances_are_the_rooms(tmp_path, heuristic):
     reader = run(tmp_path, heuristic, until="lift")
     true_panorama, true_distances = ROOM.panorama(HEIGHT)

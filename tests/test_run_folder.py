@@ -380,7 +380,14 @@ def run_until_killed(root: Path, letter: str, kill_at: int) -> None:
         chain(folder, letter)
 
 
-@pytest.mark.parametrize("start", ["nothing", "another config", "files of a person's own"])
+@pytest.mark.parametrize(
+    "start",
+    [
+        pytest.param("nothing", marks=pytest.mark.slow),
+        pytest.param("another config", marks=pytest.mark.slow),
+        "files of a person's own",
+    ],
+)
 def test_killed_at_any_change_on_the_disk_the_run_resumes(tmp_path, start):
     fork = multiprocessing.get_context("fork")
     for kill_at in itertools.count():

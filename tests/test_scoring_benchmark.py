@@ -29,6 +29,7 @@ def test_pictures_differ_and_have_their_size(tmp_path):
     assert {tuple(photo.rgb.shape) for photo in photos} == {(3, 64, 64)}
 
 
+@pytest.mark.slow
 def test_times_and_compares(tmp_path):
     paths = write_pictures(tmp_path, 4, 200, untracked)
     figures = compare(paths, 2, 1, tmp_path, untracked)

@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 
 def run_python(code: str) -> str:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
@@ -10,6 +12,7 @@ def run_python(code: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_torchvision_and_what_stands_on_it_import_after_worldgen():
     code = "import worldgen, torchvision, pytorch_lightning; print(torchvision.transforms.ToTensor.__name__)"
     assert run_python(code).strip() == "ToTensor"
