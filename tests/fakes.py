@@ -9,7 +9,7 @@ from worldgen.geometry.fill import push_pull
 from worldgen.io.photo import Photo
 from worldgen.models.protocols import Adapter
 from worldgen.progress import Track, untracked
-from worldgen.types import Camera, DistanceMap, Fov, Panorama, Prompts, ViewDepth
+from worldgen.types import Camera, DistanceMap, Fov, Panorama, Prompt, Prompts, ViewDepth
 
 
 class Fake(Adapter):
@@ -22,7 +22,7 @@ class Fake(Adapter):
 class SmoothInpainter(Fake):
     """Fills holes with the colours around them."""
 
-    def __call__(self, rgb: Tensor, known: Tensor, prompts: Sequence[str], seeds: Sequence[int]) -> Tensor:
+    def __call__(self, rgb: Tensor, known: Tensor, prompts: Sequence[Prompt], seeds: Sequence[int]) -> Tensor:
         filled = [push_pull(picture * (kept > 0), kept) for picture, kept in zip(rgb, known, strict=True)]
         return (torch.stack(filled) * 255).round() / 255
 
@@ -62,5 +62,5 @@ class PlainPrompter(Fake):
 class Repainter(Fake):
     """Repaints a picture a little darker."""
 
-    def __call__(self, rgb: Tensor, prompts: Sequence[str], seeds: Sequence[int], strength: float) -> Tensor:
+    def __call__(self, rgb: Tensor, prompts: Sequence[Prompt], seeds: Sequence[int], strength: float) -> Tensor:
         return (rgb * (1 - strength / 10) * 255).round() / 255

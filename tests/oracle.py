@@ -15,7 +15,7 @@ from tests.scenes import BoxRoom
 from worldgen.geometry.cameras import distance_to_zdepth, look_at
 from worldgen.models.protocols import Adapter, CompleteViews
 from worldgen.recipe.schedules import ANCHORED, SEQUENTIAL
-from worldgen.types import Camera, CompletedView, IncompleteView, PointCloud, Prompts, View, ViewDepth
+from worldgen.types import Camera, CompletedView, IncompleteView, PointCloud, Prompt, Prompts, View, ViewDepth
 
 ROOM = BoxRoom(
     pillars=(
@@ -49,7 +49,7 @@ class OracleInpainter(Adapter):
         self._first = int.from_bytes(hashlib.sha256(f"{seed}/panorama".encode()).digest()[:4], "big")
         self._noise = noise
 
-    def __call__(self, rgb: Tensor, known: Tensor, prompts: Sequence[str], seeds: Sequence[int]) -> Tensor:
+    def __call__(self, rgb: Tensor, known: Tensor, prompts: Sequence[Prompt], seeds: Sequence[int]) -> Tensor:
         """See `protocols.Inpainter`."""
         painted = torch.stack([self._truth(seed, *rgb.shape[2:]) for seed in seeds])
         generators = [torch.Generator().manual_seed(seed) for seed in seeds]
@@ -96,7 +96,7 @@ class OracleCompleter(Adapter):
         return self._completed
 
     def _completed(
-        self, views: Sequence[IncompleteView], prompts: Sequence[str], seeds: Sequence[int]
+        self, views: Sequence[IncompleteView], prompts: Sequence[Prompt], seeds: Sequence[int]
     ) -> list[CompletedView]:
         return [self._one(one, seed) for one, seed in zip(views, seeds, strict=True)]
 

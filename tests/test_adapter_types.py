@@ -65,7 +65,7 @@ def test_every_adapter_of_the_configs_is_what_its_group_asks_for(tmp_path):
     assert complaints(tmp_path, *lines) == ""
 
 
-CALL = "def __call__(self, rgb: Tensor, known: Tensor, prompts: Sequence[str], seeds: Sequence[int]) -> Tensor:"
+CALL = "def __call__(self, rgb: Tensor, known: Tensor, prompts: Sequence[Prompt], seeds: Sequence[int]) -> Tensor:"
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ CALL = "def __call__(self, rgb: Tensor, known: Tensor, prompts: Sequence[str], s
     [
         (CALL, True),
         (CALL.replace(", seeds: Sequence[int]", ""), False),
-        (CALL.replace("prompts: Sequence[str]", "prompts: int"), False),
+        (CALL.replace("prompts: Sequence[Prompt]", "prompts: int"), False),
         (CALL.replace("-> Tensor", "-> str"), False),
     ],
 )
@@ -82,6 +82,7 @@ def test_an_adapter_with_another_signature_is_told(tmp_path, call, right):
         "from collections.abc import Sequence",
         "from torch import Tensor",
         "from worldgen.models.protocols import Adapter, Inpainter",
+        "from worldgen.types import Prompt",
         "class Mine(Adapter):",
         f"    {call}",
         "        raise NotImplementedError",

@@ -13,7 +13,7 @@ from worldgen.models.recorded import RecordedInpainter
 from worldgen.models.runtime import Runtime
 from worldgen.recipe.given import front_view
 from worldgen.recipe.panorama import PanoramaSettings, synthesize
-from worldgen.types import Prompts
+from worldgen.types import Prompt, Prompts
 
 
 @pytest.fixture(scope="module")
@@ -67,18 +67,18 @@ def test_a_panorama_that_is_turned_comes_back_turned(inpainter, monkeypatch, nam
     adapter = inpainter(name, circular=True)
     rgb, known = whole_turn()
     with columns_alike(monkeypatch):
-        straight = adapter.around(rgb, known, ["a meadow"], [1])
-        turned = adapter.around(rgb.roll(32, -1), known.roll(32, -1), ["a meadow"], [1])
+        straight = adapter.around(rgb, known, [Prompt("a meadow")], [1])
+        turned = adapter.around(rgb.roll(32, -1), known.roll(32, -1), [Prompt("a meadow")], [1])
         assert apart(turned, straight.roll(32, -1)) <= 1
-        flat = adapter(rgb, known, ["a meadow"], [1])
-        flat_turned = adapter(rgb.roll(32, -1), known.roll(32, -1), ["a meadow"], [1])
+        flat = adapter(rgb, known, [Prompt("a meadow")], [1])
+        flat_turned = adapter(rgb.roll(32, -1), known.roll(32, -1), [Prompt("a meadow")], [1])
         assert apart(flat_turned, flat.roll(32, -1)) > 3  # views are no circles
 
 
 def test_after_a_panorama_views_are_painted_as_before(inpainter):
     adapter = inpainter(circular=True, vae_tiling=True)
     before = adapter(*views(1))
-    adapter.around(*whole_turn(), ["a meadow"], [1])
+    adapter.around(*whole_turn(), [Prompt("a meadow")], [1])
     assert torch.equal(adapter(*views(1)), before)
     assert adapter.pipe.vae.use_tiling
 
@@ -87,7 +87,7 @@ def test_large_panoramas_are_enlarged_and_keep_their_photo(inpainter):
     adapter, widths = inpainter(circular=True, panorama_width=256), []
     adapter.pipe.unet.register_forward_pre_hook(lambda _, given: widths.append(given[0].shape[-1] * 8))
     rgb, known = whole_turn(height=160)
-    painted = adapter.around(rgb, known, ["a meadow"], [1])
+    painted = adapter.around(rgb, known, [Prompt("a meadow")], [1])
     assert widths == [256, 256]
     assert painted.shape == rgb.shape
     assert apart(painted[:, :, known[0] == 1], rgb[:, :, known[0] == 1]) <= 0.5001

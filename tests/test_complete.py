@@ -2,7 +2,7 @@
 
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
@@ -19,7 +19,7 @@ from worldgen.recipe.cube import cube_cameras, cube_positions
 from worldgen.recipe.hole_scores import HoleScores, reachable, thinned
 from worldgen.recipe.lift import LiftSettings, lift
 from worldgen.recipe.prompts import prompt_for
-from worldgen.types import Camera, CompletedView, PointCloud, Prompts, View, ViewDepth, Visit
+from worldgen.types import Camera, CompletedView, PointCloud, Prompt, Prompts, View, ViewDepth, Visit
 
 PILLARS = (
     ((0.6, -1.5, 2.0), (1.1, 1.6, 2.5)),
@@ -290,7 +290,9 @@ def test_level_heights_are_floor_and_ceiling(cloud):
 
 def test_prompts_follow_the_pitch():
     cameras = [Camera.from_fov(8, 8, 90, look_at(40, pitch_deg)) for pitch_deg in (45, 0, -45)]
-    assert [prompt_for(camera, OUTDOORS) for camera in cameras] == ["the sky", "a place", "the ground"]
+    without_people = replace(OUTDOORS, negative="people")
+    texts = ("the sky", "a place", "the ground")
+    assert [prompt_for(camera, without_people) for camera in cameras] == [Prompt(text, "people") for text in texts]
 
 
 @pytest.mark.parametrize(

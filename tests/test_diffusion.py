@@ -12,6 +12,7 @@ from worldgen.models import conformance
 from worldgen.models.diffusion import DiffusionImageToImage, DiffusionInpainter
 from worldgen.models.recorded import RecordedInpainter
 from worldgen.models.runtime import Runtime
+from worldgen.types import Prompt
 
 MODEL, RUNTIME = "owner/name", Runtime()
 CHECKPOINT = {"flux_fill": "flux", "sd15": "sd", "sd15_lcm": "sd", "sd2": "sd"}  # others: by their names
@@ -73,9 +74,14 @@ def test_prompts_seeds_guidance_and_what_shall_not_be_there_count(inpainter):
     rgb, known, prompts, seeds = views(1)
     adapter = inpainter()
     before = adapter(rgb, known, prompts, seeds)
-    assert apart(adapter(rgb, known, ["a dark cave"], seeds), before) > 5
+    assert apart(adapter(rgb, known, [Prompt("a dark cave")], seeds), before) > 5
     assert apart(adapter(rgb, known, prompts, [99]), before) > 5
-    assert apart(inpainter(negative_prompt="people")(rgb, known, prompts, seeds), before) > 5
+    without = inpainter(negative_prompt="people")(rgb, known, prompts, seeds)
+    assert apart(without, before) > 5
+    unwanted = [Prompt(prompts[0].text, negative="people")]
+    assert apart(adapter(rgb, known, unwanted, seeds), without) <= 1
+    both = inpainter(negative_prompt="people, cars")(rgb, known, prompts, seeds)
+    assert apart(inpainter(negative_prompt="people")(rgb, known, [Prompt(prompts[0].text, "cars")], seeds), both) <= 1
     assert apart(inpainter(guidance=2.0)(rgb, known, prompts, seeds), before) > 5
     assert apart(inpainter(steps=3)(rgb, known, prompts, seeds), before) > 5
     assert apart(inpainter(options={"guidance_rescale": 0.7})(rgb, known, prompts, seeds), before) > 5
@@ -85,7 +91,7 @@ def test_a_view_without_holes_costs_nothing(inpainter):
     adapter = inpainter()
     adapter.pipe.unet.register_forward_pre_hook(lambda *_: pytest.fail("was asked"))
     rgb = views(1)[0]
-    assert apart(adapter(rgb, torch.ones(1, 64, 64), ["a"], [1]), rgb) <= 0.5001
+    assert apart(adapter(rgb, torch.ones(1, 64, 64), [Prompt("a")], [1]), rgb) <= 0.5001
 
 
 @pytest.mark.parametrize("name", ["sdxl", "sd", "flux"])

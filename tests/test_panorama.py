@@ -105,7 +105,7 @@ def test_the_inpainter_is_told_what_it_looks_at_and_sees_the_anchor_first():
     told = []
 
     def listener(rgb, known, prompts, seeds):
-        told.append((prompts[0], seeds[0]))
+        told.append((prompts[0].text, seeds[0]))
         return smooth(rgb, known, prompts, seeds)
 
     synthesize(photo(), PROMPTS, listener, settings(), seed=5)

@@ -15,6 +15,7 @@ from worldgen.models import pipeline_parts
 from worldgen.models.diffusion import DiffusionImageToImage, DiffusionInpainter
 from worldgen.models.pipelines import denoiser
 from worldgen.models.runtime import Runtime
+from worldgen.types import Prompt
 
 MODEL, RUNTIME = "owner/name", Runtime()
 
@@ -251,7 +252,8 @@ def test_memory_is_saved_and_the_network_compiled_as_asked(inpainter, monkeypatc
 
 def test_nothing_is_printed(inpainter, capfd):
     adapter = inpainter()
-    adapter(*views(1)[:2], ["a much longer prompt than the seventy-seven tokens of this text encoder"], [1])
+    long = Prompt("a much longer prompt than the seventy-seven tokens of this text encoder")
+    adapter(*views(1)[:2], [long], [1])
     assert capfd.readouterr() == ("", "")
 
 
@@ -261,3 +263,14 @@ def test_release_frees_the_networks(inpainter):
     assert adapter._pipe is None
     adapter.load(Runtime())
     assert adapter(*views(1)).shape == (1, 3, 64, 64)
+
+
+def test_what_shall_not_be_there_is_said_to_be_unheard_where_nobody_listens(inpainter, caplog):
+    adapter = inpainter("flux")
+    rgb, known, prompts, seeds = views(1)
+    unwanted = [Prompt(prompts[0].text, negative="people")]
+    before = adapter(rgb, known, prompts, seeds)
+    assert not caplog.messages
+    assert torch.equal(adapter(rgb, known, unwanted, seeds), before)
+    adapter(rgb, known, unwanted, seeds)
+    assert caplog.messages == ["inpainter: FluxFillPipeline takes no negative prompt; prompts.negative is not heard"]

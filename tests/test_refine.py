@@ -19,7 +19,7 @@ class Model:
         self.change, self.asked = change, []
 
     def __call__(self, rgb, prompts, seeds, strength):
-        self.asked.append((prompts[0], seeds[0], strength))
+        self.asked.append((prompts[0].text, seeds[0], strength))
         return (self.change(rgb).clamp(0, 1) * 255).round() / 255
 
 

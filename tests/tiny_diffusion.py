@@ -12,8 +12,9 @@ from torch import Tensor
 
 from tests.tiny_clip import save_tiny_clip
 from worldgen.models.conformance import picture
+from worldgen.types import Prompt
 
-PROMPTS, SEEDS = ["a meadow", "a room", "a dune"], [3, 4, 5]
+PROMPTS, SEEDS = [Prompt("a meadow"), Prompt("a room"), Prompt("a dune")], [3, 4, 5]
 LATENTS = 4  # channels of Stable Diffusion's latents; FLUX has 16
 MASKED = 2 * LATENTS + 1  # of an inpainting network: noisy latents, mask, the masked picture's latents
 TEXT = 32  # width of the tiny CLIP

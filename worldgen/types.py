@@ -7,6 +7,7 @@ Cameras follow OpenCV (x right, y down, z forward); distances are in metres; ima
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -173,6 +174,16 @@ class DistanceMap:
         _expect("DistanceMap.sky", self.sky, tuple(self.distance.shape))
 
 
+class Prompt(NamedTuple):
+    """What one view is painted by. text: what it shows; negative: what it shall not show, "" = nothing is said."""
+
+    text: str
+    negative: str = ""
+
+
+PromptName = Literal["atmosphere", "sky", "ground"]
+
+
 @dataclass(frozen=True, eq=False)
 class Prompts:
     """What the inpainter is told: coarse atmosphere, sky or ceiling, ground or floor (paper, "Prompts").
@@ -186,6 +197,10 @@ class Prompts:
     indoor: bool
     source: str
     negative: str = ""
+
+    def of(self, name: PromptName) -> Prompt:
+        """The prompt of that name, and what no view shall show."""
+        return Prompt(getattr(self, name), self.negative)
 
 
 @dataclass(frozen=True, eq=False)

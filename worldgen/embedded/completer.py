@@ -17,7 +17,7 @@ from worldgen.embedded.disocclusion import (
 from worldgen.embedded.scene_layout import OriginVisibility, level_heights
 from worldgen.errors import expect
 from worldgen.models.protocols import CompleteViews, Composite, DepthEstimator, Inpainter, Lifetime, ViewCompleter
-from worldgen.types import CompletedView, IncompleteView, PointCloud, Prompts, View
+from worldgen.types import CompletedView, IncompleteView, PointCloud, Prompt, Prompts, View
 
 _RIM = 1 / 5  # of the view's width: how much foreground round a hole the inpainter is not shown
 
@@ -57,11 +57,11 @@ class _Scene:
     visibility: OriginVisibility
 
     def __call__(
-        self, views: Sequence[IncompleteView], prompts: Sequence[str], seeds: Sequence[int]
+        self, views: Sequence[IncompleteView], prompts: Sequence[Prompt], seeds: Sequence[int]
     ) -> list[CompletedView]:
         return [self._completed(*one) for one in zip(views, prompts, seeds, strict=True)]
 
-    def _completed(self, incomplete: IncompleteView, prompt: str, seed: int) -> CompletedView:
+    def _completed(self, incomplete: IncompleteView, prompt: Prompt, seed: int) -> CompletedView:
         render, holes, camera = incomplete.view, incomplete.holes, incomplete.view.camera
         away = background_side(camera, torch.zeros(3))
         level = level_planes(camera, self.heights)

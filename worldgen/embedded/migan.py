@@ -18,6 +18,7 @@ from worldgen.errors import expect
 from worldgen.geometry.fill import erode, push_pull
 from worldgen.models import assets
 from worldgen.models.protocols import REPAINTED_PX
+from worldgen.types import Prompt
 
 if TYPE_CHECKING:
     from worldgen.models.runtime import Runtime
@@ -49,7 +50,7 @@ class MiganInpainter:
         """Frees the network's memory."""
         self._session = None
 
-    def __call__(self, rgb: Tensor, known: Tensor, prompts: Sequence[str], seeds: Sequence[int]) -> Tensor:
+    def __call__(self, rgb: Tensor, known: Tensor, prompts: Sequence[Prompt], seeds: Sequence[int]) -> Tensor:
         """rgb [B, 3, H, W], known [B, H, W] in [0, 1] -> [B, 3, H, W]; the network takes one picture at a time."""
         del prompts, seeds
         return torch.stack([self._painted(*pair) for pair in zip(rgb, known, strict=True)])

@@ -34,6 +34,7 @@ from worldgen.types import (
     IncompleteView,
     Panorama,
     PointCloud,
+    Prompt,
     Prompts,
     View,
     ViewDepth,
@@ -78,7 +79,7 @@ def check_inpainter(adapter: protocols.Inpainter, tolerance: float = _BATCH_TOLE
     known = torch.ones(2, HEIGHT, WIDTH)
     known[0, 30:60, 50:90] = 0
     known[1, :, 80:] = 0
-    prompts, seeds = ["a meadow", "a room"], [3, 4]
+    prompts, seeds = [Prompt("a meadow"), Prompt("a room", negative="people")], [3, 4]
     painted = _twice(adapter, partial(adapter, rgb, known, prompts, seeds))
     _expect_pictures(adapter, painted, rgb)
     far = torch.stack([erode(kept > 0, REPAINTED_PX) for kept in known])[:, None].expand_as(rgb)
@@ -97,7 +98,7 @@ def check_inpainter(adapter: protocols.Inpainter, tolerance: float = _BATCH_TOLE
 def check_image_to_image(adapter: protocols.ImageToImage, tolerance: float = _BATCH_TOLERANCE) -> None:
     """Shapes, 8 bits, batches, seeds. tolerance: between a batch and single calls."""
     rgb = torch.stack([picture(), picture(1)])
-    prompts, seeds = ["a meadow", "a room"], [3, 4]
+    prompts, seeds = [Prompt("a meadow"), Prompt("a room", negative="people")], [3, 4]
     painted = _twice(adapter, partial(adapter, rgb, prompts, seeds, 0.3))
     _expect_pictures(adapter, painted, rgb)
     alone = adapter(rgb[1:], prompts[1:], seeds[1:], 0.3)
@@ -121,7 +122,7 @@ def check_view_completer(adapter: protocols.ViewCompleter, tolerance: float = _B
     sides = [torch.tensor([-0.8, 0.0, 0.0]), torch.tensor([0.8, 0.0, 0.0])]
     renders = [render_points(cloud, Camera.from_fov(HEIGHT, HEIGHT, 90, look_at(0, 0, side))) for side in sides]
     views = [IncompleteView(_pierced(render), ~render.known) for render in renders]
-    prompts, seeds = ["a meadow", "a room"], [3, 4]
+    prompts, seeds = [Prompt("a meadow"), Prompt("a room", negative="people")], [3, 4]
 
     def answer(chosen: slice = slice(None)) -> list[CompletedView]:
         return list(adapter.begin(cloud, _PROMPTS)(views[chosen], prompts[chosen], seeds[chosen]))

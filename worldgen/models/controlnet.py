@@ -20,7 +20,7 @@ from worldgen.models.pipeline_parts import place
 from worldgen.models.pipelines import enough_memory, free_memory, one_line, quiet
 from worldgen.models.protocols import CompleteViews, Composite, Inpainter, Lifetime, ViewCompleter
 from worldgen.models.runtime import Runtime
-from worldgen.types import PointCloud, Prompts
+from worldgen.types import PointCloud, Prompt, Prompts
 
 _OUT_OF_MEMORY = "completer: out of GPU memory, wanted runtime.offload=model or sequential"
 CHANNELS = 4  # of the condition: red, green, blue, known
@@ -109,7 +109,7 @@ class ControlNetCompleter(Composite, ViewCompleter, Inpainter):
         """See `protocols.ViewCompleter`; of the scene it sees what the views' renders show."""
         return InpaintingCompleter(self).begin(cloud, prompts)
 
-    def __call__(self, rgb: Tensor, known: Tensor, prompts: Sequence[str], seeds: Sequence[int]) -> Tensor:
+    def __call__(self, rgb: Tensor, known: Tensor, prompts: Sequence[Prompt], seeds: Sequence[int]) -> Tensor:
         """Fulfils Inpainter, with the ControlNet's say where there is one."""
         if self.checkpoint is None:
             return self.inpainter(rgb, known, prompts, seeds)

@@ -19,6 +19,7 @@ from worldgen.geometry.fill import erode, push_pull
 from worldgen.models.circular import wrapped
 from worldgen.models.pipelines import HubPipeline, batches, denoiser, eight_bits, padded, size_factor
 from worldgen.models.protocols import REPAINTED_PX, ImageToImage, Inpainter, Inpainting
+from worldgen.types import Prompt
 
 
 @dataclass
@@ -62,7 +63,7 @@ class DiffusionInpainter(HubPipeline, Inpainter):
                 "inpainter", f"a network of {channels} channels", fits, f"{2 * latents + 1} (inpainting) or {latents}"
             )
 
-    def __call__(self, rgb: Tensor, known: Tensor, prompts: Sequence[str], seeds: Sequence[int]) -> Tensor:
+    def __call__(self, rgb: Tensor, known: Tensor, prompts: Sequence[Prompt], seeds: Sequence[int]) -> Tensor:
         """rgb [B, 3, H, W], known [B, H, W] in [0, 1] -> [B, 3, H, W]."""
         return self.fill(rgb, known, prompts, seeds)
 
@@ -75,7 +76,7 @@ class DiffusionInpainter(HubPipeline, Inpainter):
         self,
         rgb: Tensor,
         known: Tensor,
-        prompts: Sequence[str],
+        prompts: Sequence[Prompt],
         seeds: Sequence[int],
         pipe: Any = None,
         condition: Tensor | None = None,
@@ -106,7 +107,7 @@ class DiffusionInpainter(HubPipeline, Inpainter):
         return (shown if bool(shown.any()) else kept).float()
 
     def _painted(
-        self, pipe: Any, rgb: Tensor, holes: Tensor, asked: tuple[list[str], list[int]], options: dict[str, Any]
+        self, pipe: Any, rgb: Tensor, holes: Tensor, asked: tuple[list[Prompt], list[int]], options: dict[str, Any]
     ) -> Tensor:
         """One call, at sizes that the networks can halve: rgb [b, 3, H, W], holes [b, H, W] -> [b, 3, H, W]."""
         height, width = rgb.shape[-2:]
@@ -117,7 +118,7 @@ class DiffusionInpainter(HubPipeline, Inpainter):
         painted = self.call(pipe, *asked, options | large | {"strength": self.strength})
         return painted[..., :height, :width]
 
-    def _around(self, rgb: Tensor, known: Tensor, prompts: Sequence[str], seeds: Sequence[int]) -> Tensor:
+    def _around(self, rgb: Tensor, known: Tensor, prompts: Sequence[Prompt], seeds: Sequence[int]) -> Tensor:
         """See `around`."""
         pipe, (height, width) = self.pipe, rgb.shape[-2:]
         across = max(1, min(width, self.panorama_width) // size_factor(pipe)) * size_factor(pipe)
@@ -168,7 +169,7 @@ class DiffusionImageToImage(HubPipeline, ImageToImage):
             wanted = f"{latents}: a text-to-image checkpoint"
             expect("refine.model", f"a network of {channels} channels", channels == latents, wanted)
 
-    def __call__(self, rgb: Tensor, prompts: Sequence[str], seeds: Sequence[int], strength: float) -> Tensor:
+    def __call__(self, rgb: Tensor, prompts: Sequence[Prompt], seeds: Sequence[int], strength: float) -> Tensor:
         """rgb [B, 3, H, W] -> [B, 3, H, W]."""
         expect("refine.model.steps", self.steps, int(self.steps * strength) >= 1, f"{math.ceil(1 / strength)} or more")
         height, width = rgb.shape[-2:]

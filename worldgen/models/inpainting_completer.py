@@ -7,7 +7,7 @@ import torch
 
 from worldgen.geometry.fill import push_pull
 from worldgen.models.protocols import CompleteViews, Composite, Inpainter, Lifetime, ViewCompleter
-from worldgen.types import CompletedView, IncompleteView, PointCloud, Prompts, View
+from worldgen.types import CompletedView, IncompleteView, PointCloud, Prompt, Prompts, View
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class InpaintingCompleter(Composite, ViewCompleter):
         return self._completed
 
     def _completed(
-        self, views: Sequence[IncompleteView], prompts: Sequence[str], seeds: Sequence[int]
+        self, views: Sequence[IncompleteView], prompts: Sequence[Prompt], seeds: Sequence[int]
     ) -> list[CompletedView]:
         """See `protocols.CompleteViews`."""
         chosen = [number for number, one in enumerate(views) if one.holes.any()]

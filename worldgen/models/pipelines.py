@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import inspect
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
@@ -22,12 +23,14 @@ from worldgen.errors import UserError, expect
 from worldgen.models.hub import HubWeights, missing_package, package_versions, quiet_transformers
 from worldgen.models.hub_file import HubFile
 from worldgen.models.pipeline_parts import add_loras, lora, networks, pipeline_class, place, scheduler_for
+from worldgen.types import Prompt
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from worldgen.models.runtime import Runtime
 
+_log = logging.getLogger("worldgen")
 _PACKAGES = ("diffusers", "transformers", "accelerate", "peft")
 
 
@@ -37,7 +40,7 @@ class HubPipeline(ABC):
 
     model: owner/name on the hub. path: a folder in the hub's layout, instead. download: whether what is missing may be
     fetched; size: of that, for people. steps: of denoising. guidance: by the prompt; None = the pipeline's own.
-    negative_prompt: what shall not be there, "" = nothing said. scheduler: a class of diffusers, None = the
+    negative_prompt: what shall not be there, besides what the prompts say of it. scheduler: a class of diffusers, None = the
     checkpoint's own; scheduler_options: of its constructor, by name. loras: each a mapping with `model` (owner/name on
     the hub, or a folder), `file` and `scale`. vae_tiling, vae_slicing: pictures to and from latents in tiles, or one by
     one: less memory. compile: by torch, which takes minutes once and saves part of every call. options: more arguments
@@ -60,6 +63,7 @@ class HubPipeline(ABC):
     options: Mapping[str, Any] | None = None
     _pipe: Any = field(default=None, init=False, repr=False)
     _runtime: Any = field(default=None, init=False, repr=False)
+    _told: bool = field(default=False, init=False, repr=False)  # that nobody listens to a negative prompt
 
     key: ClassVar[str]  # of the config, for messages
     auto: ClassVar[str]  # AutoPipelineFor...: finds one of this kind where the checkpoint names another kind
@@ -162,20 +166,26 @@ class HubPipeline(ABC):
         fits = not self.negative_prompt or "negative_prompt" in taken
         expect(f"{self.key}.negative_prompt", self.negative_prompt, fits, f'"": {name} takes none')
 
-    def call(self, pipe: Any, prompts: Sequence[str], seeds: Sequence[int], given: Mapping[str, Any]) -> Tensor:
+    def call(self, pipe: Any, prompts: Sequence[Prompt], seeds: Sequence[int], given: Mapping[str, Any]) -> Tensor:
         """One call for B pictures -> [B, 3, H, W] in [0, 1] on the CPU. Raises UserError for too little GPU memory.
 
         given: arguments of the pipeline's call, pictures among them, all of one size, which it is told by itself.
         Every picture draws from a generator of its own, on the CPU, so that neither its neighbours nor the device
         change it.
         """
-        asked: dict[str, Any] = {"prompt": list(prompts), "num_inference_steps": self.steps, "output_type": "pt"}
+        asked: dict[str, Any] = {
+            "prompt": [prompt.text for prompt in prompts],
+            "num_inference_steps": self.steps,
+            "output_type": "pt",
+        }
         if self.guidance is not None:
             asked["guidance_scale"] = self.guidance
-        if self.negative_prompt:
-            asked["negative_prompt"] = [self.negative_prompt] * len(prompts)
-        generators = [torch.Generator().manual_seed(seed) for seed in seeds]
         taken = inspect.signature(pipe.__call__).parameters
+        own = self.negative_prompt
+        unwanted = [", ".join(filter(str.strip, (own, prompt.negative))) or own for prompt in prompts]
+        if any(unwanted):
+            asked |= self._unwanted(type(pipe).__name__, unwanted, "negative_prompt" in taken)
+        generators = [torch.Generator().manual_seed(seed) for seed in seeds]
         size = zip(("height", "width"), given["image"].shape[-2:], strict=True)
         asked |= {name: pixels for name, pixels in size if name in taken}  # some read it off the picture
         with quiet(), enough_memory(self._remedy(self.runtime)):
@@ -184,6 +194,15 @@ class HubPipeline(ABC):
         fine = bool(answer.isfinite().all())
         expect("runtime.dtype", self.runtime.dtype, fine, f"another: {self.key} answers what is no number")
         return answer
+
+    def _unwanted(self, name: str, unwanted: list[str], heard: bool) -> dict[str, list[str]]:
+        """The argument that says what shall not be there; says once where nobody listens to it."""
+        if heard:
+            return {"negative_prompt": unwanted}
+        if not self._told:
+            _log.warning("%s: %s takes no negative prompt; prompts.negative is not heard", self.key, name)
+            self._told = True
+        return {}
 
     def _remedy(self, runtime: Runtime, loading: bool = False) -> str:
         """What to change where the GPU's memory is too small."""

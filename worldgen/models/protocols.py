@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         IncompleteView,
         Panorama,
         PointCloud,
+        Prompt,
         Prompts,
         View,
         ViewDepth,
@@ -111,7 +112,7 @@ class Prompter(Lifetime, Protocol):
 class Inpainting(Protocol):
     """What an inpainter does."""
 
-    def __call__(self, rgb: Tensor, known: Tensor, prompts: Sequence[str], seeds: Sequence[int]) -> Tensor:
+    def __call__(self, rgb: Tensor, known: Tensor, prompts: Sequence[Prompt], seeds: Sequence[int]) -> Tensor:
         """rgb [B, 3, H, W], known [B, H, W] float in [0, 1], B prompts and B seeds -> [B, 3, H, W].
 
         known: 1 = keep, 0 = paint, between = a soft border. What lies in `rgb` where known is 0 is ignored. Known
@@ -138,7 +139,7 @@ class RoundInpainter(Inpainter, Protocol):
 class ImageToImage(Lifetime, Protocol):
     """Paints pictures anew, near to what they are (paper, "Refinement")."""
 
-    def __call__(self, rgb: Tensor, prompts: Sequence[str], seeds: Sequence[int], strength: float) -> Tensor:
+    def __call__(self, rgb: Tensor, prompts: Sequence[Prompt], seeds: Sequence[int], strength: float) -> Tensor:
         """rgb [B, 3, H, W], B prompts and B seeds -> [B, 3, H, W], multiples of 1/255.
 
         strength: in (0, 1], the last part of the denoising that is done (paper: 0.3).
@@ -191,7 +192,7 @@ class CompleteViews(Protocol):
     """Completes views of one scene."""
 
     def __call__(
-        self, views: Sequence[IncompleteView], prompts: Sequence[str], seeds: Sequence[int]
+        self, views: Sequence[IncompleteView], prompts: Sequence[Prompt], seeds: Sequence[int]
     ) -> Sequence[CompletedView]:
         """B views of one size, rendered of the points so far, B prompts and B seeds -> B views.
 

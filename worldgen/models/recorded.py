@@ -9,6 +9,7 @@ from torch import Tensor
 from worldgen.models.protocols import Composite, ImageToImage, Inpainter, Inpainting, Lifetime
 from worldgen.runs.artifacts import load_image, save_image
 from worldgen.runs.disk import landing
+from worldgen.types import Prompt
 
 
 class _Recorded(Composite):
@@ -44,7 +45,7 @@ class RecordedInpainter(_Recorded):
         super().__init__(inpainter, folder)
         self._inpainter = inpainter
 
-    def __call__(self, rgb: Tensor, known: Tensor, prompts: Sequence[str], seeds: Sequence[int]) -> Tensor:
+    def __call__(self, rgb: Tensor, known: Tensor, prompts: Sequence[Prompt], seeds: Sequence[int]) -> Tensor:
         """As the inpainter's."""
         return self._kept(rgb, lambda: self._inpainter(rgb, known, prompts, seeds))
 
@@ -64,6 +65,6 @@ class RecordedImageToImage(_Recorded):
         super().__init__(model, folder)
         self._model = model
 
-    def __call__(self, rgb: Tensor, prompts: Sequence[str], seeds: Sequence[int], strength: float) -> Tensor:
+    def __call__(self, rgb: Tensor, prompts: Sequence[Prompt], seeds: Sequence[int], strength: float) -> Tensor:
         """As the model's."""
         return self._kept(rgb, lambda: self._model(rgb, prompts, seeds, strength))

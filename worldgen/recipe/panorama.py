@@ -21,7 +21,7 @@ from worldgen.io.photo_sphere import GIVEN
 from worldgen.models.protocols import Finish, Inpainter, Prefill
 from worldgen.progress import Track, untracked
 from worldgen.recipe.schedules import ANCHORED, SEQUENTIAL, Schedule, ViewSpec
-from worldgen.types import Camera, Panorama, Prompts, View
+from worldgen.types import Camera, Panorama, Prompt, Prompts, View
 
 SCHEDULES = {"anchored": ANCHORED, "sequential": SEQUENTIAL}
 _BORDER = 3  # pixels beside a hole where the painted picture is held against the known one
@@ -144,12 +144,12 @@ def _paint_by_schedule(
     for index, view in enumerate(track(views, len(views), "painting views")):
         if index == len(schedule.with_anchor) > 0:
             canvas = remove_anchor(canvas, before, settings.anchor_gap_deg)
-        canvas = paint_view(canvas, view, getattr(prompts, view.prompt), inpainter, settings, seed + index)
+        canvas = paint_view(canvas, view, prompts.of(view.prompt), inpainter, settings, seed + index)
     return canvas
 
 
 def paint_view(
-    canvas: Canvas, view: ViewSpec, prompt: str, inpainter: Inpainter, settings: PanoramaSettings, seed: int
+    canvas: Canvas, view: ViewSpec, prompt: Prompt, inpainter: Inpainter, settings: PanoramaSettings, seed: int
 ) -> Canvas:
     """One turn of the loop: render, inpaint, project back, blend."""
     size = settings.view_size
@@ -192,13 +192,13 @@ def _paint_at_once(canvas: Canvas, prompts: Prompts, inpainter: Inpainter, seed:
     back, and the two ends are blended."""
     around = getattr(inpainter, "around", None)
     if around is not None:
-        rgb = around(canvas.rgb[None], canvas.photo[None].float(), [prompts.atmosphere], [seed])[0]
+        rgb = around(canvas.rgb[None], canvas.photo[None].float(), [prompts.of("atmosphere")], [seed])[0]
         return replace(canvas, rgb=torch.where(canvas.photo, canvas.rgb, rgb), confidence=torch.ones_like(rgb[0]))
     width = canvas.photo.shape[1]
     margin = width // 16
     shown = torch.cat([canvas.rgb[..., -margin:], canvas.rgb, canvas.rgb[..., :margin]], -1)
     known = torch.cat([canvas.photo[:, -margin:], canvas.photo, canvas.photo[:, :margin]], -1)
-    painted = inpainter(shown[None], known[None].float(), [prompts.atmosphere], [seed])[0]
+    painted = inpainter(shown[None], known[None].float(), [prompts.of("atmosphere")], [seed])[0]
     fade = smoothstep((torch.arange(margin) + 0.5) / margin)
     rgb = painted[..., margin : margin + width].clone()
     rgb[..., :margin] = fade * rgb[..., :margin] + (1 - fade) * painted[..., margin + width :]

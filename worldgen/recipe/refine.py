@@ -64,7 +64,7 @@ class ViewRefiner(Composite):
             size = settings.view_size
             camera = Camera.from_fov(size, size, spec.fov_deg, look_at(spec.yaw_deg, spec.pitch_deg))
             rgb = to_perspective(canvas.rgb, camera, "bicubic").clamp(0, 1)
-            refined = model(rgb[None], [getattr(prompts, spec.prompt)], [seed + index], settings.strength)[0]
+            refined = model(rgb[None], [prompts.of(spec.prompt)], [seed + index], settings.strength)[0]
             canvas = blend(canvas, refined, camera, settings.feather * size)
         return Panorama(torch.where(panorama.photo, panorama.rgb, canvas.rgb.clamp(0, 1)), panorama.photo)
 

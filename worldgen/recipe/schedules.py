@@ -4,9 +4,8 @@ Every heuristic but ad-hoc is a list of perspective views, filled in turn by one
 """
 
 from dataclasses import dataclass
-from typing import Literal
 
-PromptName = Literal["atmosphere", "sky", "ground"]
+from worldgen.types import PromptName
 
 
 @dataclass(frozen=True)
