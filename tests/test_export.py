@@ -4,6 +4,7 @@ import base64
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import gsply
@@ -63,6 +64,13 @@ def test_every_file_is_written(exported):
     assert {path.name for path in out.iterdir()} == names
     assert all((out / name).stat().st_size > 0 for name in names)
     assert facts == {"splats": len(room_splats()), "points": len(panorama_points(HEIGHT))}
+
+
+def test_without_a_film_all_else_is_written(tmp_path):
+    export(some(20), panorama_points(HEIGHT), tmp_path, tmp_path, replace(SETTINGS, video=None))
+    assert {path.name for path in tmp_path.iterdir()} == {"points.ply", "world.ply", "world.spz", "world.html"}
+    with pytest.raises(UserError, match=r"^export\.video: null, wanted settings of the film walk\.mp4$"):
+        write_world(some(20), tmp_path / "walk.mp4", replace(SETTINGS, video=None))
 
 
 def test_a_folder_may_have_any_name(tmp_path, monkeypatch):

@@ -40,7 +40,7 @@ class HubPipeline(ABC):
 
     model: owner/name on the hub. path: a folder in the hub's layout, instead. download: whether what is missing may be
     fetched; size: of that, for people. steps: of denoising. guidance: by the prompt; None = the pipeline's own.
-    negative_prompt: what shall not be there, besides what the prompts say of it. scheduler: a class of diffusers, None =
+    negative_prompt: what shall not be there, besides what prompts say of it. scheduler: a class of diffusers, None =
     the checkpoint's own; scheduler_options: of its constructor, by name. loras: each a mapping with `model` (owner/name
     on the hub, or a folder), `file` and `scale`. vae_tiling, vae_slicing: pictures to and from latents in tiles, or one by
     one: less memory. compile: by torch, which takes minutes once and saves part of every call. options: more arguments

@@ -19,10 +19,11 @@ WORLD_FILES = ("world.ply", "world.spz", "world.html", "flythrough.mp4")
 
 @dataclass(frozen=True)
 class ExportSettings:
-    """html_splats: how many splats world.html shows at most (about 40 bytes each); video: the fly-through."""
+    """html_splats: how many splats world.html shows at most (about 40 bytes each); video: the fly-through, None: no
+    film."""
 
     html_splats: int = 500_000
-    video: FlythroughSettings = field(default_factory=FlythroughSettings)
+    video: FlythroughSettings | None = field(default_factory=FlythroughSettings)
 
     def __post_init__(self) -> None:
         expect("export.html_splats", self.html_splats, 1 <= self.html_splats <= 5_000_000, "1 to 5000000")
@@ -39,6 +40,8 @@ def export(
     """Writes every file to `out_dir`; `run_dir` names the world. Returns facts: how much there is."""
     write_points_ply(out_dir / "points.ply", cloud)
     for name in WORLD_FILES:
+        if name.endswith(".mp4") and settings.video is None:
+            continue
         write_world(gaussians, out_dir / name, settings, run_dir.resolve().name, track)
     return {"splats": len(gaussians), "points": len(cloud)}
 
@@ -64,4 +67,6 @@ def write_world(
             page = scene_html(gaussians, title, settings.html_splats)
             partial.write_text(page, encoding="utf-8", errors="backslashreplace")
         else:
+            if settings.video is None:
+                raise UserError(f"export.video: null, wanted settings of the film {path.name}")
             write_flythrough(gaussians, partial, settings.video, track)
