@@ -14,7 +14,7 @@ from tests.fakes import Fake
 from tests.scenes import BoxRoom
 from worldgen.geometry.cameras import distance_to_zdepth, look_at
 from worldgen.models.protocols import Adapter, CompleteViews
-from worldgen.recipe.schedules import ANCHORED, SEQUENTIAL
+from worldgen.recipe.schedules import ANCHORED, SEQUENTIAL, ViewSpec
 from worldgen.types import Camera, CompletedView, IncompleteView, PointCloud, Prompt, Prompts, View, ViewDepth
 
 ROOM = BoxRoom(
@@ -46,7 +46,7 @@ class OracleInpainter(Adapter):
     def __init__(self, heuristic: str, seed: int = 0, noise: float = 0.01) -> None:
         schedule = {"anchored": ANCHORED, "sequential": SEQUENTIAL}.get(heuristic)
         self._views = schedule.with_anchor + schedule.without_anchor if schedule else ()
-        self._first = int.from_bytes(hashlib.sha256(f"{seed}/panorama".encode()).digest()[:4], "big")
+        self._first = first_seed(seed, "panorama")
         self._noise = noise
 
     def __call__(self, rgb: Tensor, known: Tensor, prompts: Sequence[Prompt], seeds: Sequence[int]) -> Tensor:
@@ -62,8 +62,33 @@ class OracleInpainter(Adapter):
             margin = (width - 2 * height) // 2
             whole = ROOM.panorama(height)[0].rgb
             return torch.cat([whole[..., -margin:], whole, whole[..., :margin]], dim=-1)
-        view = self._views[seed - self._first]
-        return ROOM.view(Camera.from_fov(width, height, view.fov_deg, look_at(view.yaw_deg, view.pitch_deg))).rgb
+        return seen_by(self._views[seed - self._first], height, width)
+
+
+class OracleRepainter(Adapter):
+    """Paints the refinement's views as they are, and noise: a refined detail that is right."""
+
+    def __init__(self, seed: int = 0, noise: float = 0.01) -> None:
+        self._first, self._noise = first_seed(seed, "refine"), noise
+
+    def __call__(self, rgb: Tensor, prompts: Sequence[Prompt], seeds: Sequence[int], strength: float) -> Tensor:
+        """See `protocols.ImageToImage`."""
+        painted = []
+        for seed in seeds:
+            truth = seen_by(SEQUENTIAL.without_anchor[seed - self._first], *rgb.shape[2:])
+            noise = torch.randn(truth.shape, generator=torch.Generator().manual_seed(seed))
+            painted.append(truth + self._noise * noise)
+        return (torch.stack(painted).clamp(0, 1) * 255).round() / 255
+
+
+def first_seed(seed: int, step: str) -> int:
+    """Of the views of a step, from which the recipe counts up."""
+    return int.from_bytes(hashlib.sha256(f"{seed}/{step}".encode()).digest()[:4], "big")
+
+
+def seen_by(view: ViewSpec, height: int, width: int) -> Tensor:
+    """[3, H, W]: what is there."""
+    return ROOM.view(Camera.from_fov(width, height, view.fov_deg, look_at(view.yaw_deg, view.pitch_deg))).rgb
 
 
 class OracleDepth(Adapter):

@@ -74,6 +74,17 @@ def test_networks_of_the_hub_that_are_not_here_are_missing(monkeypatch, capsys):
     assert "HF_HUB_OFFLINE is set" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("more", "needed"), [([], True), (["fov_deg=70"], False)])
+def test_a_field_of_view_by_hand_needs_nobody_who_finds_one(more, needed):
+    places = {
+        place.key
+        for adapter in pipeline.networks_of_hub(compose("photo.jpg", ["profile=paper", *more]))
+        for place in adapter.weights
+    }
+    assert ("fov" in places) == needed
+    assert {"inpainter", "depth.shape", "view_depth"} <= places
+
+
 def test_a_run_says_what_is_missing_before_its_first_step(tmp_path):
     photo = tmp_path / "grey.png"
     Image.new("RGB", (128, 96), (90, 120, 150)).save(photo)

@@ -42,9 +42,9 @@ class HubPipeline(ABC):
     fetched; size: of that, for people. steps: of denoising. guidance: by the prompt; None = the pipeline's own.
     negative_prompt: what shall not be there, besides what prompts say of it. scheduler: a class of diffusers, None =
     the checkpoint's own; scheduler_options: of its constructor, by name. loras: each a mapping with `model` (owner/name
-    on the hub, or a folder), `file` and `scale`. vae_tiling, vae_slicing: pictures to and from latents in tiles, or one by
-    one: less memory. compile: by torch, which takes minutes once and saves part of every call. options: more arguments
-    of the pipeline's call, by name.
+    on the hub, or a folder), `file` and `scale`. vae_tiling, vae_slicing: pictures to and from latents in tiles, or one
+    by one: less memory. compile: by torch, which takes minutes once and saves part of every call. options: more
+    arguments of the pipeline's call, by name.
     """
 
     model: str
