@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from hashlib import sha256
 
 import pytest
 import torch
@@ -92,6 +93,14 @@ def test_loras_change_what_is_painted_by_their_scale(inpainter, checkpoints):
     plain = inpainter()(*views(1))
     assert apart(inpainter(loras=[lora])(*views(1)), plain) > 5
     assert apart(inpainter(loras=[lora | {"scale": 0.0}])(*views(1)), plain) <= 1
+
+
+def test_a_run_remembers_which_loras_it_had(checkpoints):
+    lora = {"model": str(checkpoints["lora"].parent), "file": checkpoints["lora"].name}
+    versions = DiffusionInpainter(MODEL, path=str(checkpoints["sdxl"]), loras=[lora]).versions()
+    assert versions["model"] == checkpoints["sdxl"].name
+    assert versions["loras.0.model"] == checkpoints["lora"].name
+    assert versions["loras.0.sha256"] == sha256(checkpoints["lora"].read_bytes()).hexdigest()
 
 
 @pytest.mark.parametrize(

@@ -103,8 +103,13 @@ class HubPipeline(ABC):
         return lacking or next(filter(None, (each.unavailable() for each in self.weights)), None)
 
     def versions(self) -> dict[str, str]:
-        """Of the packages and of the checkpoint."""
-        return package_versions("diffusers", "transformers") | self.checkpoint.versions()
+        """Of the packages, of the checkpoint and of each LoRA."""
+        of_loras = {
+            f"loras.{number}.{name}": value
+            for number, one in enumerate(self.weights[1:])
+            for name, value in one.versions().items()
+        }
+        return package_versions("diffusers", "transformers") | self.checkpoint.versions() | of_loras
 
     @property
     def pipe(self) -> Any:
