@@ -33,8 +33,9 @@ SIZES = {
         "max_hole": 1.0,
         "pinhole_px": 1,
     },
+    "refine": {"settings": {"view_size": 384}},
     "views": {"size": 256},
-    "splat": {"steps": 700, "max_gaussians": 400_000},
+    "splat": {"steps": 700, "max_gaussians": 400_000, "correction": {"distortion": {"grid": 16}}},
     "export": {"video": {"seconds": 0.5, "fps": 8, "width": 64, "height": 48}},
 }
 MERGE = {"_target_": "worldgen.recipe.depth.MergeSettings", "view_size": 256, "merge_height": HEIGHT}
@@ -48,8 +49,9 @@ def run(folder: Path, heuristic: str, until: str | None) -> RunReader:
     photo = folder / "room.png"
     save_image(photo, photo_view().rgb)
     overrides = [f"image={photo}", f"out={folder / heuristic}", f"panorama={heuristic}", f"fov_deg={FOV_DEG}"]
-    config = compose(None, [*overrides, "prefill=none", "finish=none", "completer=inpainting", "depth=network"])
+    config = compose(None, [*overrides, "profile=paper"])
     OmegaConf.set_struct(config, False)
+    config.refine.model = oracle("Repainter")
     config.prompts, config.inpainter = oracle("Prompter"), oracle("Inpainter", heuristic=heuristic)
     config.depth.shape, config.depth.metric = oracle("Depth"), oracle("Depth", metric=True)
     config.depth.settings = OmegaConf.merge(config.depth.settings, MERGE)
