@@ -13,7 +13,7 @@ def erode(mask: Tensor, radius: int) -> Tensor:
 
 
 def dilate(mask: Tensor, radius: int) -> Tensor:
-    """A bool mask [H, W] grown by `radius` pixels (square); a row or column at a time, or wide ones would take seconds."""
+    """A bool mask [H, W] grown by `radius` pixels (square), pixel by pixel: windows of a wide radius take seconds."""
     for dim, length in enumerate(mask.shape):
         for _ in range(radius):
             grown = mask.clone()
