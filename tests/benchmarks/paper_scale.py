@@ -1,9 +1,9 @@
 """What does the recipe cost at the paper's size, networks and fit aside? `python -m tests.benchmarks.paper_scale`
 
 The steps up to completion as `profile=paper` runs them: a panorama of 4096 x 2048, refinement, 16 depth views merged,
-the lifted cloud, and all 196 views of 1024 px. In the networks' place are fakes: one wallpaper behind every hole, and
-the depth of a ray-traced room. What the fakes take is told apart and not counted as the recipe's. Seconds are of wall
-and of processor (all threads), of each step and of each kind of work; the last line is one JSON object.
+the lifted cloud, and a visit to all 196 views of 1024 px. In the networks' place are fakes: one wallpaper behind every
+hole, and the depth of a ray-traced room. What the fakes take is told apart and not counted as the recipe's. Seconds are
+of wall and of processor (all threads), of each step and of each kind of work; the last line is one JSON object.
 """
 
 import argparse
@@ -95,7 +95,7 @@ def configured(folder: Path, width: int, size: int, views: int) -> DictConfig:
 
 
 def measured(width: int, size: int, views: int) -> dict[str, Any]:
-    """Of a panorama so many pixels wide, square views of so many, and the first of the cube's 196 views.
+    """Of a panorama so many pixels wide, square views of so many, and at most so many pictures of the cube's 196 views.
 
     `recipe_s` is `all_s` without the fakes; steps hold their fakes.
     """
@@ -137,7 +137,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--width", type=int, default=WIDTH, help="pixels of the panorama")
     parser.add_argument("--size", type=int, default=SIZE, help="pixels of a view's side")
-    parser.add_argument("--views", type=int, default=VIEWS, help="the first ones of the cube's 196")
+    parser.add_argument("--views", type=int, default=VIEWS, help="at most so many pictures of the cube's 196")
     chosen = parser.parse_args(arguments)
     measured(256, 64, 1)  # compiles what is compiled once
     report(measured(chosen.width, chosen.size, chosen.views))
