@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -13,6 +14,15 @@ def test_masks_grow_as_squares_and_the_border_does_not_shrink_them():
     mask[4, 4] = True
     assert dilate(mask, 2).sum() == 25
     assert bool(erode(torch.ones(5, 5, dtype=torch.bool), 2).all())
+
+
+@pytest.mark.parametrize("radius", [0, 1, 3, 30])
+def test_a_mask_grows_as_a_maximum_over_squares(radius):
+    mask = blobs(radius)
+    wanted = F.max_pool2d(mask[None].float(), 2 * radius + 1, stride=1, padding=radius)[0] > 0
+    before = mask.clone()
+    assert torch.equal(dilate(mask, radius), wanted)
+    assert torch.equal(mask, before)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (7, 5), (64, 48)])

@@ -70,7 +70,7 @@ def feather(u: Tensor, v: Tensor) -> Tensor:
 
     1 in the middle, 0 with slope 0 at the edges, 0 beyond.
     """
-    return ((1 - u.square()).clamp(min=0) * (1 - v.square()).clamp(min=0)).square()
+    return (1 - u.square()).clamp_(min=0).mul_((1 - v.square()).clamp_(min=0)).square_()
 
 
 def quantile_scale(shape: Tensor, metric: Tensor) -> float:

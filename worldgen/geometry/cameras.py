@@ -4,6 +4,7 @@ Everything is computed where the pictures or points are; a camera's own pose, us
 """
 
 import math
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -33,10 +34,16 @@ def look_at(yaw_deg: float, pitch_deg: float = 0.0, position: Tensor | None = No
 
 
 def pixel_rays(camera: Camera, device: Device = None) -> Tensor:
-    """Unit ray directions of all pixel centres in the camera's frame, [H, W, 3]."""
+    """Unit ray directions of all pixel centres in the camera's frame, [H, W, 3]. Shared: do not write to it."""
     device = camera.c2w.device if device is None else device
-    x = (torch.arange(camera.width, device=device) + 0.5 - camera.cx) / camera.fx
-    y = (torch.arange(camera.height, device=device) + 0.5 - camera.cy) / camera.fy
+    return _rays(camera.width, camera.height, camera.fx, camera.fy, camera.cx, camera.cy, torch.device(device))
+
+
+@lru_cache(maxsize=2)
+def _rays(width: int, height: int, fx: float, fy: float, cx: float, cy: float, device: torch.device) -> Tensor:
+    """See `pixel_rays`; the views of a step share one lens."""
+    x = (torch.arange(width, device=device) + 0.5 - cx) / fx
+    y = (torch.arange(height, device=device) + 0.5 - cy) / fy
     x, y = x[None, :], y[:, None]
     z = torch.rsqrt(1 + x.square() + y.square())
     return torch.stack([x * z, y * z, z], dim=-1)

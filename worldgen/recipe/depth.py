@@ -147,8 +147,8 @@ def _spread(camera: Camera, distance: Tensor, valid: Tensor, height: int) -> tup
     log = torch.where(valid, distance, 1.0).log()
     spread, inside = from_perspective(torch.stack([log, valid.float()]), camera, height, 2 * height)
     u, v = _image_coordinates(camera, height)
-    weight = alignment.feather(u, v) * inside * (spread[1] > _ALL_VALID)
-    return spread[0], weight, u * inside, v * inside
+    weight = alignment.feather(u, v).mul_(inside).mul_(spread[1] > _ALL_VALID)
+    return spread[0], weight, u.mul_(inside), v.mul_(inside)
 
 
 def _spread_all(
@@ -164,12 +164,11 @@ def _image_coordinates(camera: Camera, height: int) -> tuple[Tensor, Tensor]:
     """Where an equirectangular grid's directions fall in a view: -1 to 1 inside it, 1 or beyond where unseen."""
     local = directions(height, 2 * height) @ camera.c2w[:3, :3]
     z = local[..., 2]
-    seen = z > 1e-6
-    safe = torch.where(seen, z, torch.ones_like(z))
-    beyond = torch.full_like(z, 2.0)
-    u = torch.where(seen, (camera.fx * local[..., 0] / safe + camera.cx) / camera.width * 2 - 1, beyond)
-    v = torch.where(seen, (camera.fy * local[..., 1] / safe + camera.cy) / camera.height * 2 - 1, beyond)
-    return u, v
+    unseen = z <= 1e-6
+    safe = torch.where(unseen, 1.0, z)
+    u = (camera.fx * local[..., 0]).div_(safe).add_(camera.cx).div_(camera.width / 2).sub_(1)
+    v = (camera.fy * local[..., 1]).div_(safe).add_(camera.cy).div_(camera.height / 2).sub_(1)
+    return u.masked_fill_(unseen, 2.0), v.masked_fill_(unseen, 2.0)
 
 
 def _covers_sphere(cameras: Sequence[Camera]) -> bool:

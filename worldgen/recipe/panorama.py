@@ -180,9 +180,11 @@ def blend(canvas: Canvas, painted: Tensor, camera: Camera, feather_px: float) ->
     height, width = canvas.photo.shape
     weight = edge_feather(camera.height, camera.width, feather_px)
     spread, inside = from_perspective(torch.cat([painted, weight[None]]), camera, height, width, "bicubic")
-    gain = (1 - canvas.confidence) * spread[3].clamp(0, 1) * inside
+    # In place where it can be: at 4096 x 2048 every picture on the way is 100 MB to be asked for and given back.
+    gain = (1 - canvas.confidence).mul_(spread[3].clamp_(0, 1)).mul_(inside)
     confidence = canvas.confidence + gain
-    mixed = (canvas.rgb * canvas.confidence + spread[:3].clamp(0, 1) * gain) / confidence.clamp(min=1e-6)
+    added = spread[:3].clamp_(0, 1).mul_(gain)
+    mixed = (canvas.rgb * canvas.confidence).add_(added).div_(confidence.clamp(min=1e-6))
     rgb = torch.where(gain > 0, mixed, canvas.rgb)
     return replace(canvas, rgb=rgb, confidence=torch.where(confidence > _SURE, 1.0, confidence))
 

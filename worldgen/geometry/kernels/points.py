@@ -187,19 +187,22 @@ def unhidden(inverse, size, gap):
             threshold = inverse[row, column] * (1 + gap)
             if threshold == 0:
                 continue
-            nearer = 0
+            open_sides = 0
             for direction in range(9):
                 dy, dx = direction // 3 - 1, direction % 3 - 1
                 if dy == 0 and dx == 0:
                     continue
+                open_sides += 1
                 for step in range(1, farthest + 1):
                     y, x = row + dy * step, column + dx * step
                     if not (0 <= y < height and 0 <= x < width):
                         break
                     if inverse[y, x] > threshold and step <= GAP_REACH * size[y, x]:
-                        nearer += 1
+                        open_sides -= 1
                         break
-            if nearer >= GAP_SIDES:
+                if open_sides > 8 - GAP_SIDES:  # as of most pixels, after three directions
+                    break
+            if open_sides <= 8 - GAP_SIDES:
                 out[row, column] = 0
     return out
 
