@@ -93,7 +93,93 @@ def make(model_spec, args=None, load_sd=False):
     return DAP(model_spec["args"])
 """
 
+DA3_CFG = """
+import importlib
+
+from omegaconf import DictConfig, OmegaConf
+
+try:
+    OmegaConf.register_new_resolver("eval", eval)
+except Exception as e:
+    print(f"Error registering eval resolver: {e}")
+
+
+def load_config(path, argv=None):
+    assert argv is None
+    return OmegaConf.load(path)
+
+
+def create_object(config):
+    print("using MLP layer as FFN")
+    config = OmegaConf.to_object(DictConfig(config))
+    at = config.pop("__object__")
+    return getattr(importlib.import_module(at["path"]), at["name"])(**config)
+"""
+
+DA3_REGISTRY = """
+from pathlib import Path
+
+MODEL_REGISTRY = {file.stem: str(file) for file in sorted((Path(__file__).parent / "configs").glob("*.yaml"))}
+"""
+
+DA3_NET = """
+import torch
+from addict import Dict
+
+
+class DepthAnything3Net(torch.nn.Module):
+    PATCH_SIZE = 14
+
+    def __init__(self, net, head, cam_dec=None, cam_enc=None, gs_head=None, gs_adapter=None):
+        super().__init__()
+        self.has_sky = head["output_dim"] == 1
+        self.far = torch.nn.Parameter(torch.zeros(1))
+        norm = torch.nn.LayerNorm(2)
+        self.head = torch.nn.ModuleList([norm, norm])  # one tensor under two names, as its output_conv2_aux
+        if cam_dec is not None:
+            self.cam_dec = torch.nn.Linear(1, 1)
+
+    def forward(
+        self,
+        x,
+        extrinsics=None,
+        intrinsics=None,
+        export_feat_layers=[],
+        infer_gs=False,
+        use_ray_pose=False,
+        ref_view_strategy="saddle_balanced",
+    ):
+        assert x.shape[:3] == (1, 1, 3) and x.shape[3] % 14 == x.shape[4] % 14 == 0, x.shape
+        depth = self.far * torch.exp(0.1 * x.mean(2))
+        output = Dict({"depth": depth, "aux": Dict()})
+        if not self.has_sky:
+            output.depth_conf = torch.ones_like(depth)
+            return output
+        rows = torch.arange(x.shape[3])[None, None, :, None].expand_as(depth)
+        output.sky = torch.where(rows < x.shape[3] // 4, 0.4, 0.0)  # above 0.3 is sky
+        output.depth = torch.where(output.sky < 0.3, depth, depth.max() * (1 + torch.rand(())))
+        return output
+"""
+
+DA3_PRESET = """
+__object__: {{path: depth_anything_3.model.da3, name: DepthAnything3Net, args: as_params}}
+net: {{name: {net}}}
+head: {{output_dim: {outputs}}}
+"""
+
+_DA3 = {
+    "__init__.py": "",
+    "model/__init__.py": "",
+    "cfg.py": DA3_CFG,
+    "registry.py": DA3_REGISTRY,
+    "model/da3.py": DA3_NET,
+    "configs/da3-small.yaml": DA3_PRESET.format(net="vits", outputs=2) + "cam_dec: {dim_in: 768}\n",
+    "configs/da3metric-large.yaml": DA3_PRESET.format(net="vitl", outputs=1),
+    "configs/da3mono-large.yaml": DA3_PRESET.format(net="vitl", outputs=1),
+}
+
 _FILES = {
+    "depth_anything_3": {f"depth_anything_3/{name}": text for name, text in _DA3.items()},
     "metric3d": {"hubconf.py": METRIC3D},
     "dust3r": {"dust3r/__init__.py": "", "dust3r/model.py": DUST3R},
     "mini_dust3r": {"mini_dust3r/__init__.py": "", "mini_dust3r/model.py": DUST3R},

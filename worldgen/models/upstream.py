@@ -70,20 +70,24 @@ def _lies_in(module: Any, root: Path) -> bool:
 
 
 def load_state(network: Any, state: Mapping[str, Tensor], what: str) -> None:
-    """Puts all weights of a network, tensors [...] by name, into it; others among `state` do not matter.
+    """Puts all weights of a network, tensors [...] by name, into it; others among `state` do not matter. Of a tensor
+    that the network has under several names one is enough: safetensors keeps no more.
 
     what: the file, for messages. Raises UserError where some are missing or of another shape: the authors' own loaders
     leave random numbers there.
     """
-    wanted = network.state_dict()
-    missing = [name for name in wanted if name not in state]
+    wanted = network.state_dict(keep_vars=True)
+    held = {id(tensor): name for name, tensor in wanted.items() if name in state}
+    stored = {name: name if name in state else held.get(id(tensor)) for name, tensor in wanted.items()}
+    missing = [name for name, source in stored.items() if source is None]
     if missing:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         raise UserError(f"{what}: {missing[0]}{more} missing among the weights")
+    found = {name: state[source] for name, source in stored.items() if source is not None}
     for name, tensor in wanted.items():
-        if state[name].shape != tensor.shape:
-            raise UserError(f"{what}: {name} is {tuple(state[name].shape)}, wanted {tuple(tensor.shape)}")
-    network.load_state_dict({name: state[name] for name in wanted})
+        if found[name].shape != tensor.shape:
+            raise UserError(f"{what}: {name} is {tuple(found[name].shape)}, wanted {tuple(tensor.shape)}")
+    network.load_state_dict(found)
 
 
 def read_checkpoint(file: Path, key: str, holds: Sequence[str] = ()) -> Any:
