@@ -82,12 +82,14 @@ def prepare(config: DictConfig, reporter: Reporter, shape: Shape, steps: Sequenc
 
 def _settled(config: DictConfig, heuristic: str) -> DictConfig:
     """The config with what `panorama.heuristic` came to. Of a given panorama's settings only those that count are left,
-    so that no other has it made again."""
+    so that no other has it made again; nor has the inpainter, where the panorama has a painter of its own."""
     panorama = {**config.panorama, "heuristic": heuristic}
     if heuristic == GIVEN:
         panorama = {key: panorama[key] for key in ("_target_", "heuristic", "width")}
     settled = config.copy()
     settled.panorama = panorama
+    if panorama.get("painter") is not None:
+        settled.inpainter = None
     return settled
 
 
