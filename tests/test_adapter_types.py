@@ -61,6 +61,7 @@ def test_every_adapter_of_the_configs_is_what_its_group_asks_for(tmp_path):
         files = [yaml.safe_load(path.read_text()) or {} for path in (ROOT / "conf" / group).glob("*.yaml")]
         for target in sorted({file["_target_"] for file in files if "_target_" in file}):
             lines += fulfils(protocol, target)
+    lines += fulfils("RoundInpainter", "worldgen.models.panorama_painter.PanoramaPainter")  # within panorama=native
     assert len(lines) > len(PROTOCOLS)
     assert complaints(tmp_path, *lines) == ""
 

@@ -7,7 +7,7 @@ import torch
 
 pytest.importorskip("diffusers")
 
-from tests.tiny_diffusion import apart, save_flux_fill, save_sd, save_sdxl, views
+from tests.tiny_diffusion import apart, save_flux, save_sd, save_sdxl, views
 from worldgen.models.diffusion import DiffusionInpainter
 from worldgen.models.recorded import RecordedInpainter
 from worldgen.models.runtime import Runtime
@@ -19,7 +19,7 @@ from worldgen.types import Prompt, Prompts
 @pytest.fixture(scope="module")
 def checkpoints(tmp_path_factory):
     root = tmp_path_factory.mktemp("checkpoints")
-    return {"sdxl": save_sdxl(root / "sdxl"), "sd": save_sd(root / "sd"), "flux": save_flux_fill(root / "flux")}
+    return {"sdxl": save_sdxl(root / "sdxl"), "sd": save_sd(root / "sd"), "flux": save_flux(root / "flux")}
 
 
 @pytest.fixture
@@ -38,11 +38,12 @@ def inpainter(checkpoints):
 def columns_alike(monkeypatch):
     """Noise that does not tell one column from another, so that a turned picture meets the same noise."""
     from diffusers.models.autoencoders import vae
+    from diffusers.pipelines.flux import pipeline_flux_inpaint as flux
     from diffusers.pipelines.stable_diffusion import pipeline_stable_diffusion_inpaint as sd
     from diffusers.pipelines.stable_diffusion_xl import pipeline_stable_diffusion_xl_inpaint as sdxl
 
     with monkeypatch.context() as patch:
-        for module in (vae, sd, sdxl):
+        for module in (vae, flux, sd, sdxl):
             drawn = module.randn_tensor
 
             def alike(shape, drawn=drawn, **options):

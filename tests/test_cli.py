@@ -191,6 +191,13 @@ def test_the_panorama_ablation_runs_every_heuristic_up_to_the_panorama(here, run
     assert len(list((here / "runs" / "panorama_ablation").iterdir())) == 6
 
 
+def test_the_panorama_ablation_takes_the_network_that_knows_panoramas_along(here, runs):
+    assert (
+        cli.main(["-m", "experiment=panorama_ablation", "panorama=adhoc,native", "image=photo.jpg", "quiet=true"]) == 0
+    )
+    assert sorted(config["panorama"]["heuristic"] for config in runs) == ["adhoc", "native"]
+
+
 def test_no_two_runs_of_a_sweep_share_a_folder_name():
     overrides = [["x=a/b"], ["x=a_b"], ["x=a b"], ["x=-1"], ["x=1"], [f"x={'y' * 200}1"], [f"x={'y' * 200}2"], []]
     suffixes = [run_suffix(["image=photo.jpg", "out=there", *telling], cli.NAMES_NO_RUN) for telling in overrides]
@@ -225,7 +232,12 @@ def run_module(*arguments: str, cwd: Path) -> subprocess.CompletedProcess:
 def test_help_explains_itself(tmp_path):
     done = run_module("--help", cwd=tmp_path)
     assert done.returncode == 0
-    for telling in ("image=photo.jpg", "fov_deg", "adhoc, anchored, auto*, given, sequential", "hydra/launcher=slurm"):
+    for telling in (
+        "image=photo.jpg",
+        "fov_deg",
+        "adhoc, anchored, auto*, given, native, sequential",
+        "hydra/launcher=slurm",
+    ):
         assert telling in done.stdout
     assert run_module(cwd=tmp_path).returncode == 2
 

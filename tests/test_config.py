@@ -90,7 +90,7 @@ def test_overrides_change_values_and_choices():
         ("width=1024", "width: no such key, did you mean panorama.width"),
         ("+panorama.colour=red", "panorama.colour: no such key"),
         ("qwertz=1", "qwertz: no such key; python -m worldgen --cfg job lists them all"),
-        ("panorama=spiral", "panorama=spiral: no such choice, wanted one of adhoc, anchored, auto, given, sequential"),
+        ("panorama=spiral", "panorama=spiral: no such choice, wanted one of adhoc, anchored, auto, given, native, seq"),
         ("splat=null", "splat=null: no such choice, wanted one of default"),
         ("splat=[default]", "no such choice, wanted one of default"),
         ("~splat", "~splat: keys cannot be taken away"),

@@ -8,7 +8,7 @@ from omegaconf import OmegaConf
 pytest.importorskip("diffusers")
 
 from tests.fakes import SmoothInpainter
-from tests.tiny_diffusion import apart, save_controlnet, save_flux_fill, save_sd, save_sdxl, views
+from tests.tiny_diffusion import apart, save_controlnet, save_flux, save_sd, save_sdxl, views
 from worldgen.config import choice, instantiate
 from worldgen.errors import UserError
 from worldgen.models import conformance, pipeline_parts
@@ -27,7 +27,7 @@ PROMPTS = Prompts("a meadow", "sky", "grass", indoor=False, source="test")
 @pytest.fixture(scope="module")
 def checkpoints(tmp_path_factory):
     root = tmp_path_factory.mktemp("checkpoints")
-    there = {"sdxl": save_sdxl(root / "sdxl"), "sd": save_sd(root / "sd"), "flux": save_flux_fill(root / "flux")}
+    there = {"sdxl": save_sdxl(root / "sdxl"), "sd": save_sd(root / "sd"), "flux": save_flux(root / "flux")}
     for name in ("sdxl", "sd"):
         there[f"controlnet_{name}"] = save_controlnet(root / f"controlnet_{name}", there[name])
     return there

@@ -170,11 +170,11 @@ def test_wrong_settings_cost_no_time(settings, message):
         DiffusionInpainter(MODEL, **settings)
 
 
-def test_flux_is_told_neither_negatives_nor_circles(inpainter):
+def test_some_are_told_no_negatives_and_some_no_circles(inpainter):
     with pytest.raises(UserError, match=r'inpainter\.negative_prompt: people, wanted "": FluxFillPipeline takes none'):
         inpainter("flux", negative_prompt="people")
-    with pytest.raises(UserError, match=r"inpainter\.circular: True, wanted false: FluxFillPipeline cannot wrap"):
-        inpainter("flux", circular=True)
+    with pytest.raises(UserError, match=r"inpainter\.circular: True, wanted false: ZImageInpaintPipeline cannot wrap"):
+        inpainter("z_image", circular=True)
 
 
 def test_checkpoints_of_another_kind_are_named(inpainter, refiner, checkpoints, tmp_path):

@@ -22,7 +22,7 @@ TELLING = {  # what makes a choice another than its neighbours
         *("vae_tiling", "vae_slicing"),
     },
     "metric": {"task", "model", "kind"},
-    "panorama": {"heuristic"},
+    "panorama": {"heuristic", "size", "steps", "guidance", "prompt"},  # but for the first, of native's painter
     "prompts": {"coarse"},
     "refine": {"size"},
     "table": {"runs", "group_by", "baseline"},

@@ -25,7 +25,7 @@ def save_all(root: Path) -> dict[str, Path]:
     there = {
         "sdxl": save_sdxl(root / "sdxl"),
         "sd": save_sd(root / "sd"),
-        "flux": save_flux_fill(root / "flux"),
+        "flux": save_flux(root / "flux"),
         "z_image": save_z_image(root / "z_image"),
         "qwen_image": save_qwen_image(root / "qwen_image"),
         "text_to_image": save_sdxl(root / "text_to_image", LATENTS, "StableDiffusionXLPipeline"),
@@ -102,14 +102,16 @@ def save_sd(folder: Path, channels: int = MASKED, kind: str = "StableDiffusionIn
     return _saved(pipe, folder)
 
 
-def save_flux_fill(folder: Path) -> Path:
-    """FLUX.1 Fill: 16 latents, the masked picture's, and the mask itself as 8x8 channels, all in patches of 2x2."""
+def save_flux(folder: Path, channels: int = 16 + 16 + 64, kind: str = "FluxFillPipeline") -> Path:
+    """FLUX.1 Fill: 16 latents, the masked picture's, and the mask itself as 8x8 channels, all in patches of 2x2.
+
+    With 16 channels and the kind FluxPipeline, FLUX.1 [dev]."""
     import diffusers
     from transformers import T5Config, T5EncoderModel, T5Tokenizer
 
     torch.manual_seed(0)
     transformer = diffusers.FluxTransformer2DModel(
-        in_channels=4 * (16 + 16 + 64),
+        in_channels=4 * channels,
         out_channels=4 * 16,
         num_layers=1,
         num_single_layers=1,
@@ -123,7 +125,7 @@ def save_flux_fill(folder: Path) -> Path:
     letters = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("\u2581", -2.0)]
     letters += [(letter, -2.0) for letter in "abcdefghijklmnopqrstuvwxyz"]
     t5 = T5Config(vocab_size=64 + len(letters), d_model=TEXT, d_ff=32, d_kv=8, num_layers=1, num_heads=2)
-    pipe = diffusers.FluxFillPipeline(
+    pipe = getattr(diffusers, kind)(
         vae=_vae(16, quantised=False),
         text_encoder=_clip(folder, "CLIPTextModel"),
         tokenizer=_clip(folder, "CLIPTokenizer"),
@@ -231,6 +233,23 @@ def save_lora(folder: Path, base: Path) -> Path:
     weights = convert_state_dict_to_diffusers(get_peft_model_state_dict(unet))
     diffusers.StableDiffusionXLPipeline.save_lora_weights(folder, unet_lora_layers=weights)
     return folder / "pytorch_lora_weights.safetensors"
+
+
+def save_flux_lora(folder: Path, base: Path) -> Path:
+    """A LoRA of the attention of `base`'s transformer, named and laid out as DiT360 leaves its own."""
+    import diffusers
+    from peft import LoraConfig
+    from peft.utils import get_peft_model_state_dict
+    from safetensors.torch import save_file
+
+    transformer = diffusers.FluxTransformer2DModel.from_pretrained(base / "transformer")
+    torch.manual_seed(2)
+    targets = ["attn.to_k", "attn.to_q", "attn.to_v", "attn.to_out.0"]
+    transformer.add_adapter(LoraConfig(r=4, lora_alpha=4, init_lora_weights=False, target_modules=targets))
+    weights = get_peft_model_state_dict(transformer)
+    folder.mkdir()
+    save_file({f"transformer.{name}": value for name, value in weights.items()}, folder / "adapter_model.safetensors")
+    return folder / "adapter_model.safetensors"
 
 
 def _vae(latents: int, quantised: bool = True) -> Any:

@@ -82,12 +82,15 @@ def prepare(config: DictConfig, reporter: Reporter, shape: Shape, steps: Sequenc
 
 def _settled(config: DictConfig, heuristic: str) -> DictConfig:
     """The config with what `panorama.heuristic` came to. Of a given panorama's settings only those that count are left,
-    so that no other has it made again; with a field of view by hand nobody has to find one, nor has its weights."""
+    so that no other has it made again; nor has the inpainter, where the panorama has a painter of its own. With a field
+    of view by hand nobody has to find one, nor has its weights."""
     panorama = {**config.panorama, "heuristic": heuristic}
     if heuristic == GIVEN:
         panorama = {key: panorama[key] for key in ("_target_", "heuristic", "width")}
     settled = config.copy()
     settled.panorama = panorama
+    if panorama.get("painter") is not None:
+        settled.inpainter = None
     if config.fov_deg is not None:
         settled.fov = {"_target_": "worldgen.recipe.fov.FixedFov", "deg": config.fov_deg}
     return settled

@@ -131,11 +131,12 @@ def _whole(rgb: Tensor) -> Panorama:
 
 def _painted(job: Job, views: Path) -> Panorama:
     """The photo's panorama; the painted views land in the folder `views`, where a killed attempt may have left some."""
+    settings = job.adapters["panorama"]
     return synthesize(
         job.photo_view,
         job.reader.prompts(),
-        RecordedInpainter(job.adapters["inpainter"], views),
-        job.adapters["panorama"],
+        RecordedInpainter(settings.painter or job.adapters["inpainter"], views),
+        settings,
         job.reporter.track,
         job.seed(PANORAMA),
     )

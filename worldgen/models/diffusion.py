@@ -16,7 +16,7 @@ from torch import Tensor
 from worldgen.errors import expect
 from worldgen.geometry.equirect import directions, pad, sample
 from worldgen.geometry.fill import erode, push_pull
-from worldgen.models.circular import wrapped
+from worldgen.models.circular import takes_places, wrapped
 from worldgen.models.pipelines import HubPipeline, batches, denoiser, eight_bits, padded, size_factor
 from worldgen.models.protocols import REPAINTED_PX, ImageToImage, Inpainter, Inpainting
 from worldgen.types import Prompt
@@ -28,7 +28,7 @@ class DiffusionInpainter(HubPipeline, Inpainter):
 
     strength: the part of the denoising that is done, 1 = from noise alone. margin_px: known pixels this close to a hole
     are painted again, so that its border is the network's own; what comes back there is the network's colour. circular:
-    whole panoramas are painted in one call as closed circles, by convolutions that go on across their edges.
+    whole panoramas are painted in one call as closed circles, by networks that see across their edges.
     panorama_width: of such a picture at most, pixels; larger ones are enlarged from it.
     """
 
@@ -42,9 +42,9 @@ class DiffusionInpainter(HubPipeline, Inpainter):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        expect("inpainter.strength", self.strength, 0 < self.strength <= 1, "more than 0 and at most 1")
-        expect("inpainter.margin_px", self.margin_px, 0 <= self.margin_px <= REPAINTED_PX, f"0 to {REPAINTED_PX}")
-        expect("inpainter.panorama_width", self.panorama_width, self.panorama_width >= 256, "256 or more")
+        expect(f"{self.key}.strength", self.strength, 0 < self.strength <= 1, "more than 0 and at most 1")
+        expect(f"{self.key}.margin_px", self.margin_px, 0 <= self.margin_px <= REPAINTED_PX, f"0 to {REPAINTED_PX}")
+        expect(f"{self.key}.panorama_width", self.panorama_width, self.panorama_width >= 256, "256 or more")
 
     @staticmethod
     def fits(arguments: Set[str]) -> bool:
@@ -55,13 +55,13 @@ class DiffusionInpainter(HubPipeline, Inpainter):
         """See HubPipeline."""
         unet = getattr(pipe, "unet", None)
         name = type(pipe).__name__
-        expect("inpainter.circular", self.circular, unet is not None or not self.circular, f"false: {name} cannot wrap")
+        fits = not self.circular or unet is not None or takes_places(denoiser(pipe))
+        expect(f"{self.key}.circular", self.circular, fits, f"false: {name} cannot wrap")
         if unet is not None:
             channels, latents = unet.config.in_channels, pipe.vae.config.latent_channels
             fits = channels in (latents, 2 * latents + 1)
-            expect(
-                "inpainter", f"a network of {channels} channels", fits, f"{2 * latents + 1} (inpainting) or {latents}"
-            )
+            wanted = f"{2 * latents + 1} (inpainting) or {latents}"
+            expect(self.key, f"a network of {channels} channels", fits, wanted)
 
     def __call__(self, rgb: Tensor, known: Tensor, prompts: Sequence[Prompt], seeds: Sequence[int]) -> Tensor:
         """rgb [B, 3, H, W], known [B, H, W] in [0, 1] -> [B, 3, H, W]."""
@@ -120,26 +120,36 @@ class DiffusionInpainter(HubPipeline, Inpainter):
 
     def _around(self, rgb: Tensor, known: Tensor, prompts: Sequence[Prompt], seeds: Sequence[int]) -> Tensor:
         """See `around`."""
-        pipe, (height, width) = self.pipe, rgb.shape[-2:]
-        across = max(1, min(width, self.panorama_width) // size_factor(pipe)) * size_factor(pipe)
-        small, kept = (rgb, known) if across == width else _narrowed(rgb, known, across)
+        pipe, width = self.pipe, rgb.shape[-1]
+        across = max(1, self._painted_width(width) // size_factor(pipe)) * size_factor(pipe)
+        shown, kept = (rgb, known) if across == width else _brought_to(rgb, known, across)
         tiled, pipe.vae.use_tiling = pipe.vae.use_tiling, False  # a tile has edges of its own, which do not meet
         try:
             with wrapped(denoiser(pipe), pipe.vae):
-                painted = self.fill(small, kept, prompts, seeds, behind=_push_pull_round)
+                painted = self.fill(shown, kept, prompts, seeds, behind=_push_pull_round)
         finally:
             pipe.vae.use_tiling = tiled
         if across == width:
             return painted
-        rays = directions(height, width)
-        large = torch.stack([sample(picture, rays, "bicubic") for picture in painted]).clamp(0, 1)
-        return eight_bits(known[:, None] * eight_bits(rgb) + (1 - known[:, None]) * large)
+        return eight_bits(known[:, None] * eight_bits(rgb) + (1 - known[:, None]) * _at_width(painted, width))
+
+    def _painted_width(self, width: int) -> int:
+        """At which width a panorama of that width is painted."""
+        return min(width, self.panorama_width)
 
 
-def _narrowed(rgb: Tensor, known: Tensor, width: int) -> tuple[Tensor, Tensor]:
+def _brought_to(rgb: Tensor, known: Tensor, width: int) -> tuple[Tensor, Tensor]:
     """Panoramas [B, 3, H, W], [B, H, W] at another width, half as high; known only where all pixels are."""
-    both = F.interpolate(torch.cat([rgb * known[:, None], known[:, None]], dim=1), (width // 2, width), mode="area")
+    both = _at_width(torch.cat([rgb * known[:, None], known[:, None]], dim=1), width)
     return both[:, :3], (both[:, 3] > 0.999).float()
+
+
+def _at_width(panoramas: Tensor, width: int) -> Tensor:
+    """[B, C, H, W] in [0, 1] -> [B, C, width / 2, width] in [0, 1]."""
+    if width <= panoramas.shape[-1]:
+        return F.interpolate(panoramas, (width // 2, width), mode="area")
+    rays = directions(width // 2, width)
+    return torch.stack([sample(picture, rays, "bicubic") for picture in panoramas]).clamp(0, 1)
 
 
 def _push_pull_round(rgb: Tensor, known: Tensor) -> Tensor:

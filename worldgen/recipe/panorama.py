@@ -1,8 +1,8 @@
 """Step 3: the photo becomes a full panorama (paper, "Panorama synthesis").
 
 Anchored and sequential are schedules of perspective views over one loop: render what is there, inpaint the rest,
-project back, blend. Ad-hoc asks for the whole equirectangular picture in one call. The photo's own pixels are never
-overwritten.
+project back, blend. Ad-hoc asks for the whole equirectangular picture in one call, and so does native, of a network
+that was trained to paint such pictures. The photo's own pixels are never overwritten.
 """
 
 import math
@@ -24,19 +24,22 @@ from worldgen.recipe.schedules import ANCHORED, SEQUENTIAL, Schedule, ViewSpec
 from worldgen.types import Camera, Panorama, Prompt, Prompts, View
 
 SCHEDULES = {"anchored": ANCHORED, "sequential": SEQUENTIAL}
+AT_ONCE = ("adhoc", "native")  # in one call
 _BORDER = 3  # pixels beside a hole where the painted picture is held against the known one
 _SURE = 0.99  # a pixel with at least this confidence is context, one with less is painted (again)
 
 
 @dataclass(frozen=True)
 class PanoramaSettings:
-    """heuristic: anchored, sequential, adhoc, or given: the photo is the panorama, and of the others only width counts.
+    """heuristic: anchored, sequential, adhoc, native, or given: the photo is the panorama, and of the others only width
+    counts.
     width: of the panorama, pixels, height is half of it.
     view_size: of the square views that are inpainted, pixels. feather: part of a view over which it fades out.
     mask_blur: part of a view by which holes' borders are soft, 0 = hard (the paper blurs slightly, it does not say how
     much). anchor_gap_deg: how far round the anchor what was painted goes with it, for it may have taken its colour.
     prefill, finish: what a small inpainter needs on top of the paper's recipe, before the first view and after the last
-    one; None: nothing. Ad-hoc has no use for the first.
+    one; None: nothing. Ad-hoc has no use for the first, native for neither.
+    painter: of native and of no other: the network that knows panoramas, in the inpainter's place.
     """
 
     heuristic: str = "anchored"
@@ -47,9 +50,10 @@ class PanoramaSettings:
     anchor_gap_deg: float = 2.5
     prefill: Prefill | None = None
     finish: Finish | None = None
+    painter: Inpainter | None = None
 
     def __post_init__(self) -> None:
-        choices = (*SCHEDULES, "adhoc", GIVEN)
+        choices = (*SCHEDULES, *AT_ONCE, GIVEN)
         expect("panorama.heuristic", self.heuristic, self.heuristic in choices, f"auto or one of {', '.join(choices)}")
         fits = 64 <= self.width <= 16384 and self.width % 4 == 0
         expect("panorama.width", self.width, fits, "a multiple of 4 from 64 to 16384")
@@ -57,6 +61,8 @@ class PanoramaSettings:
         expect("panorama.feather", self.feather, 0 <= self.feather < 0.25, "0 or more and less than 0.25")
         expect("panorama.mask_blur", self.mask_blur, 0 <= self.mask_blur < 0.1, "0 or more and less than 0.1")
         expect("panorama.anchor_gap_deg", self.anchor_gap_deg, 0.5 <= self.anchor_gap_deg <= 30, "0.5 to 30")
+        fits = (self.painter is not None) == (self.heuristic == "native")
+        expect("panorama.heuristic", self.heuristic, fits, "panorama=native for a network that knows panoramas")
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,9 +86,12 @@ def synthesize(
     track: Track = untracked,
     seed: int = 0,
 ) -> Panorama:
-    """Fills a panorama from a photo whose camera stands at the origin and looks along +z."""
+    """Fills a panorama from a photo whose camera stands at the origin and looks along +z.
+
+    inpainter: of native, what is in `settings.painter`.
+    """
     canvas = embed(photo, settings.width)
-    if settings.heuristic == "adhoc":
+    if settings.heuristic in AT_ONCE:
         canvas = _paint_at_once(canvas, prompts, inpainter, seed)
     else:
         if settings.prefill is not None:
@@ -92,7 +101,7 @@ def synthesize(
     rgb = canvas.rgb
     if bool((canvas.confidence < 1).any()):
         rgb = torch.where(canvas.photo, rgb, push_pull(rgb, canvas.confidence))
-    if settings.finish is not None:
+    if settings.finish is not None and settings.painter is None:
         rgb = settings.finish(rgb, ~canvas.photo)
     return Panorama(reflect_outwards(rgb, canvas.photo, settings.width / 200).clamp(0, 1), canvas.photo)
 
@@ -190,8 +199,8 @@ def blend(canvas: Canvas, painted: Tensor, camera: Camera, feather_px: float) ->
 
 
 def _paint_at_once(canvas: Canvas, prompts: Prompts, inpainter: Inpainter, seed: int) -> Canvas:
-    """Ad-hoc: one call for everything. Most inpainters know no panoramas: they are shown the picture some way round the
-    back, and the two ends are blended."""
+    """Ad-hoc, native: one call for everything. Most inpainters know no panoramas: they are shown the picture some way
+    round the back, and the two ends are blended."""
     around = getattr(inpainter, "around", None)
     if around is not None:
         rgb = around(canvas.rgb[None], canvas.photo[None].float(), [prompts.of("atmosphere")], [seed])[0]
