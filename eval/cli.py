@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from functools import partial
+from glob import glob
 from pathlib import Path
 from typing import Any
 
@@ -80,14 +81,17 @@ def _run(config: DictConfig, methods: Mapping[str, str], frames: Mapping[str, Fi
     from eval.tables.formats import as_json, render  # takes seconds to import, which mistakes above need not
 
     out = _out(config)
-    _evaluate_what_is_named(config, methods, frames)
-    table = _table(config, out)
+    if config.get("table") and not config.table.get("paired", True):
+        table = _by_group(config, methods, out)
+    else:
+        _evaluate_what_is_named(config, methods, frames)
+        table = _table(config, out)
     if config.wandb and (out / SCORES_FILE).exists():
         from eval.wandb_evaluation import log_evaluation
 
         log_evaluation(out, table.figures())
     print(render(table, config.format))
-    stored = (out / SCORES_FILE).exists()
+    stored = (out / "table.md").exists()
     if stored and not config.quiet:
         print(f"scores, tables and what they rest on: {out}\n")
     told = {"protocol": config.protocol.name, "out": str(out) if stored else None}
@@ -134,12 +138,35 @@ def _evaluate_what_is_named(config: DictConfig, methods: Mapping[str, str], fram
         raise UserError("methods: none, wanted methods.<name>=<path>, runs=<folders> or table=<name>")
 
 
+def _by_group(config: DictConfig, methods: Mapping[str, str], out: Path) -> Any:
+    """The table whose rows are groups of photos, of runs that are there or of stored scores."""
+    from eval.experiments.photo_groups import restricted, score_groups, table_of_groups
+    from eval.scoring.store import held
+
+    given = [f"methods.{name}" for name in methods] + ["baseline"] * (config.baseline is not None)
+    for key in given + ["wandb"] * bool(config.wandb):
+        raise UserError(f"{key}: given, wanted none: the rows of table={config.table.name} are groups of our own runs")
+    settings, lacking = restricted(instantiate(config.table), config), []
+    runs = str(config.runs or settings.runs)
+    if config.runs is not None or glob(str(settings.runs)):  # noqa: PTH207 it may begin at the root
+        runtime = instantiate(config.runtime)
+        runtime.expect_device_alone("python -m eval")
+
+        def metric(name: str) -> Any:
+            return with_runtime(_metric(config, name), runtime)
+
+        lacking = score_groups(config, settings, runs, out, metric)
+    table = table_of_groups(settings, out, lacking)
+    if table.figures() and any(table.figures().values()):
+        with held(out):
+            _write(table, out)
+    return table
+
+
 def _table(config: DictConfig, out: Path) -> Any:
     """The table of what is stored in `out`, written there too where something is."""
     from eval.scoring.store import held
     from eval.tables.build import build
-    from eval.tables.formats import metadata, render
-    from worldgen.runs.disk import write_text
 
     def built() -> Any:
         stored = (out / SCORES_FILE).exists()
@@ -151,10 +178,17 @@ def _table(config: DictConfig, out: Path) -> Any:
         return built()
     with held(out):  # two evaluations at once: the later one's table has the methods of both
         table = built()
-        for name, suffix in FORMATS.items():
-            write_text(out / f"table.{suffix}", render(table, name))
-        write_text(out / "table.json", metadata(table))
+        _write(table, out)
     return table
+
+
+def _write(table: Any, out: Path) -> None:
+    from eval.tables.formats import metadata, render
+    from worldgen.runs.disk import write_text
+
+    for name, suffix in FORMATS.items():
+        write_text(out / f"table.{suffix}", render(table, name))
+    write_text(out / "table.json", metadata(table))
 
 
 def _evaluate(
@@ -198,7 +232,7 @@ def _out(config: DictConfig) -> Path:
         return user_path(str(config.out))
     if config.get("table") is None:
         return Path("evaluations") / config.protocol.name
-    by_its_own = config.table.protocol == config.protocol.name
+    by_its_own = config.table.protocol == config.protocol.name or not config.table.get("paired", True)
     return Path(config.table.scores if by_its_own else f"{config.table.scores}-{config.protocol.name}")
 
 
@@ -215,7 +249,7 @@ def _table_settings(config: DictConfig, evaluation: Mapping[str, Any]) -> dict[s
         "columns": columns or {name: {"label": name, "better": "lower"} for name in config.protocol.metrics},
     }
     if table:
-        rows = {method: {"label": row["label"]} for method, row in table["rows"].items()}
+        rows = {method: row | {"paper": {}} for method, row in table["rows"].items()}
         return table | others | {"title": f"{table['title']}, by protocol={config.protocol.name}", "rows": rows}
     methods = ", ".join(method for method in evaluation.get("methods", {}))
     title = f"{methods or 'Scores'} by the protocol {config.protocol.name}"

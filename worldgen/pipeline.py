@@ -155,9 +155,11 @@ def make_adapters(config: DictConfig, steps: Sequence[StepSpec] = STEPS) -> Pool
 
 
 def networks_of_hub(config: DictConfig) -> list[FromHub]:
-    """The adapters of a config whose weights are the model hub's, none of them loaded. Raises UserError."""
+    """The adapters of a config whose weights are the model hub's, none of them loaded, up to its step `until`. Raises
+    UserError."""
     asked = config.panorama.heuristic
-    return _from_hub(make_adapters(_settled(config, "anchored" if asked == "auto" else asked)), STEPS)
+    adapters = make_adapters(_settled(config, "anchored" if asked == "auto" else asked))
+    return _from_hub(adapters, steps_until(config.until))
 
 
 def _from_hub(adapters: Pool, steps: Sequence[StepSpec]) -> list[FromHub]:

@@ -17,6 +17,7 @@ from worldgen.runs.artifacts import load_json
 from worldgen.runs.reader import RunReader
 from worldgen.runs.steps_table import PANORAMA, PROMPTS, SPLAT
 
+GROUP = "group"
 _ERRORS = ("ERROR", "CRITICAL")
 _LOG_LINE = re.compile(r"\d{4}-\d\d-\d\d [\d:,]+ (?P<level>[A-Z]+) \S+: (?P<message>.*)")
 
@@ -59,8 +60,10 @@ class Run:
         """A setting, such as `panorama.heuristic`, as text (true, 0.5, ...); None where it is not known.
 
         The names of the folders of a sweep, `photo-prompts=coarse`, tell which choice of a whole group was made, and
-        a setting of a run whose step never finished.
+        a setting of a run whose step never finished. `group` is, as for W&B, the name of the folder that holds the run.
         """
+        if key == GROUP:
+            return self.folder.resolve().parent.name
         node: Any = self.config
         for name in key.split("."):
             node = node.get(name) if isinstance(node, Mapping) else None

@@ -10,19 +10,21 @@ from worldgen.errors import UserError, expect
 
 @dataclass(frozen=True)
 class Column:
-    """One metric. label: as the heading has it; digits: after the point."""
+    """One metric. label: as the heading has it; digits: after the point; protocol: None = the table's."""
 
     label: str
     better: Better
     digits: int = 2
+    protocol: str | None = None
 
 
 @dataclass(frozen=True)
 class Row:
-    """One method. paper: the paper's figures, metric to value."""
+    """One method. paper: the paper's figures, metric to value; given: it is other people's, who made its output."""
 
     label: str
     paper: Mapping[str, float] = field(default_factory=dict)
+    given: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +34,8 @@ class TableSettings:
     name: of that file; source: where the paper's figures stand; protocol: name of the conf/protocol file that its
     scores are made by; scores: the folder of scores.csv; runs: the run folders that are scored where no methods are
     named, group_by: and the setting that tells them apart; columns: by metric; rows: by method, in order; baseline: the
-    method that the others' paired differences are taken from; interval: how it is written.
+    method that the others' paired differences are taken from; interval: how it is written; paired: whether all rows
+    are of the same images, and so can be compared.
     """
 
     name: str
@@ -46,6 +49,7 @@ class TableSettings:
     group_by: str | None = None
     baseline: str | None = None
     interval: Literal["half_width", "bounds"] = "half_width"
+    paired: bool = True
 
     def __post_init__(self) -> None:
         object.__setattr__(
