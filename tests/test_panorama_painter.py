@@ -22,9 +22,9 @@ from worldgen.models.runtime import Runtime
 from worldgen.present.console import Reporter
 from worldgen.recipe.given import front_view
 from worldgen.recipe.panorama import PanoramaSettings, embed, synthesize
-from worldgen.types import Prompts
+from worldgen.types import Prompt, Prompts
 
-PROMPTS, SEEDS = ["a meadow"], [1]
+PROMPTS, SEEDS = [Prompt("a meadow")], [1]
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +76,7 @@ def test_seed_scene_and_lora_count_and_what_lies_in_holes_does_not(painter):
     assert torch.equal(adapter(rgb, known, PROMPTS, SEEDS), first)
     assert torch.equal(adapter(torch.where(known[:, None] == 1, rgb, 0.9), known, PROMPTS, SEEDS), first)
     assert apart(adapter(rgb, known, PROMPTS, [2]), first) > 5
-    assert apart(adapter(rgb, known, ["a dark cave"], SEEDS), first) > 0.9
+    assert apart(adapter(rgb, known, [Prompt("a dark cave")], SEEDS), first) > 0.9
     assert apart(painter(loras=[])(rgb, known, PROMPTS, SEEDS), first) > 5
 
 

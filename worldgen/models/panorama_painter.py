@@ -15,6 +15,7 @@ from torch import Tensor
 from worldgen.errors import expect
 from worldgen.models.diffusion import DiffusionInpainter
 from worldgen.models.protocols import Inpainting
+from worldgen.types import Prompt
 
 
 @dataclass
@@ -39,9 +40,10 @@ class PanoramaPainter(DiffusionInpainter):
         """Itself; see `protocols.RoundInpainter`."""
         return self
 
-    def __call__(self, rgb: Tensor, known: Tensor, prompts: Sequence[str], seeds: Sequence[int]) -> Tensor:
+    def __call__(self, rgb: Tensor, known: Tensor, prompts: Sequence[Prompt], seeds: Sequence[int]) -> Tensor:
         """Panoramas [B, 3, H, 2 H], known [B, H, 2 H] in [0, 1] -> [B, 3, H, 2 H]."""
-        return self._around(rgb, known, [self.prompt.replace("{}", prompt) for prompt in prompts], seeds)
+        told = [prompt._replace(text=self.prompt.replace("{}", prompt.text)) for prompt in prompts]
+        return self._around(rgb, known, told, seeds)
 
     def _painted_width(self, width: int) -> int:
         return self.panorama_width
