@@ -25,7 +25,7 @@ TELLING = {  # what makes a choice another than its neighbours
     "panorama": {"heuristic", "size", "steps", "guidance", "prompt"},  # but for the first, of native's painter
     "prompts": {"coarse"},
     "refine": {"size"},
-    "table": {"runs", "group_by", "baseline"},
+    "table": {"runs", "group_by", "baseline", "paired"},
     "view_depth": {"model", "size", "detail"},
 }
 DIFFERENT = {
