@@ -15,7 +15,7 @@ TELLING = {  # what makes a choice another than its neighbours
     "correction": {"name"},
     "complete": {"order", "budget", "at_once", "min_hole", "max_hole"},
     "density": {"enabled"},
-    "depth": {"key", "model", "size", "detail", "view_size", "merge_height", "gradient_deg"},
+    "depth": {"key", "model", "size", "metres", "detail", "view_size", "merge_height", "gradient_deg"},
     "fov": {"model", "size", "detail"},
     "inpainter": {  # what each checkpoint's makers ask for, and what it takes
         *("size", "steps", "scheduler", "strength", "guidance", "negative_prompt", "circular", "panorama_width"),
