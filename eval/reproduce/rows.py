@@ -60,7 +60,7 @@ def look(
             state.missing, state.why = 1, (_trained(name),)
         elif planned:
             state.runs = _runs_of(settings, name, planned)
-            _look_at_runs(state)
+            _look_at_runs(state, "the experiment's sweep leaves it out" if settings.paired else "no photos of it")
         else:
             _look_without_photos(state, settings, runs, last)
         rows.append(state)
@@ -85,14 +85,15 @@ def _runs_of(settings: TableSettings, row: str, planned: Mapping[str, list[Plann
     return [run for run in runs if choice in run.overrides]
 
 
-def _look_at_runs(state: RowState) -> None:
+def _look_at_runs(state: RowState, without: str) -> None:
+    """without: why there may be no runs to make."""
     states = [run.state for run in state.runs]
     state.found, state.missing = states.count("finished"), len(states) - states.count("finished")
     reasons = [lacking(run.overrides) for run in state.runs if run.state != "finished"]
     state.why = tuple(dict.fromkeys(reason for several in reasons for reason in several))
     state.blocked = bool(state.why) or not state.runs
     if not state.runs:
-        state.missing, state.why = 1, ("no photos of it",)
+        state.missing, state.why = 1, (without,)
     elif state.missing and not state.why:
         begun = states.count("begun")
         state.why = (f"can be made here{f', {begun} begun' if begun else ''}",)
