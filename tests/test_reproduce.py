@@ -115,7 +115,8 @@ def test_runs_fill_the_table_and_what_is_lost_is_made_again(here):
     made = reproduced(here)
     assert made["missing"] == ["native"]
     assert made["rows"]["native"]["why"] == ["the experiment's sweep leaves it out"]
-    assert set(made["evaluation"]["means"]) == {"adhoc", "sequential", "anchored"}
+    assert all(made["rows"][name]["there"] == 1 for name in ("adhoc", "sequential", "anchored"))
+    assert {"adhoc", "anchored"} <= set(made["evaluation"]["means"])  # the other's smooth views may tell nothing
     manifests = {
         path: path.stat().st_mtime_ns for path in (here / "runs" / "panorama_ablation").glob("*/manifest.json")
     }
