@@ -117,14 +117,13 @@ def test_runs_fill_the_table_and_what_is_lost_is_made_again(here):
     assert made["rows"]["native"]["why"] == ["the experiment's sweep leaves it out"]
     assert all(made["rows"][name]["there"] == 1 for name in ("adhoc", "sequential", "anchored"))
     assert {"adhoc", "anchored"} <= set(made["evaluation"]["means"])  # the other's smooth views may tell nothing
-    manifests = {
-        path: path.stat().st_mtime_ns for path in (here / "runs" / "panorama_ablation").glob("*/manifest.json")
-    }
-    assert len(manifests) == 3
+    found = (here / "runs" / "panorama_ablation").glob("*/panorama/panorama.png")
+    panoramas = {path: path.stat().st_mtime_ns for path in found}
+    assert len(panoramas) == 3
 
-    lost = next(path for path in manifests if "adhoc" in path.parent.name)
-    shutil.rmtree(lost.parent)
+    lost = next(path for path in panoramas if "adhoc" in path.parents[1].name)
+    shutil.rmtree(lost.parents[1])
     again = reproduced(here)
     assert again["evaluation"]["means"] == made["evaluation"]["means"]
-    kept = {path for path, made_ns in manifests.items() if path.stat().st_mtime_ns == made_ns}
-    assert kept == set(manifests) - {lost}
+    kept = {path for path, made_ns in panoramas.items() if path.stat().st_mtime_ns == made_ns}
+    assert kept == set(panoramas) - {lost}
