@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.scenes import BoxRoom
 from worldgen.geometry import alignment
 from worldgen.geometry.cameras import look_at
-from worldgen.recipe.depth import merge_views
+from worldgen.recipe.depth import align_views, merge_views
 from worldgen.types import Camera
 
 ROOM = BoxRoom()
@@ -30,7 +30,7 @@ def log_error(merged, truth):
 
 def test_views_in_agreement_merge_to_the_truth():
     cameras = ring()
-    merged = merge_views(cameras, [ROOM.view(camera).distance for camera in cameras], 128, bend=0.05)
+    merged = merge_views(cameras, align_views(cameras, [ROOM.view(camera).distance for camera in cameras], 0.05), 128)
     truth = ROOM.panorama(128)[1].distance
     assert log_error(merged, truth).abs().quantile(0.97) < 0.02  # the rest lies along the pillar's edges
 
@@ -44,8 +44,8 @@ def test_every_views_own_scale_and_tilt_is_found():
         u = ((torch.arange(128) + 0.5) / 64 - 1)[None]
         distances.append(ROOM.view(camera).distance * torch.exp(scale + 0.2 * across * u + 0.2 * down * u.T))
     truth = ROOM.panorama(128)[1].distance
-    bent = log_error(merge_views(cameras, distances, 128, bend=1e-4), truth).abs()
-    rigid = log_error(merge_views(cameras, distances, 128, bend=1e4), truth).abs()
+    bent = log_error(merge_views(cameras, align_views(cameras, distances, 1e-4), 128), truth).abs()
+    rigid = log_error(merge_views(cameras, align_views(cameras, distances, 1e4), 128), truth).abs()
     assert bent.quantile(0.9) < 0.05
     assert bent.mean() < 0.7 * rigid.mean()  # with a scale alone the tilts remain
 
@@ -75,7 +75,7 @@ def test_merging_leaves_no_seam_where_views_end_or_the_panorama_wraps():
     cameras = ring()
     sphere = [torch.exp(0.3 * torch.randn(1, generator=generator)) * torch.ones(128, 128) for _ in cameras]
     waves = [d * torch.exp(0.3 * torch.sin(torch.arange(128) / 20 + k)) for k, d in enumerate(sphere)]
-    log = merge_views(cameras, waves, 128, bend=0.05).log()
+    log = merge_views(cameras, align_views(cameras, waves, 0.05), 128).log()
     steps = (log - log.roll(1, 1)).abs()[32:96]
     assert steps[:, 0].mean() < 2 * steps.mean()
     assert steps.max() < 0.1

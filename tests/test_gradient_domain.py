@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.scenes import BoxRoom
 from worldgen.geometry.equirect import directions
 from worldgen.geometry.gradient_domain import Differences
-from worldgen.recipe.depth import MergeSettings, merge_views
+from worldgen.recipe.depth import MergeSettings, align_views, merge_views
 
 ROOM = BoxRoom()
 
@@ -93,7 +93,7 @@ def merged(gradient_deg, spread, holes=False):
         if holes:
             seen[:, :] = ROOM.view(camera).measured < 3
         valid.append(seen)
-    return merge_views(cameras, distances, 128, 0.05, valid, gradient_deg)
+    return merge_views(cameras, align_views(cameras, distances, 0.05, valid), 128, valid, gradient_deg)
 
 
 TRUTH = ROOM.panorama(128)[1].distance

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from tests.scenes import BoxRoom
-from worldgen.recipe.depth import MergeSettings, merge_views
+from worldgen.recipe.depth import MergeSettings, align_views, merge_views
 from worldgen.runs.usage import PeakMemory
 
 HEIGHT, SIZE, GRADIENT_DEG = 2048, 1024, 30.0
@@ -26,10 +26,12 @@ def measured(height: int, size: int, gradient_deg: float) -> dict[str, Any]:
     generator = torch.Generator().manual_seed(0)
     scales = torch.exp(0.3 * torch.randn(len(cameras), generator=generator)).tolist()
     distances = [ROOM.view(camera).measured * scale for camera, scale in zip(cameras, scales, strict=True)]
-    merge_views(cameras, distances, 64, 0.05, None, gradient_deg)  # compiles what is compiled once
+    merge_views(
+        cameras, align_views(cameras, distances, 0.05), 64, None, gradient_deg
+    )  # compiles what is compiled once
     wall, cpu = time.perf_counter(), time.process_time()
     with PeakMemory() as peak:
-        merged = merge_views(cameras, distances, height, 0.05, None, gradient_deg)
+        merged = merge_views(cameras, align_views(cameras, distances, 0.05), height, None, gradient_deg)
     seconds, cpu_seconds = time.perf_counter() - wall, time.process_time() - cpu
     error = (merged / ROOM.panorama(height)[1].distance).log()
     return {

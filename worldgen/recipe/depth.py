@@ -12,7 +12,7 @@ from torch import Tensor
 
 from worldgen.errors import expect
 from worldgen.geometry import alignment
-from worldgen.geometry.cameras import look_at, zdepth_to_distance
+from worldgen.geometry.cameras import distance_to_zdepth, look_at, zdepth_to_distance
 from worldgen.geometry.equirect import directions, from_perspective, sample, to_perspective
 from worldgen.geometry.fill import push_pull
 from worldgen.geometry.gradient_domain import Differences
@@ -81,60 +81,85 @@ class ViewMergedDepth(Composite):
             if self.metric is not None:
                 metrics.append(self.metric(rgb, camera))
         expect("depth.shape", "no valid depth in any view", any(bool(view.valid.any()) for view in shapes), "some")
-        scale = common_scale(shapes, metrics) if metrics else 1.0
-        seen = list(zip(cameras, shapes, strict=True))
-        distances = [scale * zdepth_to_distance(camera, view.zdepth) for camera, view in seen]
         valid = [view.valid for view in shapes]
-        height, bend, detail = self.settings.merge_height, self.settings.bend, self.settings.gradient_deg
-        merged = merge_views(cameras, distances, height, bend, valid, detail)
+        distances = [zdepth_to_distance(camera, view.zdepth) for camera, view in zip(cameras, shapes, strict=True)]
+        distances = align_views(cameras, distances, self.settings.bend, valid)
+        merged = merge_views(cameras, distances, self.settings.merge_height, valid, self.settings.gradient_deg)
+        if metrics:
+            merged = merged * common_scale(cameras, distances, valid, metrics)
         merged = raise_to_ground(merged, self.settings.min_ground_m)
         return at_panoramas_size(merged, panorama.rgb.shape[1], self.settings.sky_m)
 
 
-def common_scale(shapes: Sequence[ViewDepth], metrics: Sequence[ViewDepth]) -> float:
-    """Metres per unit of the shapes' zdepth, over all pixels that are valid in both. Paper, "Metric depth"."""
-    both = [shape.valid & metric.valid for shape, metric in zip(shapes, metrics, strict=True)]
+def common_scale(
+    cameras: Sequence[Camera], distances: Sequence[Tensor], valid: Sequence[Tensor], metrics: Sequence[ViewDepth]
+) -> float:
+    """Metres per unit of the shapes' zdepth, over all pixels that are valid in both. Paper, "Metric depth".
+
+    distances: along the ray, [h, w] each, with `valid`, aligned: views that disagree among themselves have a wider
+    spread than the place has.
+    """
+    both = [there & metric.valid for there, metric in zip(valid, metrics, strict=True)]
     expect("depth.metric", "no pixel is valid in both networks' answers", any(bool(v.any()) for v in both), "some")
-    shape = torch.cat([view.zdepth[valid] for view, valid in zip(shapes, both, strict=True)])
-    metric = torch.cat([view.zdepth[valid] for view, valid in zip(metrics, both, strict=True)])
+    views = zip(cameras, distances, both, strict=True)
+    shape = torch.cat([distance_to_zdepth(camera, distance)[there] for camera, distance, there in views])
+    metric = torch.cat([view.zdepth[there] for view, there in zip(metrics, both, strict=True)])
     return alignment.quantile_scale(shape, metric)
+
+
+def align_views(
+    cameras: Sequence[Camera], distances: Sequence[Tensor], bend: float, valid: Sequence[Tensor] | None = None
+) -> list[Tensor]:
+    """Views' distances along the ray [h, w], each scaled, and tilted at the price `bend`, until they agree.
+
+    The cameras stand at the origin. valid: bool [h, w] of each view, None: everywhere. The mean of the logarithms of
+    all scales is 0; see `alignment.align`.
+    """
+    valid = _everywhere(distances) if valid is None else valid
+    log, weight, basis = _spread_all(cameras, distances, valid, _ALIGN_HEIGHT)
+    if not bool(((weight > 0).sum(0) > 1).any()):
+        return list(distances)  # nobody sees what another one sees
+    rows = (torch.arange(_ALIGN_HEIGHT) + 0.5) / _ALIGN_HEIGHT - 0.5
+    area = torch.cos(rows * math.pi)[:, None]
+    terms = alignment.align(log.flatten(1), (weight * area).flatten(1), basis.flatten(1, 2), bend)
+    return [_corrected(distance, *three) for distance, three in zip(distances, terms.tolist(), strict=True)]
+
+
+def _corrected(distance: Tensor, scale: float, across: float, down: float) -> Tensor:
+    """[h, w] times exp(scale + across u + down v), where u and v go from -1 to 1 across the view and down it."""
+    v, u = ((2 * torch.arange(size) + 1) / size - 1 for size in distance.shape)
+    return distance * (scale + across * u + down * v[:, None]).exp()
+
+
+def _everywhere(distances: Sequence[Tensor]) -> list[Tensor]:
+    return [torch.ones_like(distance, dtype=torch.bool) for distance in distances]
 
 
 def merge_views(
     cameras: Sequence[Camera],
     distances: Sequence[Tensor],
     height: int,
-    bend: float,
     valid: Sequence[Tensor] | None = None,
     gradient_deg: float = 0.0,
 ) -> Tensor:
     """Views' distances along the ray [h, w] to one panorama's [height, 2 height], without seams, scale kept.
 
-    The cameras stand at the origin. Each view may be scaled, and tilted at the price `bend`; see `alignment.align`.
-    valid: bool [h, w] of each view, None: everywhere; the answer is inf where no view is valid. gradient_deg: what is
-    finer than this is merged in the gradient domain (`geometry/gradient_domain.py`); 0: all is a weighted mean.
+    The cameras stand at the origin, and the views agree, more or less: see `align_views`. valid: bool [h, w] of each
+    view, None: everywhere; the answer is inf where no view is valid. gradient_deg: what is finer than this is merged in
+    the gradient domain (`geometry/gradient_domain.py`); 0: all is a weighted mean.
     """
-    valid = [torch.ones_like(distance, dtype=torch.bool) for distance in distances] if valid is None else valid
-    log, weight, basis = _spread_all(cameras, distances, valid, _ALIGN_HEIGHT)
-    rows = (torch.arange(_ALIGN_HEIGHT) + 0.5) / _ALIGN_HEIGHT - 0.5
-    area = torch.cos(rows * math.pi)[:, None]
-    if bool(((weight > 0).sum(0) > 1).any()):
-        correction = alignment.align(log.flatten(1), (weight * area).flatten(1), basis.flatten(1, 2), bend)
-    else:  # nobody sees what another one sees
-        correction = torch.zeros(len(cameras), basis.shape[-1])
+    valid = _everywhere(distances) if valid is None else valid
     differences = Differences(height, 2 * height) if gradient_deg > 0 else None
 
-    def aligned() -> Iterator[tuple[Tensor, Tensor]]:
+    def spread() -> Iterator[tuple[Tensor, Tensor]]:
         """One view at a time: at 4096 x 2048 each takes half a gigabyte on its way."""
-        for camera, distance, there, terms in zip(cameras, distances, valid, correction, strict=True):
-            log, weight, u, v = _spread(camera, distance, there, height)
-            scale, across, down = terms.tolist()
-            log = log + torch.full_like(u, scale).add_(u, alpha=across).add_(v, alpha=down)
+        for view in zip(cameras, distances, valid, strict=True):
+            log, weight, *_ = _spread(*view, height)
             if differences is not None:
                 differences.add(log, weight)
             yield log, weight
 
-    merged, weight = alignment.blend(aligned())
+    merged, weight = alignment.blend(spread())
     seen = weight > 0
     if differences is not None and bool(seen.any()):
         whole = push_pull(torch.where(seen, merged, 1.0).log()[None], seen.float())[0]
