@@ -1,11 +1,13 @@
 """What a run folder says against its world: each sign rises where its fault was planted; what is missing is said."""
 
+import json
 import shutil
 from pathlib import Path
 
 import pytest
 import torch
 
+from eval.benchmarks import signatures as benchmark
 from eval.synthetic.planted_faults import FAULTS, planted, write_clean_run
 from tests.small_world import write_run
 from tests.test_report import Page
@@ -44,6 +46,13 @@ def test_each_sign_rises_where_its_fault_was_planted(clean, of_clean, tmp_path, 
 
 def test_the_same_folder_gives_the_same_figures(clean, of_clean):
     assert measure(clean).figures == of_clean.figures
+
+
+@pytest.mark.slow
+def test_the_benchmark_prints_both_worlds_figures(capsys):
+    assert benchmark.main(["--height", "128", "--size", "64"]) == 0
+    told = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert set(told["clean"]) == set(told["planted"]) == set(EVERY)
 
 
 def test_pictures_show_where(of_clean):

@@ -1,7 +1,7 @@
 """The report's section on what went wrong with a world: the failure signatures in words, and pictures of where.
 
 What a world without fault has comes from `python -m eval.benchmarks.signatures`; what real panoramas have at a photo's
-border, from `python -m eval protocol=panorama_flat` on the true ones of `python -m eval.data panoramas`.
+border, from `python -m eval protocol=panorama_flat` on the 24 true ones of `python -m eval.data panoramas`.
 """
 
 from collections.abc import Sequence
@@ -31,8 +31,8 @@ class _Sign:
 _BREAK = "How far it jumps there, in standard errors of such jumps within the photo."
 _SIGNS = {
     "style_colour": _Sign("Colour at the photo's border", "", "1.5; 9 of 10 below 3.2", _BREAK),
-    "style_contrast": _Sign("Contrast at the photo's border", "", "1.1; 9 of 10 below 2.2", _BREAK),
-    "style_texture": _Sign("Texture at the photo's border", "", "1.4; 9 of 10 below 2.8", _BREAK),
+    "style_contrast": _Sign("Contrast at the photo's border", "", "0.9; 9 of 10 below 2.3", _BREAK),
+    "style_texture": _Sign("Texture at the photo's border", "", "1.0; 9 of 10 below 2.1", _BREAK),
     "floaters": _Sign(
         "Floaters", " %", "0.0", "How much of the views' colour comes from in front of the cloud's surface (red)."
     ),
