@@ -65,6 +65,8 @@ def test_faults_rise_where_they_were_planted(runs, tmp_path, capsys):
 def test_a_view_that_is_another_picture_disagrees(runs, tmp_path, capsys):
     found = scores(runs, tmp_path, "completed")
     assert found["faulty", "hallucinations"] > found["clean", "hallucinations"] + 10
+    assert found["clean", "unsupported"] == 100  # two views at right angles: neither sees what the other painted
+    assert found["clean", "contradicted"] == 0
     capsys.readouterr()
 
 
@@ -99,7 +101,10 @@ def test_a_run_that_is_not_finished_is_told(runs, tmp_path, protocol, lost, why)
 
 
 def test_kinds_are_checked():
-    with pytest.raises(UserError, match=r"metric.kind: dust, wanted one of floaters, haze, ghosts, hallucinations"):
+    with pytest.raises(
+        UserError, match=r"metric.kind: dust, wanted one of floaters, haze, ghosts, hallucinations, uns"
+    ):
         Fault("dust")
     nothing_known = torch.zeros(3, 8, 8)
-    assert Fault("hallucinations")([nothing_known], [None]) == [0.0]
+    for kind in ("hallucinations", "unsupported", "contradicted"):
+        assert Fault(kind)([nothing_known], [None]) == [0.0]

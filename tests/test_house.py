@@ -15,6 +15,7 @@ LEVELS = [
     "geometry io",
     "runs",
     "models splat",
+    "signatures",
     "embedded present",
     "recipe",
     "pipeline steps config command",

@@ -18,6 +18,7 @@ from worldgen.errors import UserError
 from worldgen.geometry.equirect import to_perspective
 from worldgen.present import report, report_pictures
 from worldgen.present.report import write_report
+from worldgen.signatures.of_run import RunSignatures
 from worldgen.types import Camera
 
 EVIL = "</dd><script>alert('&')</script>"
@@ -95,7 +96,7 @@ def test_what_the_run_says_is_escaped(text):
 
 def test_page_carries_its_pictures_and_its_film(text):
     page = Page(text)
-    assert len(images(page)) == 8  # photo, panorama, distances, plan, two completed views, two of the splats
+    assert len(images(page)) == 8 + 8  # photo, panorama, distances, plan, completed views, splats; what is wrong there
     for image in images(page):
         image.load()
     outside = {source for source in page.sources if not source.startswith(("data:", "#"))}
@@ -105,7 +106,7 @@ def test_page_carries_its_pictures_and_its_film(text):
 
 def test_large_film_is_linked_beside_the_page(run_dir, monkeypatch):
     monkeypatch.setattr(report, "_VIDEO_EMBEDDED_MB", 0.0)
-    assert '<video src="export/flythrough.mp4"' in report.report_html({}, run_dir)
+    assert '<video src="export/flythrough.mp4"' in report.report_html({}, run_dir, RunSignatures())
 
 
 def test_same_folder_gives_the_same_report(run_dir, text):

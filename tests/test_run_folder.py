@@ -58,6 +58,18 @@ ALL_MADE = {"first": "made", "second": "made", "third": "made"}
 ALL_KEPT = {"first": "kept", "second": "kept", "third": "kept"}
 
 
+def test_to_open_a_folder_again_changes_nothing_in_its_manifest(tmp_path):
+    """Else the report would be written again, for it counts as older."""
+    with opened(tmp_path) as folder:
+        for name in ("second", "third", "first"):
+            folder.step(name, {}, [], lambda out: (out / "text.txt").write_text("x") and None)
+    before = (tmp_path / "manifest.json").read_text()
+    with opened(tmp_path):
+        pass
+    assert (tmp_path / "manifest.json").read_text() == before
+    assert list(json.loads(before)["steps"]) == ["first", "second", "third"]
+
+
 @pytest.fixture
 def root(tmp_path):
     """A finished run."""

@@ -6,8 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from eval.metrics.signatures_style import KINDS, StyleBreak, style_breaks
-from eval.metrics.signatures_world import depth_spread, disagreement, faults, floating_weight, step_change
+from eval.metrics.signatures_style import StyleBreak
 from tests.outdoors import meadow
 from tests.scenes import BoxRoom
 from tests.small_world import panorama_points, room_splats
@@ -16,6 +15,9 @@ from worldgen.geometry.cameras import look_at
 from worldgen.geometry.equirect import from_perspective
 from worldgen.geometry.fill import blur
 from worldgen.geometry.points import render_points
+from worldgen.signatures.completed_faults import CONTRADICTED, UNSEEN, Witnesses, disagreement, witness
+from worldgen.signatures.splat_faults import depth_spread, faults, floating_weight, step_change
+from worldgen.signatures.style_breaks import KINDS, style_breaks
 from worldgen.types import Camera, Gaussians
 
 HEIGHT = 192
@@ -145,3 +147,23 @@ def test_a_completed_view_that_says_another_thing_than_its_points_disagrees(clou
     apart, _ = disagreement(lied, render, inpainted)
     assert float(apart.sum()) == pytest.approx(float(apart[40:50, 40:50].sum()))
     assert float(apart[known].mean()) > 0.003
+
+
+def test_what_is_painted_is_supported_contradicted_or_seen_by_nobody_else(cloud):
+    """Two views of a room side by side, and one that looks the other way."""
+    looks = [(0.0, 0.0), (0.0, 0.3), (180.0, 0.0)]
+    cameras = [Camera.from_fov(256, 256, 80.0, look_at(yaw, 0.0, torch.tensor([x, 0.0, 0.0]))) for yaw, x in looks]
+    pictures = [BoxRoom().view(camera).rgb for camera in cameras]
+    painted = torch.zeros(256, 256, dtype=torch.bool)
+    painted[80:160, 110:190] = True
+
+    def shares(number: int, picture: torch.Tensor) -> list[float]:
+        views = [witness(camera, each, cloud, 256) for camera, each in zip(cameras, pictures, strict=True)]
+        verdicts = Witnesses(views).verdicts(number, cameras[number], picture, painted, cloud)
+        assert not bool(verdicts[~painted].any())
+        return [float((verdicts[painted] == verdict).float().mean()) for verdict in (0.0, UNSEEN, CONTRADICTED)]
+
+    assert shares(0, pictures[0])[0] > 0.97
+    assert shares(0, (pictures[0] + 0.5) % 1)[2] > 0.9
+    assert shares(2, pictures[2])[1] == 1
+    assert shares(2, (pictures[2] + 0.5) % 1)[1] == 1

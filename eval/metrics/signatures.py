@@ -9,6 +9,7 @@ from torch import Tensor
 
 from eval.metrics.base import Better, Companion, Needs
 from worldgen.errors import expect
+from worldgen.signatures.completed_faults import CONTRADICTED, UNSEEN
 
 
 def _mean(channel: int) -> Callable[[Tensor], float]:
@@ -20,17 +21,30 @@ def _of_known(amounts: Tensor) -> float:
     return 255 * float(amounts[0][known].mean()) if bool(known.any()) else 0.0
 
 
+def _of_painted(verdict: float) -> Callable[[Tensor], float]:
+    """The share of the painted pixels that have that verdict, or a worse one."""
+
+    def share(amounts: Tensor) -> float:
+        painted = amounts[2] > 0.5
+        return 100 * float((amounts[0][painted] > verdict - 0.1).float().mean()) if bool(painted.any()) else 0.0
+
+    return share
+
+
 _KINDS: dict[str, Callable[[Tensor], float]] = {
     "floaters": _mean(0),  # % of the colour
     "haze": _mean(1),  # 100 x the standard deviation of the logarithm of the depth
     "ghosts": _mean(2),  # 100 x the change of a colour from 0 to 1
     "hallucinations": _of_known,  # steps of 8 bits
+    "unsupported": _of_painted(UNSEEN),  # % of the painted pixels
+    "contradicted": _of_painted(CONTRADICTED),  # the same
 }
 _VERSION = "1"  # raised when a value changes
 
 
 class Fault:
-    """kind: floaters, haze or ghosts, of protocol=faults; hallucinations, of protocol=completed."""
+    """kind: floaters, haze or ghosts, of protocol=faults; hallucinations, unsupported, contradicted, of
+    protocol=completed."""
 
     better: Better = "lower"
     needs: Needs = "nothing"

@@ -11,7 +11,6 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from eval.metrics.signatures_world import disagreement, faults
 from eval.protocols.base import Protocol, expect_kind_of
 from eval.protocols.outputs import Item, Output
 from eval.protocols.picture_sources import Pose, SplatView, content_hash, load_splats
@@ -23,15 +22,18 @@ from worldgen.io.clouds import load_cloud
 from worldgen.runs.artifacts import CompletedViews, load_completed_view
 from worldgen.runs.reader import RunReader
 from worldgen.runs.steps_table import COMPLETE, LIFT
+from worldgen.signatures.completed_faults import Witnesses, disagreement, witness
+from worldgen.signatures.splat_faults import faults
 from worldgen.splat.rasterize import KERNELS
 from worldgen.types import Camera, PointCloud
 
 _CLOUD = "cloud.safetensors"
+_WITNESS_PX = 256  # of the side of a view that others are compared with
 
 
 @dataclass(frozen=True)
 class FaultView:
-    """Square roots of `signatures_world.faults`. clouds: the files of the points that the splats were fitted from."""
+    """Square roots of `splat_faults.faults`. clouds: the files of the points that the splats were fitted from."""
 
     VERSION: ClassVar[str] = "1"
     splats: Path
@@ -55,25 +57,33 @@ class FaultView:
 
 @dataclass(frozen=True, eq=False)
 class CompletedFaultView:
-    """Red: the square root of what a completed view and the photo's points differ by; green: where both are known."""
+    """Red: the square root of what a completed view and the photo's points differ by, where both are known (green), and
+    of what the other views say of it where it was painted (blue)."""
 
-    VERSION: ClassVar[str] = "1"
+    VERSION: ClassVar[str] = "2"
     folder: Path
     number: int
     camera: Camera
-    cloud: Path
+    clouds: tuple[Path, Path]  # of what the photo's panorama shows, of what the completed views added
 
     def load(self) -> Tensor:
         """[3, h, w] in [0, 1]. Raises UserError where a file is broken."""
         completed = load_completed_view(self.folder, self.number, self.camera)
-        render = render_points(_cloud(_stamped(self.cloud)), self.camera)
-        apart, known = disagreement(completed.view.rgb, render, completed.inpainted)
-        return _as_shown(torch.stack([apart, known.float(), torch.zeros_like(apart)]))
+        rgb, painted = completed.view.rgb, completed.inpainted
+        lifted, finished = map(_stamped, self.clouds)
+        apart, known = disagreement(rgb, render_points(_cloud(lifted), self.camera), painted)
+        witnesses = _witnesses(self.folder, tuple(map(_stamped, self._pictures())), lifted, finished)
+        verdicts = witnesses.verdicts(self.number, self.camera, rgb, painted, _cloud(lifted, finished))
+        return _as_shown(torch.stack([torch.where(painted, verdicts, apart), known.float(), painted.float()]))
 
     def identity(self) -> str:
-        names = (f"{self.number:03}.png", f"{self.number:03}_inpainted.png", "cameras.json")
-        files = " ".join(content_hash(path) for path in (*(self.folder / name for name in names), self.cloud))
-        return f"completed faults {self.VERSION} {files} view {self.number}"
+        mask = self.folder / f"{self.number:03}_inpainted.png"
+        files = " ".join(content_hash(path) for path in (*self._pictures(), mask, *self.clouds))
+        return f"completed faults {self.VERSION} {files} view {self.number} by witnesses of {_WITNESS_PX} px"
+
+    def _pictures(self) -> list[Path]:
+        """All that a verdict depends on: the other views may support this one."""
+        return [*sorted(self.folder.glob("[0-9]*[0-9].png")), self.folder / "cameras.json"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,13 +129,13 @@ class CompletedProtocol(Protocol):
 
     def looks(self, item: Item) -> list[tuple[str, Source]]:
         reader = RunReader(item.path)
-        folder, cloud = reader.path(COMPLETE), reader.path(LIFT, _CLOUD)
-        if not (folder / "cameras.json").is_file() or not cloud.is_file():
+        folder, clouds = reader.path(COMPLETE), (reader.path(LIFT, _CLOUD), reader.path(COMPLETE, _CLOUD))
+        if not all(path.is_file() for path in (folder / "cameras.json", *clouds)):
             raise UserError(f"{item.path}: no completed views in it")
         cameras = CompletedViews(folder).cameras
         chosen = sorted({round(number * len(cameras) / self.views) for number in range(self.views)})
         numbers = [number for number in chosen if number < len(cameras)]
-        return [(f"view{number:03}", CompletedFaultView(folder, number, cameras[number], cloud)) for number in numbers]
+        return [(f"view{number:03}", CompletedFaultView(folder, number, cameras[number], clouds)) for number in numbers]
 
 
 def _as_shown(amounts: Tensor) -> Tensor:
@@ -141,6 +151,13 @@ def _stamped(path: Path) -> tuple[Path, int]:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from error
 
 
-@lru_cache(maxsize=1)  # of one world many views are asked for, one after the other
+@lru_cache(maxsize=2)  # of one world many views are asked for, one after the other
 def _cloud(*files: tuple[Path, int]) -> PointCloud:
     return PointCloud.joined([load_cloud(path) for path, _ in files])
+
+
+@lru_cache(maxsize=1)
+def _witnesses(folder: Path, pictures: tuple[tuple[Path, int], ...], *clouds: tuple[Path, int]) -> Witnesses:
+    del pictures
+    views, cloud = CompletedViews(folder), _cloud(*clouds)
+    return Witnesses([witness(one.view.camera, one.view.rgb, cloud, _WITNESS_PX) for one in views])

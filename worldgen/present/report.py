@@ -15,9 +15,11 @@ from typing import Any
 import numpy as np
 
 from worldgen.present import report_pictures as pictures
+from worldgen.present import report_signatures
 from worldgen.runs import disk
 from worldgen.runs.reader import RunReader
 from worldgen.runs.steps_table import COMPLETE, DEPTH, EXPORT, FOV, LIFT, PANORAMA, PROMPTS, REFINE, SPLAT
+from worldgen.signatures.of_run import RunSignatures, measure
 
 _VIDEO_EMBEDDED_MB = 8.0
 _STEPS = {
@@ -42,18 +44,21 @@ _UNITS = {"m": "m", "mb": "MB", "s": "s", "deg": "°", "db": "dB", "px": "px", "
 
 
 def write_report(run_dir: Path) -> Path:
-    """Writes `run_dir`/report.html from the folder's manifest and artifacts; returns its path.
+    """Writes `run_dir`/report.html, and the failure signatures that it tells of as signatures.json, from the folder's
+    manifest and artifacts; returns the report's path.
 
     Steps that have not run yet are left out. Raises UserError where there is no manifest.
     """
     manifest = RunReader(run_dir).manifest()
-    report = run_dir / "report.html"
-    disk.write_text(report, report_html(manifest, run_dir))
+    report, found = run_dir / "report.html", measure(run_dir)
+    told = {"figures": found.figures, "not_measured": found.missing}
+    disk.write_text(run_dir / "signatures.json", json.dumps(told, indent=1, sort_keys=True) + "\n")
+    disk.write_text(report, report_html(manifest, run_dir, found))
     return report
 
 
-def report_html(manifest: Mapping[str, Any], run_dir: Path) -> str:
-    """The page. manifest: as in manifest.json; run_dir: where the artifacts lie."""
+def report_html(manifest: Mapping[str, Any], run_dir: Path, found: RunSignatures) -> str:
+    """The page. manifest: as in manifest.json; run_dir: where the artifacts lie; found: what is wrong with them."""
     name = run_dir.resolve().name
     steps = _in_order(manifest.get("steps", {}))
     style = Path(__file__).with_name("report.css").read_text(encoding="utf-8")
@@ -61,6 +66,8 @@ def report_html(manifest: Mapping[str, Any], run_dir: Path) -> str:
     parts = [_head(name, manifest.get("photo", {}).get("name") or "one photo", steps, run_dir)]
     for number, (step, entry) in enumerate(steps.items(), start=1):
         parts.append(_step(number, step, entry, edited.get(step, []), run_dir))
+    if PANORAMA in steps:  # before that nothing can be wrong
+        parts.append(report_signatures.section(found))
     parts += [_costs(steps), _fine_print(manifest, steps)]
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'

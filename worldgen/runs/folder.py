@@ -281,7 +281,7 @@ class RunFolder:
             "photo": self._photo,
             "links": self._links,
             "edited_by_hand": self._edited_by_hand,
-            "steps": {name: asdict(record) for name, record in self._records.items()},
+            "steps": {name: asdict(self._records[name]) for name in sorted(self._records)},
         }
         text = json.dumps(content, indent=1) + "\n"
         if text != _text(self.root / MANIFEST):  # its time tells whether the report is as new

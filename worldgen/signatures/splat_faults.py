@@ -1,4 +1,4 @@
-"""Things that float, ghosts, hallucinations: where in a view of a world they are. None needs a true picture."""
+"""Things that float, haze and ghosts: where in a view of a world they are. None needs a true picture."""
 
 import math
 from dataclasses import replace
@@ -8,17 +8,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from worldgen.geometry.cameras import distance_to_zdepth, pixel_rays, project
-from worldgen.geometry.fill import erode
 from worldgen.geometry.points import render_points
 from worldgen.splat.harmonics import SH_C0
 from worldgen.splat.rasterize import rasterize
-from worldgen.types import Camera, Gaussians, PointCloud, View
+from worldgen.types import Camera, Gaussians, PointCloud
 
 _SLACK = 0.1  # of a distance: so much nearer than the surface floats nothing
 _LEEWAY_PX = 2  # a splat of a foreground's rim may be centred so far beside it
 _NEAR_M = 0.05
 _OPAQUE = 0.5  # the opacity from which on a pixel has a depth
-_MARGIN_PX = 2  # known pixels this close to a hole are the completer's to blend
 
 
 def faults(gaussians: Gaussians, cloud: PointCloud | None, camera: Camera, step_m: float = 0.02) -> Tensor:
@@ -89,13 +87,3 @@ def step_change(gaussians: Gaussians, camera: Camera, step_m: float = 0.02) -> T
     alike = (found[3] / expected.clamp(min=1e-6)).clamp(min=1e-6).log().abs() < math.log1p(_SLACK)
     fine = (here.alpha >= _OPAQUE) & (found[4] >= _OPAQUE) & (grid[0].abs() <= 1).all(dim=-1) & alike
     return torch.where(fine, (found[:3].clamp(0, 1) - here.rgb.clamp(0, 1)).abs().mean(dim=0), 0)
-
-
-def disagreement(completed: Tensor, render: View, inpainted: Tensor) -> tuple[Tensor, Tensor]:
-    """Where a completed view [3, h, w] says another thing than the points that it was to complete.
-
-    render: of those points; inpainted: bool [h, w]. Returns the mean absolute difference [h, w], 0 where nothing is
-    known, and bool [h, w], where something is.
-    """
-    known = erode(render.known & ~inpainted, _MARGIN_PX)
-    return torch.where(known, (completed - render.rgb).abs().mean(dim=0), 0), known
