@@ -5,7 +5,6 @@ than two seconds before it has answered. Single networks (transformers: config.j
 model_index.json, a folder for each part) alike.
 """
 
-import hashlib
 import json
 import warnings
 from collections.abc import Iterator, Sequence
@@ -26,7 +25,7 @@ from torch import Tensor, nn
 
 from worldgen.errors import UserError
 from worldgen.paths import user_path
-from worldgen.runs.disk import sha256_of
+from worldgen.runs.contents import content_of
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -40,7 +39,6 @@ _FILES = (
 _WEIGHTS = tuple(name for stem in _FILES for name in (stem, f"{stem}.index.json"))  # of transformers and of diffusers
 _CONFIG, _PIPELINE = "config.json", "model_index.json"
 _VARIANTS = ["*.fp16.*", "*.non_ema.*", "*flax*", "*.onnx*", "*openvino*"]  # copies that pipelines bring of their parts
-_LOADED = (".safetensors", ".bin", ".json", ".txt", ".model", ".jinja")  # and no other framework's copies
 _SMALL_FILES = ("*.json", "*.txt", "*.model", "*.jinja")
 
 
@@ -95,7 +93,7 @@ class HubWeights:
             return {"model": self.repo} | ({"commit": cached.name} if cached else {})
         if self.unavailable() is not None:
             return {"model": self._local().name}
-        return {"model": self._local().name, "sha256": _sha256_of_folder(self._local())}
+        return {"model": self._local().name, "sha256": content_of(self._local()) or ""}
 
     def _local(self) -> Path:
         return user_path(str(self.path))
@@ -287,21 +285,3 @@ def _missing_shard(index: Path) -> str | None:
         return f"{index.name} cannot be read"
     missing = sorted(shard for shard in shards if not (index.parent / shard).is_file())
     return f"no {missing[0]} in it" if missing else None
-
-
-def _sha256_of_folder(folder: Path) -> str:
-    """Over the names and contents of the files that can be loaded, in order of name."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix in _LOADED)
-    stamps = tuple(
-        (path.relative_to(folder).as_posix(), path.stat().st_size, path.stat().st_mtime_ns) for path in files
-    )
-    return _sha256_of_files(folder, stamps)
-
-
-@lru_cache
-def _sha256_of_files(folder: Path, stamps: tuple[tuple[str, int, int], ...]) -> str:
-    """Hashing gigabytes takes a while: once per process and state of the files."""
-    digest = hashlib.sha256()
-    for name, _, _ in stamps:
-        digest.update(f"{name} {sha256_of(folder / name)}\n".encode())
-    return digest.hexdigest()

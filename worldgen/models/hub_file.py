@@ -9,7 +9,7 @@ from pathlib import Path
 from worldgen.errors import UserError
 from worldgen.models.hub import answers
 from worldgen.paths import user_path
-from worldgen.runs.disk import sha256_of
+from worldgen.runs.contents import content_of
 
 
 @dataclass(frozen=True)
@@ -65,8 +65,8 @@ class HubFile:
         if self.path is None:
             cached = self._cached()
             return {"model": self.repo} | ({"commit": cached.parent.name} if cached else {})
-        there = {"sha256": sha256_of(self._local())} if self._local().is_file() else {}
-        return {"model": self._local().name} | there
+        content = content_of(self._local())
+        return {"model": self._local().name} | ({"sha256": content} if content else {})
 
     def _local(self) -> Path:
         named = user_path(str(self.path))
