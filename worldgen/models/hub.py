@@ -6,9 +6,7 @@ model_index.json, a folder for each part) alike.
 """
 
 import json
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
@@ -24,6 +22,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from worldgen.errors import UserError
+from worldgen.models.loading import one_line
 from worldgen.paths import user_path
 from worldgen.runs.contents import content_of
 
@@ -65,19 +64,7 @@ class HubWeights:
         if self._cached() is not None:
             return None
         by_hand = f"put its folder on this machine and set {self.key}.path=<folder>"
-        lacking = self._lacking()
-        if not self.download:
-            size = f" ({self.size})" if self.size else ""
-            fetched = f"{self.key}.download=true fetches it{size}"
-            return f"{lacking}; {fetched}, or {by_hand}"
-        from huggingface_hub import constants
-
-        if constants.HF_HUB_OFFLINE:
-            return f"{lacking} and HF_HUB_OFFLINE is set; {by_hand}"
-        if not answers(constants.ENDPOINT):
-            host = constants.ENDPOINT.removeprefix("https://")
-            return f"{lacking} and {host} does not answer; {by_hand}"
-        return None
+        return out_of_reach(self._lacking(), self.key, self.download, self.size, by_hand)
 
     def folder(self) -> Path:
         """Where the files are, fetched first where that is allowed. Raises UserError."""
@@ -119,7 +106,7 @@ class HubWeights:
     def _fetched(self) -> Path:
         from huggingface_hub import list_repo_files, snapshot_download
 
-        try:
+        with one_line(f"{self.repo} cannot be fetched from the model hub"):
             files = list_repo_files(self.repo)
             # The same weights lie there for several frameworks, and of pipelines in one file at the top; one copy is
             # enough.
@@ -127,27 +114,6 @@ class HubWeights:
             weights = f"*/{weights}" if _PIPELINE in files else weights
             others = _VARIANTS if _PIPELINE in files else None
             return Path(snapshot_download(self.repo, allow_patterns=[weights, *_SMALL_FILES], ignore_patterns=others))
-        except Exception as error:  # the hub's client has no exception of its own for all that can happen
-            reason = str(error).strip().partition("\n")[0] or type(error).__name__
-            raise UserError(f"{self.repo} cannot be fetched from the model hub: {reason}") from error
-
-
-@contextmanager
-def quiet_transformers() -> Iterator[None]:
-    """Our programs show their own progress; of transformers' warnings none is for the person who runs them."""
-    from transformers.utils import logging
-
-    bars, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
-    logging.disable_progress_bar()
-    logging.set_verbosity_error()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)
-            yield
-    finally:
-        logging.set_verbosity(verbosity)
-        if bars:
-            logging.enable_progress_bar()
 
 
 def load_whole(kind: Any, folder: Path, **options: Any) -> Any:
@@ -192,6 +158,23 @@ def _expect_all(folder: Path, missing: Sequence[str]) -> None:
     if missing:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         raise UserError(f"{folder}: {missing[0]}{more} missing among the weights")
+
+
+def out_of_reach(lacking: str, key: str, download: bool, size: str, by_hand: str) -> str | None:
+    """Why what is `lacking` on this machine cannot be fetched, in one line; None where it may be and the hub answers.
+
+    key: of the config with the `download`; size: of it, for people; by_hand: what to do instead.
+    """
+    from huggingface_hub import constants
+
+    if not download:
+        fetches = f"{key}.download=true fetches it" + (f" ({size})" if size else "")
+        return f"{lacking}; {fetches}, or {by_hand}"
+    if constants.HF_HUB_OFFLINE:
+        return f"{lacking} and HF_HUB_OFFLINE is set; {by_hand}"
+    if not answers(constants.ENDPOINT):
+        return f"{lacking} and {constants.ENDPOINT.removeprefix('https://')} does not answer; {by_hand}"
+    return None
 
 
 def has_token() -> bool:
