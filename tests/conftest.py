@@ -15,6 +15,7 @@ import yaml
 from hydra.core.global_hydra import GlobalHydra
 from hypothesis import settings
 
+from tests.tiny_checkpoints import checkpoints, inpainter, refiner  # noqa: F401 fixtures
 from worldgen.config import CONF_DIR
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")

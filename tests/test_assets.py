@@ -17,6 +17,7 @@ from worldgen.errors import UserError
 from worldgen.models import assets, sources
 from worldgen.models.assets import Asset
 from worldgen.models.sources import Hub, Npm, Pypi, Unavailable
+from worldgen.paths import cache_dir
 from worldgen.progress import untracked
 
 CONTENT = b"the weights" * 1000
@@ -258,5 +259,5 @@ def test_without_any_home_no_folder_is_made_in_its_name(tmp_path, monkeypatch):
     monkeypatch.delenv("WORLDGEN_CACHE", raising=False)
     monkeypatch.setattr("platformdirs.user_cache_path", lambda name: Path("~/.cache") / name)
     with pytest.raises(UserError, match=r"^WORLDGEN_CACHE: not set and no home is known"):
-        assets.cache_dir()
+        cache_dir()
     assert not list(tmp_path.iterdir())

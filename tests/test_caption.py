@@ -21,8 +21,8 @@ def folder(tmp_path_factory):
 
 
 def prompter(folder, **settings) -> CaptionPrompter:
-    sizes = {"longest_px": 64, "most_tokens": 24}
-    return CaptionPrompter(Captioner("owner/name", "1 GB", path=str(folder), **sizes | settings), TemplatePrompter())
+    settings = {"longest_px": 64, "most_tokens": 24} | settings
+    return CaptionPrompter(Captioner("owner/name", path=str(folder), **settings), TemplatePrompter())
 
 
 def caption(folder, rgb, **settings) -> str:
@@ -71,13 +71,13 @@ def test_a_network_that_says_nothing_is_told(folder, monkeypatch):
 
 def test_tasks_are_checked():
     with pytest.raises(UserError, match=r"prompts.captioner.task: <OD>, wanted one of short, detailed, more_detailed"):
-        Captioner("owner/name", "1 GB", task="<OD>")
+        Captioner("owner/name", task="<OD>")
 
 
 def test_networks_are_not_taken_for_each_other(folder, tmp_path):
     with pytest.raises(UserError, match="owner/name is a qwen3_vl, wanted a Florence-2"):
         caption(save_tiny_qwen(tmp_path / "qwen"), picture())
-    made = VlmPrompter("owner/name", "1 GB", path=str(folder))
+    made = VlmPrompter("owner/name", path=str(folder))
     made.load(Runtime())
     with pytest.raises(UserError, match="wanted a model that chats"):
         made(picture())

@@ -7,31 +7,11 @@ import torch
 
 pytest.importorskip("diffusers")
 
-from tests.tiny_diffusion import apart, save_flux, save_sd, save_sdxl, views
-from worldgen.models.diffusion import DiffusionInpainter
+from tests.tiny_diffusion import apart, views
 from worldgen.models.recorded import RecordedInpainter
-from worldgen.models.runtime import Runtime
 from worldgen.recipe.given import front_view
 from worldgen.recipe.panorama import PanoramaSettings, synthesize
 from worldgen.types import Prompt, Prompts
-
-
-@pytest.fixture(scope="module")
-def checkpoints(tmp_path_factory):
-    root = tmp_path_factory.mktemp("checkpoints")
-    return {"sdxl": save_sdxl(root / "sdxl"), "sd": save_sd(root / "sd"), "flux": save_flux(root / "flux")}
-
-
-@pytest.fixture
-def inpainter(checkpoints):
-    """Makes an inpainter of a checkpoint, loaded."""
-
-    def make(name="sdxl", **settings):
-        made = DiffusionInpainter("owner/name", path=str(checkpoints[name]), steps=2, **settings)
-        made.load(Runtime())
-        return made
-
-    return make
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import shutil
 import pytest
 import torch
 
+from tests.tiny_checkpoints import refusal
 from tests.tiny_depths import save_tiny_depth_anything
 from worldgen.errors import UserError
 from worldgen.models.conformance import check_depth_estimator, picture
@@ -54,13 +55,6 @@ def test_what_is_too_far_is_not_valid(folder):
 def test_16_bits_say_nearly_the_same(folder):
     halved = loaded(folder, Runtime(dtype="bfloat16"))(picture(), CAMERA).zdepth
     torch.testing.assert_close(halved, loaded(folder)(picture(), CAMERA).zdepth, rtol=0.1, atol=0)
-
-
-def refusal(adapter) -> str:
-    with pytest.raises(UserError) as caught:
-        adapter.load(Runtime())
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 def test_a_relative_checkpoint_is_refused(tmp_path):

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.tiny_checkpoints import loaded
 from tests.tiny_depths import save_tiny_depth_pro
 from worldgen.errors import UserError
 from worldgen.io.photo import Lens, Photo
@@ -20,11 +21,6 @@ PHOTO = Photo(picture(), Path("photo.jpg"), "0" * 64, Lens())
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     return str(save_tiny_depth_pro(tmp_path_factory.mktemp("depth_pro"), fov_deg=65.0))
-
-
-def loaded(adapter):
-    adapter.load(Runtime())
-    return adapter
 
 
 def test_depth_keeps_its_contract(folder):

@@ -5,41 +5,15 @@ import torch
 
 pytest.importorskip("diffusers")
 
-from tests.tiny_diffusion import apart, save_all, views
+from tests.tiny_diffusion import apart, views
 from worldgen.config import choice, choices, instantiate
 from worldgen.errors import UserError
 from worldgen.models import conformance
-from worldgen.models.diffusion import DiffusionImageToImage, DiffusionInpainter
 from worldgen.models.recorded import RecordedInpainter
 from worldgen.models.runtime import Runtime
 from worldgen.types import Prompt
 
-MODEL, RUNTIME = "owner/name", Runtime()
 CHECKPOINT = {"flux_fill": "flux", "sd15": "sd", "sd15_lcm": "sd", "sd2": "sd"}  # others: by their names
-
-
-@pytest.fixture(scope="module")
-def checkpoints(tmp_path_factory):
-    return save_all(tmp_path_factory.mktemp("checkpoints"))
-
-
-@pytest.fixture
-def inpainter(checkpoints):
-    """Makes an inpainter of a checkpoint, loaded."""
-
-    def make(name="sdxl", runtime=RUNTIME, **settings):
-        made = DiffusionInpainter(MODEL, path=str(checkpoints[name]), **({"steps": 2} | settings))
-        made.load(runtime)
-        return made
-
-    return make
-
-
-@pytest.fixture
-def refiner(checkpoints):
-    return lambda name, **settings: DiffusionImageToImage(
-        MODEL, path=str(checkpoints[name]), **({"steps": 4} | settings)
-    )
 
 
 @pytest.mark.parametrize("name", ["sdxl", "sd", "flux", "z_image", "text_to_image"])
@@ -127,7 +101,7 @@ def test_a_killed_run_goes_on_with_the_same_views(inpainter, tmp_path):
 
 def test_a_refiner_does_the_last_part_of_the_denoising(refiner):
     adapter, times = refiner("text_to_image", steps=10), []
-    adapter.load(RUNTIME)
+    adapter.load(Runtime())
     adapter.pipe.unet.register_forward_pre_hook(lambda _, given: times.append(float(given[1])))
     rgb, _, prompts, seeds = views(1, height=60, width=50)
     painted = adapter(rgb, prompts, seeds, 0.3)

@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from tests.stand_ins import clone
+from tests.tiny_checkpoints import loaded, refusal
 from worldgen.errors import UserError
 from worldgen.io.photo import Lens, Photo
 from worldgen.models.conformance import check_fov_estimator
 from worldgen.models.dust3r import Dust3rFov
-from worldgen.models.runtime import Runtime
 
 FOCAL = 0.8  # of the longer side
 
@@ -30,11 +30,6 @@ def weights(tmp_path, monkeypatch):
         del sys.modules[name]
 
 
-def loaded(adapter):
-    adapter.load(Runtime())
-    return adapter
-
-
 def test_it_keeps_its_contract(weights):
     check_fov_estimator(Dust3rFov(path=weights))
 
@@ -48,13 +43,6 @@ def test_the_angle_is_that_of_the_whole_photo(weights, width, height, package, t
     focal = FOCAL * max(width, height)  # the longer side is not cut
     assert fov.deg == pytest.approx(2 * math.degrees(math.atan(0.5 * width / focal)), abs=0.2)
     assert "DUSt3R" in fov.source
-
-
-def refusal(adapter) -> str:
-    with pytest.raises(UserError) as caught:
-        adapter.load(Runtime())
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 def test_what_is_not_here_says_what_brings_it(weights, tmp_path, monkeypatch):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from worldgen.errors import UserError, expect
+from worldgen.errors import UserError, expect, first_line
 
 ROOT = Path(__file__).parents[1]
 SOURCES = sorted(path for package in ("worldgen", "train", "eval") for path in (ROOT / package).rglob("*.py"))
@@ -18,6 +18,11 @@ def test_a_value_that_will_not_do_is_told_with_its_key():
     expect("splat.steps", 3, True, "0 or more")
     with pytest.raises(UserError, match=r"^splat\.steps: -3, wanted 0 or more$"):
         expect("splat.steps", -3, False, "0 or more")
+
+
+@pytest.mark.parametrize(("said", "line"), [("a\nb", "a"), ("\n  a \n", "a"), ("", "OSError"), (" \n", "OSError")])
+def test_of_what_a_library_says_the_first_line_counts(said, line):
+    assert first_line(OSError(said)) == line
 
 
 @pytest.mark.parametrize("message", ["a=3: wanted more", "a={}: wanted {}", "{}={}: wanted {}", "a: wanted: b"])

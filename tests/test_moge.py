@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from tests.house import ROOT
+from tests.tiny_checkpoints import loaded, refusal
 from tests.tiny_moge import save_tiny_moge
 from worldgen.errors import UserError
 from worldgen.io.photo import Lens, Photo
 from worldgen.models.conformance import check_depth_estimator, check_fov_estimator, picture
 from worldgen.models.moge import INSTALL, MogeDepth, MogeFov
-from worldgen.models.runtime import Runtime
 from worldgen.types import Camera
 
 pytest.importorskip("moge")
@@ -31,11 +31,6 @@ def files(tmp_path_factory):
 @pytest.fixture(params=[1, 2])
 def file(files, request):
     return str(files[request.param])
-
-
-def loaded(adapter, **options):
-    adapter.load(Runtime(**options))
-    return adapter
 
 
 def test_depth_keeps_its_contract(file):
@@ -92,13 +87,6 @@ def test_points_of_no_camera_are_told(files, tmp_path):
     photo = Photo(picture(), Path("photo.jpg"), "0" * 64, Lens())
     with pytest.raises(UserError, match=r"^fov: \d+ of \d+ points lie as a camera sees them, wanted more$"):
         loaded(MogeFov(path=str(tmp_path)))(photo)
-
-
-def refusal(adapter) -> str:
-    with pytest.raises(UserError) as caught:
-        adapter.load(Runtime())
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 def test_a_file_cut_short_or_of_something_else_is_one_line(files, tmp_path):

@@ -10,39 +10,14 @@ import torch
 pytest.importorskip("diffusers")
 pytest.importorskip("peft")
 
-from tests.tiny_diffusion import apart, save_all, views
+from tests.tiny_checkpoints import MODEL
+from tests.tiny_diffusion import apart, views
 from worldgen.errors import UserError
 from worldgen.models import pipeline_parts
-from worldgen.models.diffusion import DiffusionImageToImage, DiffusionInpainter
+from worldgen.models.diffusion import DiffusionInpainter
 from worldgen.models.pipelines import denoiser
 from worldgen.models.runtime import Runtime
 from worldgen.types import Prompt
-
-MODEL, RUNTIME = "owner/name", Runtime()
-
-
-@pytest.fixture(scope="module")
-def checkpoints(tmp_path_factory):
-    return save_all(tmp_path_factory.mktemp("checkpoints"))
-
-
-@pytest.fixture
-def inpainter(checkpoints):
-    """Makes an inpainter of a checkpoint, loaded."""
-
-    def make(name="sdxl", runtime=RUNTIME, **settings):
-        made = DiffusionInpainter(MODEL, path=str(checkpoints[name]), **({"steps": 2} | settings))
-        made.load(runtime)
-        return made
-
-    return make
-
-
-@pytest.fixture
-def refiner(checkpoints):
-    return lambda name, **settings: DiffusionImageToImage(
-        MODEL, path=str(checkpoints[name]), **({"steps": 4} | settings)
-    )
 
 
 @pytest.mark.parametrize("name", ["sdxl", "flux"])

@@ -94,7 +94,7 @@ def test_what_an_earlier_run_does_not_tell_is_said_in_one_line(earlier):
 
 def test_a_key_does_not_depend_on_where_our_classes_live():
     def key(target: str) -> str:
-        return key_of("depth", 1, {"depth": {"choices": [{"_target_": target}], "size": 2}}, PHOTO, {})
+        return key_of("depth", 1, {"depth": {"choices": [{"_target_": target}], "size": 2}}, PHOTO, {}, {})
 
     assert key("worldgen.models.fastdepth.FastDepth") == key("worldgen.embedded.fastdepth.FastDepth")
     assert key("worldgen.embedded.fastdepth.FastDepth") != key("worldgen.embedded.fastdepth.SlowDepth")

@@ -35,7 +35,7 @@ def folders(tmp_path_factory) -> dict[str, Path]:
 
 def prompter(folder: Path, **settings) -> VlmPrompter:
     """Loaded; of answers so short that they cost nothing."""
-    made = VlmPrompter("owner/name", "1 GB", path=str(folder), **{"most_tokens": 16, "longest_px": 64} | settings)
+    made = VlmPrompter("owner/name", path=str(folder), **{"most_tokens": 16, "longest_px": 64} | settings)
     made.load(Runtime())
     return made
 
@@ -99,7 +99,7 @@ def test_every_word_is_the_most_likely_one(folders):
 def test_it_keeps_its_contract(folders, name, answers):
     said, given = answers
     said.append(f"```json\n{json.dumps(GOOD)}\n```")
-    check_prompter(VlmPrompter("owner/name", "1 GB", path=str(folders[name]), longest_px=64, most_tokens=16))
+    check_prompter(VlmPrompter("owner/name", path=str(folders[name]), longest_px=64, most_tokens=16))
     assert given
     assert max(given) <= 16  # what follows the question, and no more
 
@@ -133,7 +133,7 @@ def test_coarse_and_style_reach_the_question(folders, answers):
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_sixteen_bits(folders, name):
-    adapter = VlmPrompter("owner/name", "1 GB", path=str(folders[name]), longest_px=64, most_tokens=16)
+    adapter = VlmPrompter("owner/name", path=str(folders[name]), longest_px=64, most_tokens=16)
     adapter.load(Runtime(dtype="bfloat16"))
     assert adapter._network.dtype == torch.bfloat16
     assert say(adapter, picture(), "Where?") == say(adapter, picture(), "Where?")
@@ -143,7 +143,7 @@ def test_sixteen_bits(folders, name):
 
 def test_offload_needs_a_gpu(folders):
     with pytest.raises(UserError, match=r"runtime.offload: model, wanted none"):
-        VlmPrompter("owner/name", "1 GB", path=str(folders["qwen"])).load(Runtime(device="cpu", offload="model"))
+        VlmPrompter("owner/name", path=str(folders["qwen"])).load(Runtime(device="cpu", offload="model"))
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -173,7 +173,7 @@ def test_a_large_photo_is_made_smaller_and_a_small_one_stays():
 )
 def test_settings_are_checked(settings, message):
     with pytest.raises(UserError, match=message):
-        VlmPrompter("owner/name", "1 GB", **settings)
+        VlmPrompter("owner/name", **settings)
 
 
 def broken(folder: Path, to: Path, what: str) -> Path:

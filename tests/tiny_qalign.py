@@ -26,7 +26,7 @@ def save_tiny_qalign(folder: Path) -> nn.Module:
     from transformers import CLIPImageProcessor, LlamaTokenizer
 
     from tests.pyiqas_llama import pyiqas_llama
-    from worldgen.models.hub import quiet_transformers
+    from worldgen.models.loading import quiet_transformers
 
     folder.mkdir(parents=True, exist_ok=True)
     pieces = _save_sentencepiece(folder)

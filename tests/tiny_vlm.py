@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from worldgen.models.hub import quiet_transformers
+from worldgen.models.loading import quiet_transformers
 
 _CHAT = (
     "{% for message in messages %}<|im_start|>{{ message.role }}\n{% for part in message.content %}"

@@ -20,6 +20,7 @@ from worldgen import program
 from worldgen.arguments import Parser, ends_in_one_line
 from worldgen.config import compose, groups
 from worldgen.models import assets
+from worldgen.paths import cache_dir
 from worldgen.pipeline import networks_of_hub
 
 _MEMORY_GB = 3.0
@@ -124,7 +125,7 @@ def _hub(config: DictConfig) -> Iterator[Finding]:
 
 def _asset(name: str) -> Finding:
     asset = assets.ASSETS[name]
-    path = assets.cache_dir() / asset.filename
+    path = cache_dir() / asset.filename
     if assets.is_intact(asset, path):
         return Finding(f"network {name}", True, str(path))
     state = "damaged" if path.exists() else "not fetched yet"

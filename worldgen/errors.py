@@ -17,6 +17,12 @@ def expect(key: str, value: object, ok: bool, wanted: str) -> None:
         raise UserError(f"{key}: {'nothing' if value == '' else value}, wanted {wanted}")
 
 
+def first_line(error: BaseException) -> str:
+    """What a library's exception says, on one line; the exception's name where it says nothing."""
+    lines = (line.strip() for line in str(error).splitlines())
+    return next(filter(None, lines), type(error).__name__)
+
+
 def is_whole(value: object) -> bool:
     """Whether a setting is a whole number; true and false are none."""
     return isinstance(value, int) and not isinstance(value, bool)

@@ -12,8 +12,9 @@ from worldgen import program
 from worldgen.arguments import Parser, ends_in_one_line
 from worldgen.config import compose
 from worldgen.errors import UserError, expect
-from worldgen.models.assets import ASSETS, cache_dir, fetch, is_intact, needed, readable_size
+from worldgen.models.assets import ASSETS, fetch, is_intact, needed, readable_size
 from worldgen.models.protocols import FromHub
+from worldgen.paths import cache_dir
 from worldgen.pipeline import networks_of_hub
 from worldgen.present.console import Reporter
 

@@ -5,6 +5,7 @@ a shell's `~` reaches us where it stands behind `=`. Here they are signs of a na
 """
 
 import copy
+import os
 import re
 from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
@@ -142,3 +143,16 @@ def _is_there(text: str) -> bool:
 def as_overrides(arguments: Sequence[str], several: bool = False) -> list[str]:
     """`as_override` of each."""
     return [as_override(argument, several) for argument in arguments]
+
+
+def cache_dir() -> Path:
+    """Of fetched files: `WORLDGEN_CACHE`, or the user's cache folder. Raises UserError where no home is known."""
+    by_hand = os.environ.get("WORLDGEN_CACHE")
+    if by_hand:
+        return user_path(by_hand)
+    import platformdirs
+
+    found = platformdirs.user_cache_path("worldgen")
+    if not found.is_absolute():  # "~/.cache", which would become a folder called ~ here
+        raise UserError("WORLDGEN_CACHE: not set and no home is known, wanted a folder to keep networks in")
+    return found

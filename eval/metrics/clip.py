@@ -16,7 +16,8 @@ from torch import Tensor
 from eval.metrics.base import Better, Companion, Needs
 from eval.metrics.networks import EXTRA, OnDevice, eight_bits
 from worldgen.errors import UserError, expect
-from worldgen.models.hub import HubWeights, load_whole, missing_package, package_versions, quiet_transformers
+from worldgen.models.hub import HubWeights, load_whole, missing_package, package_versions
+from worldgen.models.loading import quiet_transformers
 
 _DTYPES = ("float32", "float16", "bfloat16")
 _DOWNLOAD = {

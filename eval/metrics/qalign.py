@@ -25,8 +25,8 @@ from worldgen.models.hub import (
     load_whole_into,
     missing_package,
     package_versions,
-    quiet_transformers,
 )
+from worldgen.models.loading import quiet_transformers
 
 _QALIGN = "q-future/one-align"
 _QREALIGN = {"mini": "q-future/Q-ReAlign-Mini-0.8B", "lite": "q-future/Q-ReAlign-Lite-4B"}

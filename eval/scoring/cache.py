@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from worldgen.errors import UserError
-from worldgen.models.assets import cache_dir
+from worldgen.paths import cache_dir
 
 
 @dataclass(frozen=True)

@@ -27,8 +27,8 @@ from worldgen.arguments import Parser
 from worldgen.errors import UserError
 from worldgen.geometry.cameras import look_at
 from worldgen.geometry.equirect import to_perspective
-from worldgen.models.assets import cache_dir
 from worldgen.models.sources import Npm, Pypi, Source, Unavailable
+from worldgen.paths import cache_dir
 from worldgen.progress import untracked
 from worldgen.runs.disk import land, sha256_of
 from worldgen.types import Camera

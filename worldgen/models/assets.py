@@ -4,7 +4,6 @@
 folder) only when it is whole and its sha256 is right.
 """
 
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,12 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import platformdirs
 from omegaconf import OmegaConf
 
 from worldgen.errors import UserError
 from worldgen.models.sources import Hub, Npm, Pypi, Source, Unavailable
-from worldgen.paths import user_path
+from worldgen.paths import cache_dir
 from worldgen.progress import Track, untracked
 from worldgen.runs.disk import land, locked, sha256_of
 
@@ -93,17 +91,6 @@ ASSETS = {
 }
 
 _verified: dict[Path, str] = {}
-
-
-def cache_dir() -> Path:
-    """Where the files live: `WORLDGEN_CACHE`, or the user's cache folder. Raises UserError where no home is known."""
-    by_hand = os.environ.get("WORLDGEN_CACHE")
-    if by_hand:
-        return user_path(by_hand)
-    found = platformdirs.user_cache_path("worldgen")
-    if not found.is_absolute():  # "~/.cache", which would become a folder called ~ here
-        raise UserError("WORLDGEN_CACHE: not set and no home is known, wanted a folder to keep networks in")
-    return found
 
 
 def fetch(name: str, track: Track = untracked) -> Path:

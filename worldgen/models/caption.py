@@ -1,13 +1,12 @@
 """Prompts by a caption alone (paper, "Prompts": a baseline), which puts its subject into every direction."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, field
 
 from torch import Tensor
 
 from worldgen.errors import UserError, expect
-from worldgen.models.hub import quiet_transformers
+from worldgen.models.loading import quiet_transformers
 from worldgen.models.protocols import Composite, Lifetime, Prompter
 from worldgen.models.runtime import Runtime
 from worldgen.models.scene_answers import one_line
@@ -26,7 +25,7 @@ class Captioner(VisionLanguage):
 
     task: str = "detailed"
 
-    key: ClassVar[str] = "prompts.captioner"
+    key: str = field(default="prompts.captioner", init=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()

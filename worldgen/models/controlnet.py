@@ -12,12 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from worldgen.errors import UserError, expect
+from worldgen.errors import UserError, expect, is_whole
 from worldgen.models.diffusion import DiffusionInpainter
 from worldgen.models.hub import HubWeights, load_whole
 from worldgen.models.inpainting_completer import InpaintingCompleter
+from worldgen.models.loading import enough_memory, free_memory, one_line, quiet
 from worldgen.models.pipeline_parts import place
-from worldgen.models.pipelines import enough_memory, free_memory, one_line, quiet
 from worldgen.models.protocols import CompleteViews, Composite, Inpainter, Lifetime, ViewCompleter
 from worldgen.models.runtime import Runtime
 from worldgen.types import PointCloud, Prompt, Prompts
@@ -62,8 +62,8 @@ class ControlNetCompleter(Composite, ViewCompleter, Inpainter):
     def __post_init__(self) -> None:
         expect("completer.scale", self.scale, 0 <= self.scale <= 2, "0 to 2")
         expect("completer.until", self.until, 0 < self.until <= 1, "more than 0 and at most 1")
-        whole = isinstance(self.steps, int) and not isinstance(self.steps, bool) and self.steps >= 1
-        expect("completer.steps", self.steps, self.steps is None or whole, "a whole number from 1, or null")
+        fits = self.steps is None or (is_whole(self.steps) and self.steps >= 1)
+        expect("completer.steps", self.steps, fits, "a whole number from 1, or null")
         if self.checkpoint is not None:
             fits = isinstance(self.inpainter, DiffusionInpainter)
             wanted = "one of SDXL or Stable Diffusion, such as inpainter=sdxl, for a ControlNet to steer"
@@ -96,7 +96,7 @@ class ControlNetCompleter(Composite, ViewCompleter, Inpainter):
         if self.checkpoint is None or self._pipe is not None:
             return
         folder = self.checkpoint.folder()
-        with quiet(), one_line(f"completer: {folder}"), enough_memory(_OUT_OF_MEMORY):
+        with quiet(), one_line(f"completer: {folder}: cannot be loaded"), enough_memory(_OUT_OF_MEMORY):
             self._pipe = self._steered(folder, runtime)
 
     def release(self) -> None:

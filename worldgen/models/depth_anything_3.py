@@ -13,17 +13,17 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 import torch.nn.functional as F
 from omegaconf import OmegaConf
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
 from worldgen.errors import UserError, expect
-from worldgen.models.hub import HubWeights, package_versions
+from worldgen.models.hub_adapter import HubAdapter
+from worldgen.models.loading import one_line
 from worldgen.models.protocols import DepthEstimator
 from worldgen.models.upstream import lacking, load_state, upstream
 from worldgen.types import ViewDepth
@@ -45,18 +45,14 @@ _SKY = 0.3  # from here on the network itself takes a pixel for sky, and overwri
 
 
 @dataclass
-class DepthAnything3(DepthEstimator):
+class DepthAnything3(HubAdapter, DepthEstimator):
     """Fulfils DepthEstimator. What the network takes for sky is not valid.
 
-    model: owner/name on the hub; which network it is, its config.json says. path: a folder in the hub's layout,
-    instead. download: whether what is missing may be fetched; size: of that, for people. longest_px: of the view's
-    sides as the network sees it. metres: whether only a network that answers metres will do. key: where the config has
-    it, for messages.
+    model: which network it is, its config.json says. longest_px: of the view's sides as the network sees it. metres:
+    whether only a network that answers metres will do. Other settings: see HubAdapter.
     """
 
     model: str = "depth-anything/DA3-SMALL"
-    path: str | None = None
-    download: bool = False
     size: str = "0.1 GB"
     longest_px: int = 504
     metres: bool = False
@@ -65,28 +61,16 @@ class DepthAnything3(DepthEstimator):
     _metric: bool = field(default=False, init=False, repr=False)
     _dtype: torch.dtype = field(default=torch.float32, init=False, repr=False)
 
+    packages: ClassVar[Sequence[str]] = ("depth-anything-3",)
+
     def __post_init__(self) -> None:
         fits = self.longest_px >= _PATCH and self.longest_px % _PATCH == 0
         expect(f"{self.key}.longest_px", self.longest_px, fits, f"a multiple of {_PATCH}")
 
-    @property
-    def checkpoint(self) -> HubWeights:
-        """The checkpoint."""
-        return HubWeights(self.model, self.size, self.key, self.path, self.download)
-
-    @property
-    def weights(self) -> Sequence[HubWeights]:
-        """All that is loaded from the hub."""
-        return (self.checkpoint,)
-
-    def unavailable(self) -> str | None:
-        """Why it cannot be loaded, in one line; None where it can, as far as that is seen without loading it."""
-        code = [lacking(module, INSTALL) for module in ("depth_anything_3", "addict", "einops")]
-        return next(filter(None, code), None) or self.checkpoint.unavailable()
-
-    def versions(self) -> dict[str, str]:
-        """Of the package and of the checkpoint."""
-        return package_versions("depth-anything-3") | self.checkpoint.versions()
+    def lacks_code(self) -> str | None:
+        """See HubAdapter."""
+        lacks = (lacking(module, INSTALL) for module in ("depth_anything_3", "addict", "einops"))
+        return next(filter(None, lacks), None)
 
     def load(self, runtime: Runtime) -> None:
         """From the hub's cache or a folder. Raises UserError where that is not here, not whole, or another thing.
@@ -95,7 +79,7 @@ class DepthAnything3(DepthEstimator):
         """
         if self._network is not None:
             return
-        if reason := self.unavailable():
+        if reason := self.lacks_code():
             raise UserError(reason)
         folder = self.checkpoint.folder()
         preset = self._preset(folder)
@@ -166,11 +150,8 @@ def _built(preset: str) -> Any:
 
 def _weights(file: Path, key: str) -> dict[str, Tensor]:
     """By the network's names: in the file they are those of the API's class, which holds it as `model`."""
-    try:
+    with one_line(f"{key}: {file}: cannot be read as weights"):
         return {name.removeprefix("model."): tensor for name, tensor in load_file(file).items()}
-    except (OSError, SafetensorError) as error:
-        reason = str(error).partition("\n")[0]
-        raise UserError(f"{key}: {file}: cannot be read as weights: {reason}") from error
 
 
 def _seen(height: int, width: int, longest_px: int) -> tuple[int, int]:

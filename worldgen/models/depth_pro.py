@@ -62,7 +62,7 @@ class DepthProFov(_DepthPro, FovEstimator):
     def __call__(self, photo: Photo) -> Fov:
         """Raises UserError for an answer that no camera can have."""
         deg = float(self.answer(photo.rgb).field_of_view)
-        return Fov(check_fov(deg, "fov"), f"Depth Pro ({self.model if self.path is None else self.path})")
+        return Fov(check_fov(deg, "fov"), f"Depth Pro ({self.named})")
 
     def expect_fit(self, config: Any, folder: str) -> None:
         """The head for the field of view is optional."""

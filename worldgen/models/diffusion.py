@@ -6,7 +6,7 @@ any whose pipeline starts from a picture refines (arXiv 2503.16611, "Panorama sy
 
 import math
 from collections.abc import Callable, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import torch
@@ -37,7 +37,7 @@ class DiffusionInpainter(HubPipeline, Inpainter):
     circular: bool = False
     panorama_width: int = 2048
 
-    key: ClassVar[str] = "inpainter"
+    key: str = field(default="inpainter", init=False)
     auto: ClassVar[str] = "AutoPipelineForInpainting"
 
     def __post_init__(self) -> None:
@@ -163,7 +163,7 @@ def _push_pull_round(rgb: Tensor, known: Tensor) -> Tensor:
 class DiffusionImageToImage(HubPipeline, ImageToImage):
     """Fulfils ImageToImage with a text-to-image checkpoint; its settings: see HubPipeline."""
 
-    key: ClassVar[str] = "refine.model"
+    key: str = field(default="refine.model", init=False)
     auto: ClassVar[str] = "AutoPipelineForImage2Image"
 
     @staticmethod

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import importlib
 import io
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -17,10 +16,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from worldgen.errors import UserError, expect
+from worldgen.errors import expect
 from worldgen.geometry.focal import fov_deg
 from worldgen.geometry.fov_range import check_fov
-from worldgen.models.hub import HubWeights
+from worldgen.models.hub_adapter import HubAdapter
+from worldgen.models.loading import one_line
 from worldgen.models.protocols import FovEstimator
 from worldgen.models.upstream import checkout, lacking, upstream
 from worldgen.types import Fov
@@ -35,18 +35,16 @@ _PATCH = 16
 
 
 @dataclass
-class Dust3rFov(FovEstimator):
+class Dust3rFov(HubAdapter, FovEstimator):
     """Fulfils FovEstimator: the photo is paired with itself, and the camera is the one that sees the points so.
 
-    model: owner/name on the hub. path: a folder in the hub's layout, instead. download: whether what is missing may be
-    fetched; size: of that, for people. checkout: a folder with the authors' repository, None = the package mini-dust3r.
-    longest_px: of the photo's sides as the network sees it.
+    checkout: a folder with the authors' repository, None = the package mini-dust3r. longest_px: of the photo's sides as
+    the network sees it. Other settings: see HubAdapter.
     """
 
     model: str = "naver/DUSt3R_ViTLarge_BaseDecoder_512_dpt"
-    path: str | None = None
-    download: bool = False
     size: str = "2.3 GB"
+    key: str = field(default="fov", init=False)
     checkout: str | None = None
     longest_px: int = 512
     _network: Any = field(default=None, init=False, repr=False)
@@ -55,24 +53,9 @@ class Dust3rFov(FovEstimator):
         fits = self.longest_px >= _PATCH and self.longest_px % _PATCH == 0
         expect("fov.longest_px", self.longest_px, fits, f"a multiple of {_PATCH}")
 
-    @property
-    def checkpoint(self) -> HubWeights:
-        """The checkpoint."""
-        return HubWeights(self.model, self.size, "fov", self.path, self.download)
-
-    @property
-    def weights(self) -> Sequence[HubWeights]:
-        """All that is loaded from the hub."""
-        return (self.checkpoint,)
-
-    def unavailable(self) -> str | None:
-        """Why it cannot be loaded, in one line; None where it can, as far as that is seen without loading it."""
-        code = lacking("mini_dust3r", INSTALL) if self.checkout is None else None
-        return code or self.checkpoint.unavailable()
-
-    def versions(self) -> dict[str, str]:
-        """Of the checkpoint."""
-        return self.checkpoint.versions()
+    def lacks_code(self) -> str | None:
+        """See HubAdapter."""
+        return lacking("mini_dust3r", INSTALL) if self.checkout is None else None
 
     def load(self, runtime: Runtime) -> None:
         """Raises UserError where the authors' code, a library that it needs, or the weights are not here."""
@@ -89,10 +72,8 @@ class Dust3rFov(FovEstimator):
             else:
                 kind = importlib.import_module("dust3r.model").AsymmetricCroCo3DStereo
             folder = self.checkpoint.folder()
-            try:
+            with one_line(f"fov: {folder}: is no DUSt3R's"):
                 network = kind.from_pretrained(str(folder))
-            except Exception as error:  # of a folder that another network wrote
-                raise UserError(f"fov: {folder}: is no DUSt3R's: {str(error).partition(chr(10))[0]}") from error
         self._network = network.eval().requires_grad_(False).to(runtime.torch_device)
 
     def release(self) -> None:
@@ -115,7 +96,7 @@ class Dust3rFov(FovEstimator):
         cropped = fov_deg(first["pts3d"][0].float(), first["conf"][0].float())
         half = torch.tan(torch.deg2rad(torch.tensor(cropped / 2, dtype=torch.float64))) / share
         deg = float(2 * torch.rad2deg(torch.atan(half)))
-        return Fov(check_fov(deg, "fov"), f"DUSt3R ({self.model if self.path is None else self.path})")
+        return Fov(check_fov(deg, "fov"), f"DUSt3R ({self.named})")
 
 
 def _cropped(rgb: Tensor, longest_px: int) -> tuple[Tensor, float]:

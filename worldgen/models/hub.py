@@ -5,11 +5,8 @@ than two seconds before it has answered. Single networks (transformers: config.j
 model_index.json, a folder for each part) alike.
 """
 
-import hashlib
 import json
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
@@ -25,8 +22,9 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from worldgen.errors import UserError
+from worldgen.models.loading import one_line
 from worldgen.paths import user_path
-from worldgen.runs.disk import sha256_of
+from worldgen.runs.contents import content_of
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -40,7 +38,6 @@ _FILES = (
 _WEIGHTS = tuple(name for stem in _FILES for name in (stem, f"{stem}.index.json"))  # of transformers and of diffusers
 _CONFIG, _PIPELINE = "config.json", "model_index.json"
 _VARIANTS = ["*.fp16.*", "*.non_ema.*", "*flax*", "*.onnx*", "*openvino*"]  # copies that pipelines bring of their parts
-_LOADED = (".safetensors", ".bin", ".json", ".txt", ".model", ".jinja")  # and no other framework's copies
 _SMALL_FILES = ("*.json", "*.txt", "*.model", "*.jinja")
 
 
@@ -67,19 +64,7 @@ class HubWeights:
         if self._cached() is not None:
             return None
         by_hand = f"put its folder on this machine and set {self.key}.path=<folder>"
-        lacking = self._lacking()
-        if not self.download:
-            size = f" ({self.size})" if self.size else ""
-            fetched = f"{self.key}.download=true fetches it{size}"
-            return f"{lacking}; {fetched}, or {by_hand}"
-        from huggingface_hub import constants
-
-        if constants.HF_HUB_OFFLINE:
-            return f"{lacking} and HF_HUB_OFFLINE is set; {by_hand}"
-        if not answers(constants.ENDPOINT):
-            host = constants.ENDPOINT.removeprefix("https://")
-            return f"{lacking} and {host} does not answer; {by_hand}"
-        return None
+        return out_of_reach(self._lacking(), self.key, self.download, self.size, by_hand)
 
     def folder(self) -> Path:
         """Where the files are, fetched first where that is allowed. Raises UserError."""
@@ -95,7 +80,7 @@ class HubWeights:
             return {"model": self.repo} | ({"commit": cached.name} if cached else {})
         if self.unavailable() is not None:
             return {"model": self._local().name}
-        return {"model": self._local().name, "sha256": _sha256_of_folder(self._local())}
+        return {"model": self._local().name, "sha256": content_of(self._local()) or ""}
 
     def _local(self) -> Path:
         return user_path(str(self.path))
@@ -121,7 +106,7 @@ class HubWeights:
     def _fetched(self) -> Path:
         from huggingface_hub import list_repo_files, snapshot_download
 
-        try:
+        with one_line(f"{self.repo} cannot be fetched from the model hub"):
             files = list_repo_files(self.repo)
             # The same weights lie there for several frameworks, and of pipelines in one file at the top; one copy is
             # enough.
@@ -129,27 +114,6 @@ class HubWeights:
             weights = f"*/{weights}" if _PIPELINE in files else weights
             others = _VARIANTS if _PIPELINE in files else None
             return Path(snapshot_download(self.repo, allow_patterns=[weights, *_SMALL_FILES], ignore_patterns=others))
-        except Exception as error:  # the hub's client has no exception of its own for all that can happen
-            reason = str(error).strip().partition("\n")[0] or type(error).__name__
-            raise UserError(f"{self.repo} cannot be fetched from the model hub: {reason}") from error
-
-
-@contextmanager
-def quiet_transformers() -> Iterator[None]:
-    """Our programs show their own progress; of transformers' warnings none is for the person who runs them."""
-    from transformers.utils import logging
-
-    bars, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
-    logging.disable_progress_bar()
-    logging.set_verbosity_error()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)
-            yield
-    finally:
-        logging.set_verbosity(verbosity)
-        if bars:
-            logging.enable_progress_bar()
 
 
 def load_whole(kind: Any, folder: Path, **options: Any) -> Any:
@@ -194,6 +158,23 @@ def _expect_all(folder: Path, missing: Sequence[str]) -> None:
     if missing:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         raise UserError(f"{folder}: {missing[0]}{more} missing among the weights")
+
+
+def out_of_reach(lacking: str, key: str, download: bool, size: str, by_hand: str) -> str | None:
+    """Why what is `lacking` on this machine cannot be fetched, in one line; None where it may be and the hub answers.
+
+    key: of the config with the `download`; size: of it, for people; by_hand: what to do instead.
+    """
+    from huggingface_hub import constants
+
+    if not download:
+        fetches = f"{key}.download=true fetches it" + (f" ({size})" if size else "")
+        return f"{lacking}; {fetches}, or {by_hand}"
+    if constants.HF_HUB_OFFLINE:
+        return f"{lacking} and HF_HUB_OFFLINE is set; {by_hand}"
+    if not answers(constants.ENDPOINT):
+        return f"{lacking} and {constants.ENDPOINT.removeprefix('https://')} does not answer; {by_hand}"
+    return None
 
 
 def has_token() -> bool:
@@ -287,21 +268,3 @@ def _missing_shard(index: Path) -> str | None:
         return f"{index.name} cannot be read"
     missing = sorted(shard for shard in shards if not (index.parent / shard).is_file())
     return f"no {missing[0]} in it" if missing else None
-
-
-def _sha256_of_folder(folder: Path) -> str:
-    """Over the names and contents of the files that can be loaded, in order of name."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix in _LOADED)
-    stamps = tuple(
-        (path.relative_to(folder).as_posix(), path.stat().st_size, path.stat().st_mtime_ns) for path in files
-    )
-    return _sha256_of_files(folder, stamps)
-
-
-@lru_cache
-def _sha256_of_files(folder: Path, stamps: tuple[tuple[str, int, int], ...]) -> str:
-    """Hashing gigabytes takes a while: once per process and state of the files."""
-    digest = hashlib.sha256()
-    for name, _, _ in stamps:
-        digest.update(f"{name} {sha256_of(folder / name)}\n".encode())
-    return digest.hexdigest()

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from worldgen.errors import UserError, expect
-from worldgen.models.hub import HubWeights, load_whole, missing_package, package_versions, quiet_transformers
+from worldgen.models.hub import load_whole, missing_package
+from worldgen.models.hub_adapter import HubAdapter
+from worldgen.models.loading import one_line, quiet_transformers
 from worldgen.types import ViewDepth
 
 if TYPE_CHECKING:
@@ -19,19 +21,16 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class HubDepth(ABC):
-    """model: owner/name on the hub. path: a folder in the hub's layout, instead. download: whether what is missing may
-    be fetched; size: of that, for people. farthest_m: what is farther is sky, or might as well be, and not valid; None
-    = all is valid. key: where the config has it, for messages."""
+class HubDepth(HubAdapter):
+    """Settings: see HubAdapter. farthest_m: what is farther is sky, or might as well be, and not valid; None = all is
+    valid."""
 
-    model: str
-    path: str | None = None
-    download: bool = False
-    size: str = ""
     farthest_m: float | None = None
     key: str = "view_depth"
     _network: Any = field(default=None, init=False, repr=False)
     _processor: Any = field(default=None, init=False, repr=False)
+
+    packages: ClassVar[Sequence[str]] = ("transformers",)
 
     def __post_init__(self) -> None:
         fits = self.farthest_m is None or self.farthest_m > 0
@@ -46,49 +45,27 @@ class HubDepth(ABC):
     def expect_fit(self, config: Any, folder: str) -> None:
         """Raises UserError where a checkpoint of that class is not made for what the adapter does."""
 
-    @property
-    def checkpoint(self) -> HubWeights:
-        """The checkpoint."""
-        return HubWeights(self.model, self.size, self.key, self.path, self.download)
-
-    @property
-    def weights(self) -> Sequence[HubWeights]:
-        """All that is loaded from the hub."""
-        return (self.checkpoint,)
-
-    def unavailable(self) -> str | None:
-        """Why it cannot be loaded, in one line; None where it can."""
-        return missing_package("transformers", "torchvision", extra="paper,eval") or self.checkpoint.unavailable()
-
-    def versions(self) -> dict[str, str]:
-        """Of transformers and of the checkpoint."""
-        return package_versions("transformers") | self.checkpoint.versions()
+    def lacks_code(self) -> str | None:
+        """See HubAdapter."""
+        return missing_package("transformers", "torchvision", extra="paper,eval")
 
     def load(self, runtime: Runtime) -> None:
         """From the hub's cache or a folder. Raises UserError where that is not here, not whole, or another thing."""
         if self._network is not None:
             return
-        if reason := self.unavailable():
+        if reason := self.lacks_code():
             raise UserError(reason)
         folder = self.checkpoint.folder()
         from transformers import AutoConfig, AutoImageProcessor
 
-        with quiet_transformers():
-            try:
-                config = AutoConfig.from_pretrained(folder, local_files_only=True)
-                kind = self.network_class()
-                wanted = kind.config_class.model_type
-                found = config.model_type
-                expect(f"{self.key}: {folder}", f"a checkpoint of {found}", found == wanted, f"one of {wanted}")
-                self.expect_fit(config, f"{self.key}: {folder}")
-                processor = AutoImageProcessor.from_pretrained(folder, local_files_only=True)
-                network = load_whole(kind, folder, dtype=runtime.torch_dtype)
-            except UserError:
-                raise
-            except Exception as error:  # transformers has no exception of its own for all that a folder may lack
-                lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-                reason = lines[0] if lines else type(error).__name__
-                raise UserError(f"{self.key}: {folder}: cannot be loaded: {reason}") from error
+        with quiet_transformers(), one_line(f"{self.key}: {folder}: cannot be loaded"):
+            config = AutoConfig.from_pretrained(folder, local_files_only=True)
+            kind = self.network_class()
+            wanted, found = kind.config_class.model_type, config.model_type
+            expect(f"{self.key}: {folder}", f"a checkpoint of {found}", found == wanted, f"one of {wanted}")
+            self.expect_fit(config, f"{self.key}: {folder}")
+            processor = AutoImageProcessor.from_pretrained(folder, local_files_only=True)
+            network = load_whole(kind, folder, dtype=runtime.torch_dtype)
         self._network = network.eval().requires_grad_(False).to(runtime.torch_device)
         self._processor = processor
 

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from worldgen.errors import UserError
-from worldgen.models.hub import answers
+from worldgen.models.hub import out_of_reach
+from worldgen.models.loading import one_line
 from worldgen.paths import user_path
-from worldgen.runs.disk import sha256_of
+from worldgen.runs.contents import content_of
 
 
 @dataclass(frozen=True)
@@ -39,16 +40,7 @@ class HubFile:
             return None
         by_hand = f"put the file on this machine and set {path_key}=<file>"
         lacking = f"{self.repo}: {self.file} is not in the local hub cache"
-        if not self.download:
-            size = f" ({self.size})" if self.size else ""
-            return f"{lacking}; {self.key}.download=true fetches it{size}, or {by_hand}"
-        from huggingface_hub import constants
-
-        if constants.HF_HUB_OFFLINE:
-            return f"{lacking} and HF_HUB_OFFLINE is set; {by_hand}"
-        if not answers(constants.ENDPOINT):
-            return f"{lacking} and {constants.ENDPOINT.removeprefix('https://')} does not answer; {by_hand}"
-        return None
+        return out_of_reach(lacking, self.key, self.download, self.size, by_hand)
 
     def folder(self) -> Path:
         """Where the file lies, as `here`."""
@@ -65,8 +57,8 @@ class HubFile:
         if self.path is None:
             cached = self._cached()
             return {"model": self.repo} | ({"commit": cached.parent.name} if cached else {})
-        there = {"sha256": sha256_of(self._local())} if self._local().is_file() else {}
-        return {"model": self._local().name} | there
+        content = content_of(self._local())
+        return {"model": self._local().name} | ({"sha256": content} if content else {})
 
     def _local(self) -> Path:
         named = user_path(str(self.path))
@@ -81,8 +73,5 @@ class HubFile:
     def _fetched(self) -> Path:
         from huggingface_hub import hf_hub_download
 
-        try:
+        with one_line(f"{self.repo}: {self.file} cannot be fetched from the model hub"):
             return Path(hf_hub_download(self.repo, self.file))
-        except Exception as error:  # the hub's client has no exception of its own for all that can happen
-            reason = str(error).strip().partition("\n")[0] or type(error).__name__
-            raise UserError(f"{self.repo}: {self.file} cannot be fetched from the model hub: {reason}") from error

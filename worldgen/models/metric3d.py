@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from worldgen.errors import UserError, expect
+from worldgen.errors import UserError, expect, first_line
+from worldgen.models.hub_adapter import HubAdapter
 from worldgen.models.hub_file import HubFile
 from worldgen.models.protocols import DepthEstimator
 from worldgen.models.upstream import checkout, load_state, read_checkpoint
@@ -35,7 +35,7 @@ _FARTHEST_M = 300.0
 
 
 @dataclass
-class Metric3D(DepthEstimator):
+class Metric3D(HubAdapter, DepthEstimator):
     """Fulfils DepthEstimator.
 
     variant: small, large or giant2. checkout: a folder with the authors' repository; None = the one that torch.hub has
@@ -44,16 +44,17 @@ class Metric3D(DepthEstimator):
     config has it, for messages.
     """
 
+    model: str = field(default="JUGGHM/Metric3D", init=False)
+    size: str = field(default="", init=False)
     variant: str = "giant2"
     checkout: str | None = None
-    path: str | None = None
-    download: bool = False
     farthest_m: float = 200.0
     key: str = "depth.metric"
     _network: Any = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
         expect(f"{self.key}.variant", self.variant, self.variant in SIZES, f"one of {', '.join(SIZES)}")
+        self.size = SIZES[self.variant]
         fits = 0 < self.farthest_m <= _FARTHEST_M
         expect(f"{self.key}.farthest_m", self.farthest_m, fits, f"more than 0, at most {_FARTHEST_M:g}")
 
@@ -61,22 +62,12 @@ class Metric3D(DepthEstimator):
     def checkpoint(self) -> HubFile:
         """The checkpoint."""
         file = f"metric_depth_vit_{self.variant}_800k.pth"
-        return HubFile("JUGGHM/Metric3D", file, SIZES[self.variant], self.key, self.path, self.download)
+        return HubFile(self.model, file, self.size, self.key, self.path, self.download)
 
-    @property
-    def weights(self) -> Sequence[HubFile]:
-        """All that is loaded from the hub."""
-        return (self.checkpoint,)
-
-    def unavailable(self) -> str | None:
-        """Why it cannot be loaded, in one line; None where it can, as far as that is seen without loading it."""
+    def lacks_code(self) -> str | None:
+        """See HubAdapter."""
         there = self.checkout is not None or self.download or self._code() is not None
-        code = None if there else f"{self.key}.checkout: null, wanted a folder with hubconf.py; {CLONE} makes one"
-        return code or self.checkpoint.unavailable()
-
-    def versions(self) -> dict[str, str]:
-        """Of the checkpoint."""
-        return self.checkpoint.versions()
+        return None if there else f"{self.key}.checkout: null, wanted a folder with hubconf.py; {CLONE} makes one"
 
     def load(self, runtime: Runtime) -> None:
         """Raises UserError where the authors' code, a library that it needs, or the weights are not here."""
@@ -109,8 +100,7 @@ class Metric3D(DepthEstimator):
                 torch.hub.list("yvanyin/metric3d", trust_repo=True, skip_validation=True, verbose=False)
             except Exception as error:  # without a network, or without what its code imports
                 if not fetched.is_dir():
-                    reason = str(error).strip().partition("\n")[0] or type(error).__name__
-                    raise UserError(f"{self.key}.download: {CLONE} is out of reach: {reason}") from error
+                    raise UserError(f"{self.key}.download: {CLONE} is out of reach: {first_line(error)}") from error
         return str(fetched) if fetched.is_dir() else None
 
     @torch.inference_mode()

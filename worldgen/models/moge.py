@@ -8,16 +8,17 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from worldgen.errors import UserError, expect
+from worldgen.errors import expect
 from worldgen.geometry.focal import fov_deg
 from worldgen.geometry.fov_range import check_fov
-from worldgen.models.hub import package_versions
+from worldgen.models.hub_adapter import HubAdapter
 from worldgen.models.hub_file import HubFile
+from worldgen.models.loading import one_line
 from worldgen.models.protocols import DepthEstimator, FovEstimator
 from worldgen.models.upstream import lacking, load_state, read_checkpoint, upstream
 from worldgen.types import Fov, ViewDepth
@@ -32,21 +33,20 @@ INSTALL = "pip install --no-deps dlr-moge==2.0.0 dlr-utils3d==1.3 dlr-pipeline==
 
 
 @dataclass
-class _Moge:
-    """model: owner/name on the hub; which version it is, its file says. path: that file, model.pt, or its folder, on
-    this machine. download: whether what is missing may be fetched; size: of that, for people. detail: 0 to 9, how
-    finely the network looks; tokens: how many patches it looks at, instead, None = as detail says. key: where the
-    config has it, for messages."""
+class _Moge(HubAdapter):
+    """model: which version it is, its file says. path: that file, model.pt, or its folder. detail: 0 to 9, how finely
+    the network looks; tokens: how many patches it looks at, instead, None = as detail says. Other settings: see
+    HubAdapter."""
 
     model: str = "Ruicheng/moge-2-vitl-normal"
-    path: str | None = None
-    download: bool = False
     size: str = "1.3 GB"
     detail: int = 9
     tokens: int | None = None
     key: str = "view_depth"
     _network: Any = field(default=None, init=False, repr=False)
     _half: bool = field(default=False, init=False, repr=False)
+
+    packages: ClassVar[Sequence[str]] = ("dlr-moge",)
 
     def __post_init__(self) -> None:
         expect(f"{self.key}.detail", self.detail, self.detail in range(10), "a whole number from 0 to 9")
@@ -58,18 +58,9 @@ class _Moge:
         """The checkpoint."""
         return HubFile(self.model, "model.pt", self.size, self.key, self.path, self.download)
 
-    @property
-    def weights(self) -> Sequence[HubFile]:
-        """All that is loaded from the hub."""
-        return (self.checkpoint,)
-
-    def unavailable(self) -> str | None:
-        """Why it cannot be loaded, in one line; None where it can, as far as that is seen without loading it."""
-        return lacking("moge", INSTALL) or self.checkpoint.unavailable()
-
-    def versions(self) -> dict[str, str]:
-        """Of the package and of the checkpoint."""
-        return package_versions("dlr-moge") | self.checkpoint.versions()
+    def lacks_code(self) -> str | None:
+        """See HubAdapter."""
+        return lacking("moge", INSTALL)
 
     def load(self, runtime: Runtime) -> None:
         """From the hub's cache or a file. Raises UserError where that is not here, not whole, or another thing.
@@ -82,10 +73,8 @@ class _Moge:
         file = self.checkpoint.here()
         held = read_checkpoint(file, self.key, ("model_config", "model"))
         version = 1 if isinstance(held["model_config"].get("encoder"), str) else 2
-        try:
+        with one_line(f"{self.key}: {file}: is no MoGe's"):
             network = modules[version].MoGeModel(**held["model_config"])
-        except Exception as error:  # of a file that another network wrote
-            raise UserError(f"{self.key}: {file}: is no MoGe's: {error}") from error
         load_state(network, held["model"], f"{self.key}: {file}")
         self._half = runtime.torch_dtype != torch.float32 and runtime.torch_device.type == "cuda"
         self._network = network.eval().requires_grad_(False).to(runtime.torch_device)
@@ -127,4 +116,4 @@ class MogeFov(_Moge, FovEstimator):
     def __call__(self, photo: Photo) -> Fov:
         """Raises UserError where the points are those of no camera."""
         points = self._infer(photo.rgb, force_projection=False)["points"]
-        return Fov(check_fov(fov_deg(points), "fov"), f"MoGe ({self.model if self.path is None else self.path})")
+        return Fov(check_fov(fov_deg(points), "fov"), f"MoGe ({self.named})")

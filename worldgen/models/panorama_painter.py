@@ -8,7 +8,6 @@ network, LoRA, size, guidance, and the columns that it sees twice (`circular.py`
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
 
 from torch import Tensor
 
@@ -29,7 +28,7 @@ class PanoramaPainter(DiffusionInpainter):
     prompt: str = "{}"
     circular: bool = field(default=True, init=False)
 
-    key: ClassVar[str] = "panorama.painter"
+    key: str = field(default="panorama.painter", init=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from worldgen.errors import UserError, expect
+from worldgen.errors import UserError, expect, first_line
 from worldgen.models.hub import load_whole
 from worldgen.models.hub_file import HubFile
 from worldgen.paths import user_path
@@ -95,8 +95,7 @@ def add_loras(pipe: Any, entries: Sequence[Mapping[str, Any]], key: str, downloa
         try:
             pipe.load_lora_weights(file.parent, weight_name=file.name, adapter_name=f"lora{number}")
         except Exception as error:  # of a file that is no LoRA, or of another network's: anything
-            reason = str(error).strip().partition("\n")[0]
-            raise UserError(f"{place}: {file}: does not fit {type(pipe).__name__}: {reason}") from error
+            raise UserError(f"{place}: {file}: does not fit {type(pipe).__name__}: {first_line(error)}") from error
         fits = any(f"lora{number}" in there for there in pipe.get_list_adapters().values())
         expect(place, file, fits, f"a LoRA for {type(pipe).__name__}; no weight of this one has a place there")
         names.append(f"lora{number}")

@@ -6,12 +6,10 @@ the adapters' matter (`diffusion.py`, `controlnet.py`).
 
 from __future__ import annotations
 
-import gc
 import inspect
 import logging
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence, Set
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -19,9 +17,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from worldgen.errors import UserError, expect
-from worldgen.models.hub import HubWeights, missing_package, package_versions, quiet_transformers
+from worldgen.errors import UserError, expect, is_whole
+from worldgen.models.hub import HubWeights, missing_package
+from worldgen.models.hub_adapter import HubAdapter
 from worldgen.models.hub_file import HubFile
+from worldgen.models.loading import enough_memory, free_memory, one_line, quiet
 from worldgen.models.pipeline_parts import add_loras, lora, networks, pipeline_class, place, scheduler_for
 from worldgen.types import Prompt
 
@@ -31,26 +31,20 @@ if TYPE_CHECKING:
     from worldgen.models.runtime import Runtime
 
 _log = logging.getLogger("worldgen")
-_PACKAGES = ("diffusers", "transformers", "accelerate", "peft")
 
 
 @dataclass
-class HubPipeline(ABC):
+class HubPipeline(HubAdapter):
     """One pipeline of diffusers.
 
-    model: owner/name on the hub. path: a folder in the hub's layout, instead. download: whether what is missing may be
-    fetched; size: of that, for people. steps: of denoising. guidance: by the prompt; None = the pipeline's own.
-    negative_prompt: what shall not be there, besides what prompts say of it. scheduler: a class of diffusers, None =
-    the checkpoint's own; scheduler_options: of its constructor, by name. loras: each a mapping with `model` (owner/name
-    on the hub, or a folder), `file` and `scale`. vae_tiling, vae_slicing: pictures to and from latents in tiles, or one
-    by one: less memory. compile: by torch, which takes minutes once and saves part of every call. options: more
-    arguments of the pipeline's call, by name.
+    steps: of denoising. guidance: by the prompt; None = the pipeline's own. negative_prompt: what shall not be there,
+    besides what prompts say of it. scheduler: a class of diffusers, None = the checkpoint's own; scheduler_options: of
+    its constructor, by name. loras: each a mapping with `model` (owner/name on the hub, or a folder), `file` and
+    `scale`. vae_tiling, vae_slicing: pictures to and from latents in tiles, or one by one: less memory. compile: by
+    torch, which takes minutes once and saves part of every call. options: more arguments of the pipeline's call, by
+    name. Other settings: see HubAdapter.
     """
 
-    model: str
-    path: str | None = None
-    download: bool = False
-    size: str = ""
     steps: int = 30
     guidance: float | None = 7.5
     negative_prompt: str = ""
@@ -65,12 +59,11 @@ class HubPipeline(ABC):
     _runtime: Any = field(default=None, init=False, repr=False)
     _told: bool = field(default=False, init=False, repr=False)  # that nobody listens to a negative prompt
 
-    key: ClassVar[str]  # of the config, for messages
+    packages: ClassVar[Sequence[str]] = ("diffusers", "transformers")
     auto: ClassVar[str]  # AutoPipelineFor...: finds one of this kind where the checkpoint names another kind
 
     def __post_init__(self) -> None:
-        whole = isinstance(self.steps, int) and not isinstance(self.steps, bool)
-        expect(f"{self.key}.steps", self.steps, whole and self.steps >= 1, "a whole number from 1")
+        expect(f"{self.key}.steps", self.steps, is_whole(self.steps) and self.steps >= 1, "a whole number from 1")
         fits = self.guidance is None or self.guidance >= 0
         expect(f"{self.key}.guidance", self.guidance, fits, "0 or more, or null for the pipeline's own")
         for number, one in enumerate(self.loras):
@@ -86,21 +79,15 @@ class HubPipeline(ABC):
         """Raises UserError where the checkpoint's networks are not made for what the adapter does."""
 
     @property
-    def checkpoint(self) -> HubWeights:
-        """The checkpoint."""
-        return HubWeights(self.model, self.size, self.key, self.path, self.download)
-
-    @property
     def weights(self) -> Sequence[HubWeights | HubFile]:
         """All that is loaded from the hub: the checkpoint and the LoRAs."""
         places = [f"{self.key}.loras.{number}" for number in range(len(self.loras))]
         entries = zip(self.loras, places, strict=True)
         return (self.checkpoint, *(lora(one, place).weights(self.key, place, self.download) for one, place in entries))
 
-    def unavailable(self) -> str | None:
-        """Why it cannot be loaded, in one line; None where it can."""
-        lacking = missing_package(*_PACKAGES, extra="paper")
-        return lacking or next(filter(None, (each.unavailable() for each in self.weights)), None)
+    def lacks_code(self) -> str | None:
+        """See HubAdapter."""
+        return missing_package("diffusers", "transformers", "accelerate", "peft", extra="paper")
 
     def versions(self) -> dict[str, str]:
         """Of the packages, of the checkpoint and of each LoRA."""
@@ -109,7 +96,7 @@ class HubPipeline(ABC):
             for number, one in enumerate(self.weights[1:])
             for name, value in one.versions().items()
         }
-        return package_versions("diffusers", "transformers") | self.checkpoint.versions() | of_loras
+        return super().versions() | of_loras
 
     @property
     def pipe(self) -> Any:
@@ -127,10 +114,11 @@ class HubPipeline(ABC):
         """From the hub's cache or a folder. Raises UserError where that is not there, not whole, or another thing."""
         if self._pipe is not None:
             return
-        if reason := missing_package(*_PACKAGES, extra="paper"):
+        if reason := self.lacks_code():
             raise UserError(reason)
         folder = self.checkpoint.folder()
-        with quiet(), one_line(f"{self.key}: {folder}"), enough_memory(self._remedy(runtime, loading=True)):
+        remedy = self._remedy(runtime, loading=True)
+        with quiet(), one_line(f"{self.key}: {folder}: cannot be loaded"), enough_memory(remedy):
             pipe = self._assembled(folder, runtime)
             place(pipe, runtime)
         self._pipe, self._runtime = pipe, runtime
@@ -249,49 +237,3 @@ def batches(numbers: Sequence[int], size: int) -> Iterator[list[int]]:
 def eight_bits(rgb: Tensor) -> Tensor:
     """[...] in [0, 1] to the nearest multiples of 1/255."""
     return (rgb.clamp(0, 1) * 255).round() / 255
-
-
-def free_memory() -> None:
-    """Pipelines hold circles of references, and torch holds what they leave."""
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Our programs show their own progress; of the libraries' warnings none is for the person who runs them."""
-    from diffusers.utils import logging
-
-    bars, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
-    logging.disable_progress_bar()
-    logging.set_verbosity_error()
-    try:
-        with quiet_transformers():
-            yield
-    finally:
-        logging.set_verbosity(verbosity)
-        if bars:
-            logging.enable_progress_bar()
-
-
-@contextmanager
-def one_line(what: str) -> Iterator[None]:
-    """Loading ends as it should or in a UserError of one line that begins with `what`."""
-    try:
-        yield
-    except (UserError, torch.OutOfMemoryError):
-        raise
-    except Exception as error:  # the libraries have no exception of their own for all that a folder may lack
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        raise UserError(f"{what}: cannot be loaded: {lines[0] if lines else type(error).__name__}") from error
-
-
-@contextmanager
-def enough_memory(otherwise: str) -> Iterator[None]:
-    """Turns a GPU's lack of memory into a UserError that says what to lower."""
-    try:
-        yield
-    except torch.OutOfMemoryError as error:
-        free_memory()
-        raise UserError(otherwise) from error

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from worldgen.errors import UserError, expect
+from worldgen.models.loading import one_line
 from worldgen.paths import user_path
 
 
@@ -92,11 +93,8 @@ def load_state(network: Any, state: Mapping[str, Tensor], what: str) -> None:
 
 def read_checkpoint(file: Path, key: str, holds: Sequence[str] = ()) -> Any:
     """A file of torch.save, read as weights alone, onto the CPU. holds: keys that it has to have. Raises UserError."""
-    try:
+    with one_line(f"{key}: {file}: cannot be read as weights"):
         found = torch.load(file, "cpu", weights_only=True)
-    except Exception as error:  # of a file that is cut short, or something else: anything
-        reason = str(error).strip().partition("\n")[0][:120] or type(error).__name__
-        raise UserError(f"{key}: {file}: cannot be read as weights: {reason}") from error
     fits = isinstance(found, Mapping) and all(name in found for name in holds)
     listed = ", ".join(str(name) for name in list(found)[:4]) if isinstance(found, Mapping) else type(found).__name__
     expect(f"{key}: {file}", listed, fits, " and ".join(holds) or "weights by name")

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from PIL import Image
 from torch import Tensor
 
-from worldgen.errors import UserError
-from worldgen.models.hub import quiet_transformers
+from worldgen.errors import UserError, first_line
+from worldgen.models.loading import quiet_transformers
 from worldgen.models.protocols import Prompter
 from worldgen.models.scene_answers import Turn, describe
 from worldgen.models.vision_language import VisionLanguage, as_image, turns_as_messages
@@ -39,6 +39,6 @@ class VlmPrompter(VisionLanguage, Prompter):
                     messages, add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors="pt"
                 )
         except ValueError as error:  # of a base model, which has no template for conversations
-            reason = str(error).partition("\n")[0][:160]
+            reason = first_line(error)[:160]
             raise UserError(f"prompts.model: {self.model}: {reason}; wanted a model that chats") from error
         return self.answer(inputs, num_beams=1)

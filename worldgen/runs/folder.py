@@ -21,6 +21,7 @@ from typing import Any, Literal
 from worldgen.errors import UserError
 from worldgen.runs.attempts import FILENAME as ATTEMPT
 from worldgen.runs.attempts import attempt_at
+from worldgen.runs.contents import contents_of
 from worldgen.runs.disk import flush, locked, write_text
 from worldgen.runs.layout import LAYOUT, MANIFEST, expect_current
 from worldgen.runs.record import FILENAME, FolderState, StepRecord, key_of, load_record, look, stamp_files
@@ -129,20 +130,21 @@ class RunFolder:
         and may be used again; whatever else is there has to be written over.
         edited_ok: files changed by hand are kept (else they count as damaged, and the step runs again).
         version: raised when the step's code comes to make something else of the same inputs.
-        assets: pretrained files that the step uses, by sha256, for the record.
-        Raises UserError where the disk is full or a step that a person edited lacks files.
+        assets: pretrained files that the step uses, by sha256, for the record, beside weights at paths in `config`.
+        Raises UserError where the disk is full, weights cannot be read, or a step that a person edited lacks files.
         """
         folder = self.root / name
         read = {step: self._content[step] for step in inputs}
-        key = key_of(name, version, config, self._photo["sha256"], read)
         record = self._records.get(name)
+        weights = contents_of(config, record.assets if record else {})
+        key = key_of(name, version, config, self._photo["sha256"], read, weights)
         found = look(folder, record.files) if record else None
         if record and found and found.edited and edited_ok:
             return self._edited(record, found, outdated=record.key != key)
         if record and found and record.key == key and not found.edited and not found.missing:
             return self._seen(record, found, "kept", record.facts)
         with disk_errors(self.root, _DISK_FULL):
-            record = self._make(name, key, config, read, produce, edited_ok, assets or {})
+            record = self._make(name, key, config, read, produce, edited_ok, {**(assets or {}), **weights})
             self._save_manifest()
         return self._seen(record, look(folder, record.files), "made", record.facts)
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from worldgen.errors import UserError
 from worldgen.runs import attempts
+from worldgen.runs.contents import contents_of, with_contents
 from worldgen.runs.disk import flush, sha256_of, write_text
 from worldgen.runs.layout import LAYOUT
 from worldgen.runs.steps_table import StepSpec
@@ -38,7 +39,8 @@ class StepRecord:
 
     key: hash of everything that decides the result; inputs: earlier steps and the content hashes that were read;
     seconds: of all attempts together; attempts: more than 1 where a process was killed on the way; peak_gpu_memory_mb:
-    what torch held on the GPU, None without one; assets: pretrained files that its config names, by sha256; layout: of
+    what torch held on the GPU, None without one; assets: pretrained files and folders that its config
+    names, by what they hold; layout: of
     the run folder, see `layout.py`.
     """
 
@@ -88,7 +90,8 @@ def unchanged(run_dir: Path, steps: Sequence[tuple[StepSpec, Mapping[str, Any]]]
             record = load_record(run_dir / spec.name)
             found = look(run_dir / spec.name, record.files)
             read = {step: content[step] for step in spec.inputs}
-            key = key_of(spec.name, spec.version, config, photo_sha256, read)
+            weights = contents_of(config, record.assets)
+            key = key_of(spec.name, spec.version, config, photo_sha256, read, weights)
             if found.edited or found.missing or record.key != key:
                 return None
             content[spec.name] = found.content
@@ -102,9 +105,17 @@ def hash_of(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
-def key_of(name: str, version: int, config: Mapping[str, Any], photo_sha256: str, read: Mapping[str, str]) -> str:
-    """Equal for what a step would make the same of. read: content hashes of the earlier steps whose files it reads."""
-    return hash_of([name, version, _without_modules(config), photo_sha256, read])
+def key_of(
+    name: str,
+    version: int,
+    config: Mapping[str, Any],
+    photo_sha256: str,
+    read: Mapping[str, str],
+    weights: Mapping[str, str],
+) -> str:
+    """Equal for what a step would make the same of. read: content hashes of the earlier steps whose files it reads;
+    weights: what lies at the places that the config names, as `contents_of` tells it."""
+    return hash_of([name, version, _without_modules(with_contents(config, weights)), photo_sha256, read])
 
 
 def _without_modules(node: Any) -> Any:
