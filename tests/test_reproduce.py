@@ -20,6 +20,7 @@ EXPERIMENTS = (
     "panorama_ablation",
     "prompts_ablation",
     "depth_ablation",
+    "style_ablation",
     "world_table",
     "panorama_table",
     "generalisation",
@@ -127,3 +128,13 @@ def test_runs_fill_the_table_and_what_is_lost_is_made_again(here):
     assert again["evaluation"]["means"] == made["evaluation"]["means"]
     kept = {path for path, made_ns in panoramas.items() if path.stat().st_mtime_ns == made_ns}
     assert kept == set(panoramas) - {lost}
+
+
+def test_rows_that_want_a_model_of_languages_say_so_in_one_line_and_the_others_run(here, capsys):
+    assert cli.main(["table=style_ablation", "photos=photos", "dry=true"]) == 1
+    printed = capsys.readouterr().out
+    rows = json.loads(printed.splitlines()[-1])["rows"]
+    for name in ("prompts", "both"):
+        assert rows[name]["why"] == ["prompts.style: True, wanted false: templates name no medium, prompts=vlm does"]
+    assert [rows[name]["why"] for name in ("plain", "match")] == [["can be made here"]] * 2
+    assert "style=plain,match" in printed

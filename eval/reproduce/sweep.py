@@ -87,8 +87,12 @@ def shown(command: Sequence[str]) -> str:
 
 @lru_cache
 def lacking(overrides: tuple[str, ...]) -> tuple[str, ...]:
-    """Why a run with these overrides cannot start here: a line for each network whose weights are absent."""
-    reasons = (adapter.unavailable() for adapter in networks_of_hub(compose("photo.jpg", overrides)))
+    """Why a run with these overrides cannot start here: a line for each network whose weights are absent, or for a
+    setting that an adapter cannot fulfil."""
+    try:
+        reasons = [adapter.unavailable() for adapter in networks_of_hub(compose("photo.jpg", overrides))]
+    except UserError as error:
+        return (str(error),)
     return tuple(dict.fromkeys(reason for reason in reasons if reason))
 
 

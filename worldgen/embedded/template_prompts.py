@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from scipy import ndimage
 from torch import Tensor
 
+from worldgen.errors import expect
 from worldgen.models.protocols import Adapter
 from worldgen.types import Prompts
 
@@ -24,7 +25,13 @@ _WEIGHTS = {  # statistic: (mean, spread, weight > 0 for indoors); logistic regr
 
 
 class TemplatePrompter(Adapter):
-    """Fulfils Prompter: tells indoor from outdoor by simple statistics and fills templates. It recognises nothing."""
+    """Fulfils Prompter: tells indoor from outdoor by simple statistics and fills templates. It recognises nothing.
+
+    style: only False; whoever asks for the medium is told who can name it.
+    """
+
+    def __init__(self, style: bool = False) -> None:
+        expect("prompts.style", style, not style, "false: templates name no medium, prompts=vlm does")
 
     def __call__(self, rgb: Tensor) -> Prompts:
         """rgb [3, H, W] in [0, 1], the photo."""

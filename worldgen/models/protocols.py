@@ -223,3 +223,14 @@ class Finish(Protocol):
     def __call__(self, rgb: Tensor, painted: Tensor) -> Tensor:
         """rgb [3, H, W] -> [3, H, W] in [0, 1], changed only where `painted`, bool [H, W]."""
         ...
+
+
+class StyleMatch(Protocol):
+    """Optional in panorama synthesis, after each inpainted view."""
+
+    def __call__(self, painted: Tensor, invented: Tensor, photo: Tensor, own: Tensor) -> Tensor:
+        """painted: [3, h, w] in [0, 1] -> the same, changed only where `invented`, bool [h, w], is True.
+
+        photo: [3, h, w], the photo in a view of as many pixels to a degree, there where `own`, bool [h, w], is True.
+        """
+        ...

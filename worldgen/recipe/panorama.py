@@ -18,7 +18,7 @@ from worldgen.geometry.equirect import from_perspective, mask_to_perspective, to
 from worldgen.geometry.fill import blur, dilate, erode, push_pull
 from worldgen.geometry.seams import degrees_to_seam
 from worldgen.io.photo_sphere import GIVEN
-from worldgen.models.protocols import Finish, Inpainter, Prefill
+from worldgen.models.protocols import Finish, Inpainter, Prefill, StyleMatch
 from worldgen.progress import Track, untracked
 from worldgen.recipe.schedules import ANCHORED, SEQUENTIAL, Schedule, ViewSpec
 from worldgen.types import Camera, Panorama, Prompt, Prompts, View
@@ -39,6 +39,8 @@ class PanoramaSettings:
     much). anchor_gap_deg: how far round the anchor what was painted goes with it, for it may have taken its colour.
     prefill, finish: what a small inpainter needs on top of the paper's recipe, before the first view and after the last
     one; None: nothing. Ad-hoc has no use for the first, native for neither.
+    style_match: brings what each view invents nearer to the photo's style; None: it stays as painted. Ad-hoc and native
+    have no views, and so no use for it.
     painter: of native and of no other: the network that knows panoramas, in the inpainter's place.
     """
 
@@ -50,6 +52,7 @@ class PanoramaSettings:
     anchor_gap_deg: float = 2.5
     prefill: Prefill | None = None
     finish: Finish | None = None
+    style_match: StyleMatch | None = None
     painter: Inpainter | None = None
 
     def __post_init__(self) -> None:
@@ -171,6 +174,10 @@ def paint_view(
     painted = inpainter(rgb[None], kept[None], [prompt], [seed])[0]
     border = known & dilate(~known, _BORDER)
     painted = painted + push_pull(rgb - painted, border)  # no step along the hole's border
+    if settings.style_match is not None:
+        ahead = Camera.from_fov(size, size, view.fov_deg, look_at(0, 0))  # as many pixels to a degree
+        photo, own = to_perspective(canvas.rgb, ahead, "bicubic").clamp(0, 1), mask_to_perspective(canvas.photo, ahead)
+        painted = settings.style_match(painted.clamp(0, 1), ~known, photo, own)
     painted = kept * rgb + (1 - kept) * painted
     return blend(canvas, painted, camera, settings.feather * size)
 
