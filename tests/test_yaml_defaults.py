@@ -11,7 +11,7 @@ from worldgen.config import CONF_DIR, choice, choices
 
 GLOBAL = {"experiment", "profile", "hydra"}  # they set keys of other groups
 GROUPS = sorted({path.name for path in CONF_DIR.iterdir() if path.is_dir()} - GLOBAL)
-_DEPTH = "settings.view_size settings.merge_height settings.gradient_deg shape.key"  # a whole panorama's, merged
+_DEPTH = "settings.view_size settings.merge_height settings.gradient_deg settings.bend shape.key"  # a whole panorama's, merged
 _SD = "size circular panorama_width"  # of pictures so small that panoramas are painted round in one
 _ABLATION = "runs group_by baseline"
 TELLING = {  # of each file, what makes it another choice than its neighbours
@@ -33,8 +33,8 @@ TELLING = {  # of each file, what makes it another choice than its neighbours
     "inpainter/sdxl": "size circular strength guidance",
     "inpainter/sdxl_lcm": "size circular strength steps scheduler guidance",
     "inpainter/z_image": "size steps guidance",
-    **dict.fromkeys(("metric/ghosts", "metric/hallucinations", "metric/haze"), "kind"),
-    **dict.fromkeys(("metric/style_contrast", "metric/style_texture"), "kind"),
+    **dict.fromkeys((f"metric/{kind}" for kind in ("contradicted", "ghosts", "hallucinations", "haze")), "kind"),
+    **dict.fromkeys(("metric/style_contrast", "metric/style_texture", "metric/unsupported"), "kind"),
     "metric/qalign_aesthetic": "task",
     "metric/qrealign_aesthetic": "task model",
     "metric/qrealign_quality": "model",
@@ -46,7 +46,7 @@ TELLING = {  # of each file, what makes it another choice than its neighbours
     "refine/sdxl": "model.size",
     **dict.fromkeys(("table/conditioning", "table/warping_ablation"), "baseline"),
     **dict.fromkeys(("table/depth_ablation", "table/distortion_ablation", "table/panorama_ablation"), _ABLATION),
-    **dict.fromkeys(("table/prompts_ablation", "table/world"), _ABLATION),
+    **dict.fromkeys(("table/prompts_ablation", "table/style_ablation", "table/world"), _ABLATION),
     "table/generalisation": "runs group_by paired",
     "table/panorama": "runs baseline",
     "view_depth/moge_small": "model size detail",
