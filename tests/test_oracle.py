@@ -35,7 +35,7 @@ SIZES = {
     },
     "refine": {"settings": {"view_size": 384}},
     "views": {"size": 256},
-    "splat": {"steps": 700, "max_gaussians": 400_000, "correction": {"distortion": {"grid": 16}}},
+    "splat": {"steps": 1500, "max_gaussians": 400_000, "correction": {"distortion": {"grid": 16}}},
     "export": {"video": {"seconds": 0.5, "fps": 8, "width": 64, "height": 48}},
 }
 MERGE = {"_target_": "worldgen.recipe.depth.MergeSettings", "view_size": 256, "merge_height": HEIGHT}
@@ -86,5 +86,5 @@ def test_views_from_the_cubes_corners_are_the_rooms(tmp_path):
     for number, position in enumerate(cube_positions(2.0)[-8:]):
         camera = Camera.from_fov(256, 256, 90, look_at(135.0 * number, 0.0, position))
         figures.append(psnr_db(rasterize(gaussians, camera).rgb.clamp(0, 1), ROOM.view(camera).rgb))
-    assert min(figures) > 20
-    assert sum(figures) / len(figures) > 25
+    assert min(figures) > 24
+    assert sum(figures) / len(figures) > 28
