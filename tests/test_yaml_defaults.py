@@ -11,7 +11,7 @@ from worldgen.config import CONF_DIR, choice, choices
 
 GLOBAL = {"experiment", "profile", "hydra"}  # they set keys of other groups
 GROUPS = sorted({path.name for path in CONF_DIR.iterdir() if path.is_dir()} - GLOBAL)
-_DEPTH = "settings.view_size settings.merge_height settings.gradient_deg settings.bend shape.key"  # a whole panorama's, merged
+_DEPTH = "settings.view_size settings.merge_height settings.gradient_deg settings.bend shape.key"  # merged
 _SD = "size circular panorama_width"  # of pictures so small that panoramas are painted round in one
 _ABLATION = "runs group_by baseline"
 TELLING = {  # of each file, what makes it another choice than its neighbours
