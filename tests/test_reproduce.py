@@ -138,3 +138,11 @@ def test_rows_that_want_a_model_of_languages_say_so_in_one_line_and_the_others_r
         assert rows[name]["why"] == ["prompts.style: True, wanted false: templates name no medium, prompts=vlm does"]
     assert [rows[name]["why"] for name in ("plain", "match")] == [["can be made here"]] * 2
     assert "style=plain,match" in printed
+
+
+def test_runs_that_fail_are_said_to_have_been_tried(here, capsys, monkeypatch):
+    monkeypatch.setattr(cli, "_make", lambda command: None)
+    monkeypatch.setattr(cli, "_scored", lambda asked, rows: None)
+    assert cli.main(["table=panorama", "photos=photos"]) == 1
+    rows = json.loads(capsys.readouterr().out.splitlines()[-1])["rows"]
+    assert rows["ours"]["why"] == ["tried, and not finished: see above; the same command goes on"]

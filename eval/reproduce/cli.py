@@ -101,7 +101,7 @@ def _obey(arguments: Sequence[str], statuses: list[int]) -> None:
     if not asked.dry:
         for command in commands:
             _make(command)
-        rows = _look(asked)
+        rows = _look(asked, tried=bool(commands))
         if commands:
             print("\n" + "\n".join(map(str, rows)), flush=True)
     scored = _scored(asked, rows)
@@ -175,8 +175,8 @@ def _runs(settings: TableSettings) -> str:
     return (settings.runs or f"runs/{settings.name}").removesuffix("/*/*")
 
 
-def _look(asked: Asked) -> list[RowState]:
-    rows = look(asked.settings, asked.parts, asked.methods, asked.runs, asked.last)
+def _look(asked: Asked, tried: bool = False) -> list[RowState]:
+    rows = look(asked.settings, asked.parts, asked.methods, asked.runs, asked.last, tried)
     if asked.photos is not None:
         others = strangers(rows, asked.runs, [] if asked.settings.paired else list(asked.parts))
         if others:

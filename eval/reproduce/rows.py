@@ -42,10 +42,16 @@ class RowState:
 
 
 def look(
-    settings: TableSettings, parts: Mapping[str, Part], methods: Mapping[str, str], runs: Path, last: str | None
+    settings: TableSettings,
+    parts: Mapping[str, Part],
+    methods: Mapping[str, str],
+    runs: Path,
+    last: str | None,
+    tried: bool = False,
 ) -> list[RowState]:
     """The rows, as they are now. parts: by group of photos, or one by the name ""; methods: other people's output;
-    runs: the folder of runs; last: the step that counts as finished, where no part says so."""
+    runs: the folder of runs; last: the step that counts as finished, where no part says so; tried: whether what can be
+    made here has just been tried."""
     planned = {name: part.planned() for name, part in parts.items()}
     names = dict.fromkeys([*settings.rows, *(name for name in parts if name)])
     rows = []
@@ -60,7 +66,8 @@ def look(
             state.missing, state.why = 1, (_trained(name),)
         elif planned:
             state.runs = _runs_of(settings, name, planned)
-            _look_at_runs(state, "the experiment's sweep leaves it out" if settings.paired else "no photos of it")
+            without = "the experiment's sweep leaves it out" if settings.paired else "no photos of it"
+            _look_at_runs(state, without, tried)
         else:
             _look_without_photos(state, settings, runs, last)
         rows.append(state)
@@ -85,8 +92,8 @@ def _runs_of(settings: TableSettings, row: str, planned: Mapping[str, list[Plann
     return [run for run in runs if choice in run.overrides]
 
 
-def _look_at_runs(state: RowState, without: str) -> None:
-    """without: why there may be no runs to make."""
+def _look_at_runs(state: RowState, without: str, tried: bool) -> None:
+    """without: why there may be no runs to make; tried: to make them."""
     states = [run.state for run in state.runs]
     state.found, state.missing = states.count("finished"), len(states) - states.count("finished")
     reasons = [lacking(run.overrides) for run in state.runs if run.state != "finished"]
@@ -96,7 +103,8 @@ def _look_at_runs(state: RowState, without: str) -> None:
         state.missing, state.why = 1, (without,)
     elif state.missing and not state.why:
         begun = states.count("begun")
-        state.why = (f"can be made here{f', {begun} begun' if begun else ''}",)
+        can = "tried, and not finished: see above; the same command goes on" if tried else "can be made here"
+        state.why = (f"{can}{f', {begun} begun' if begun else ''}",)
 
 
 def _look_without_photos(state: RowState, settings: TableSettings, runs: Path, last: str | None) -> None:
