@@ -7,12 +7,12 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import DataLoader
 
 from tests.posed_folders import OPENGL, ROOM, SIZE, centred, lens, write_colmap, write_pictures
 from tests.scenes import BoxRoom
 from train.data.measured_folders import measured_folders
 from train.data.measured_runs import measured_runs
+from train.data.pair_batches import Batches
 from train.data.pairs import ConditionedData, collate
 from worldgen.config import choice, choices, instantiate
 from worldgen.errors import UserError
@@ -85,16 +85,33 @@ def test_a_sample_follows_from_its_number_and_the_seed(warp):
         samples[8]
 
 
+@pytest.mark.slow  # workers begin with nothing imported
 def test_workers_give_the_same_samples_in_batches():
-    samples = data(Room(broken=(2,)), most_bad=0.5)(6, seed=1)
-    alone = [collate([samples[n], samples[n + 1]]) for n in (0, 2, 4)]
-    loader = DataLoader(samples, batch_size=2, num_workers=2, collate_fn=collate, multiprocessing_context="spawn")
-    batches = list(loader)
-    assert [batch.prompts for batch in batches] == [["a room"] * 2] * 3
-    assert all(same(batch, one) for batch, one in zip(batches, alone, strict=True))
-    assert batches[0].rgb.shape == batches[0].condition.shape == (2, 3, 64, 64)
-    assert batches[0].known.shape == (2, 64, 64)
-    assert batches[0].known.dtype == torch.bool
+    samples = data(Room(broken=(2,)), most_bad=0.5)(9, seed=1)
+    alone = list(Batches(samples, range(2, 8), 2))
+    assert all(same(one, collate([samples[n], samples[n + 1]])) for one, n in zip(alone, (2, 4, 6), strict=True))
+    found = list(Batches(samples, range(2, 8), 2, workers=2))
+    assert all(same(batch, one) for batch, one in zip(found, alone, strict=True))
+
+
+@pytest.mark.slow  # the same
+def test_what_ends_the_training_comes_from_a_worker_as_one_line():
+    broken = data(Room(broken=tuple(range(12))))(4)
+    with pytest.raises(UserError, match=r"^data: \d+ of \d+ draws are bad.*; the last: room/\d+.npy[^\n]*$"):
+        list(Batches(broken, range(4), 2, workers=1))
+
+
+def test_batches_have_what_the_training_asks_for():
+    samples = data()(6)
+    batches = Batches(samples, [5, 0, 3, 1], 2)
+    assert len(batches) == 2
+    first = next(iter(batches))
+    assert first.prompts == ["a room"] * 2
+    assert first.rgb.shape == first.condition.shape == (2, 3, 64, 64)
+    assert (first.known.shape, first.known.dtype) == ((2, 64, 64), torch.bool)
+    assert torch.equal(first.rgb[0], samples[5].rgb)
+    with pytest.raises(UserError, match=r"data.batch: 3, wanted a whole part of 4 samples"):
+        Batches(samples, [5, 0, 3, 1], 3)
 
 
 def test_a_bad_picture_is_left_out_counted_and_named_once(caplog):

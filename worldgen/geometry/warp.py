@@ -54,8 +54,10 @@ def seen_from(view: View, camera: Camera) -> Tensor:
 
 
 def came_back(view: View, camera: Camera) -> Tensor:
-    """The same, bool [H, W], on any device, by two warps: what came back from `camera` to the place that it left. A pixel or two at
-    the edges of things may differ."""
+    """The same, bool [H, W], on any device, by two warps: what came back from `camera` to the place that it left.
+
+    A pixel or two at the edges of things may differ. Raises ValueError without distances.
+    """
     back = forward_warp(forward_warp(view, camera), view.camera)
     same = (back.measured - view.measured).abs() <= _SAME_SURFACE * view.measured
     return view.known & back.known & same
