@@ -10,13 +10,14 @@ import torch
 
 from tests.posed_folders import OPENGL, ROOM, SIZE, centred, lens, write_colmap, write_pictures
 from tests.scenes import BoxRoom
+from train.data import pairs
 from train.data.measured_folders import measured_folders
 from train.data.measured_runs import measured_runs
 from train.data.pair_batches import Batches
 from train.data.pairs import ConditionedData, collate
 from worldgen.config import choice, choices, instantiate
 from worldgen.errors import UserError
-from worldgen.geometry.cameras import distance_to_zdepth, look_at
+from worldgen.geometry.cameras import distance_to_zdepth, look_at, project
 from worldgen.runs import artifacts
 from worldgen.types import Camera, Prompts, View
 
@@ -71,6 +72,20 @@ def test_forward_with_exact_distance_the_condition_agrees_with_the_target():
         assert error.mean() < 0.3 * (sample.rgb.flip(2) - sample.rgb).abs().mean()
         assert (sample.condition[:, ~sample.known] == 0).all()
         assert 0.2 <= sample.known.float().mean() < 1
+
+
+def test_nobody_looks_from_within_or_behind_what_is_seen(monkeypatch):
+    asked = []
+    monkeypatch.setattr(pairs, "round_trip_warp", lambda view, camera: asked.append((view, camera)) or view)
+    narrow = Room(BoxRoom(low=(-0.9, -1.5, -0.5), high=(0.9, 1.6, 1.2), pillars=()))
+    samples = data(narrow, max_baseline=5.0)(60)
+    assert all(samples[n].known.all() for n in range(60))
+    assert samples.draws > 60  # some places were refused
+    for view, camera in asked:
+        pixel, zdepth = project(view.camera, camera.position)
+        in_sight = zdepth > 0 and ((pixel >= 0) & (pixel < 64)).all()
+        beyond = (camera.position < torch.tensor(narrow.room.low)) | (camera.position > torch.tensor(narrow.room.high))
+        assert not (in_sight and beyond.any())
 
 
 @pytest.mark.parametrize("warp", ["forward", "forward_backward"])

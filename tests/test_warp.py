@@ -69,6 +69,16 @@ def test_what_survives_is_what_both_see_close_by_and_far_off(place):
     assert (seen_from(view, camera) == came_back(view, camera)).float().mean() > 0.98
 
 
+@pytest.mark.parametrize("size", [64, 256])
+def test_nothing_is_lost_of_a_long_corridor_whose_pixels_lie_far_apart(size):
+    corridor = BoxRoom(low=(-1.0, -1.0, -1.0), high=(1.0, 1.0, 80.0), pillars=())
+    view = corridor.view(Camera.from_fov(64, 64, 90))
+    camera = Camera.from_fov(size, size, 90, look_at(3.0, 0.0, torch.tensor([0.3, 0.2, 0.4])))
+    pixel, zdepth = project(camera, unproject(view.camera, view.distance))
+    inside = (zdepth > 0.05) & ((pixel >= 0) & (pixel < size)).all(-1)
+    assert (seen_from(view, camera) == inside).float().mean() > 0.997
+
+
 def test_what_survives_does_not_depend_on_the_number_of_threads():
     before, view = numba.get_num_threads(), ROOM.view(HERE)
     try:
