@@ -83,6 +83,7 @@ SAME_NAME = {
     "module": "a LightningModule of the room, or what all have in common",
     "clouds": "point clouds as files: our own, and of folders of posed pictures",
     "seams": "what a seam is, and its metric",
+    "pairs": "two pictures of one place: to train on, and to score",
 }
 
 

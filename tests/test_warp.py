@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numba
 import pytest
 import torch
 from hypothesis import given, settings
@@ -10,7 +11,7 @@ from scenes import BoxRoom
 
 from worldgen.geometry.cameras import look_at, project, unproject
 from worldgen.geometry.fill import erode
-from worldgen.geometry.warp import forward_warp, round_trip_warp
+from worldgen.geometry.warp import came_back, forward_warp, round_trip_warp, seen_from
 from worldgen.types import Camera, View
 
 ROOM = BoxRoom()
@@ -55,6 +56,55 @@ def test_round_trip_keeps_exactly_what_survives():
     assert (kept.known == both)[sure].float().mean() > 0.99
 
 
+PLACES = [[0.4, -0.1, 0.2], [0.9, -0.3, 0.4], [0.0, 0.0, 1.5], [0.0, 0.0, -1.5], [-1.2, 0.5, 0.0]]
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_what_survives_is_what_both_see_close_by_and_far_off(place):
+    view, camera = ROOM.view(HERE), Camera.from_fov(192, 256, 70, look_at(32, 5, torch.tensor(place)))
+    both = truly_seen(view, camera)
+    sure = erode(both, 2) | erode(~both, 2)
+    for kept in (seen_from(view, camera), came_back(view, camera)):
+        assert (kept == both)[sure].float().mean() > 0.99
+    assert (seen_from(view, camera) == came_back(view, camera)).float().mean() > 0.98
+
+
+@pytest.mark.parametrize("size", [64, 256])
+def test_nothing_is_lost_of_a_long_corridor_whose_pixels_lie_far_apart(size):
+    corridor = BoxRoom(low=(-1.0, -1.0, -1.0), high=(1.0, 1.0, 80.0), pillars=())
+    view = corridor.view(Camera.from_fov(64, 64, 90))
+    camera = Camera.from_fov(size, size, 90, look_at(3.0, 0.0, torch.tensor([0.3, 0.2, 0.4])))
+    pixel, zdepth = project(camera, unproject(view.camera, view.distance))
+    inside = (zdepth > 0.05) & ((pixel >= 0) & (pixel < size)).all(-1)
+    assert (seen_from(view, camera) == inside).float().mean() > 0.997
+
+
+def test_what_survives_does_not_depend_on_the_number_of_threads():
+    before, view = numba.get_num_threads(), ROOM.view(HERE)
+    try:
+        found = []
+        for threads in {1, before}:
+            numba.set_num_threads(threads)
+            found.append(seen_from(view, THERE))
+    finally:
+        numba.set_num_threads(before)
+    assert all(torch.equal(one, found[0]) for one in found)
+
+
+def test_what_is_not_measured_hides_nothing():
+    view = ROOM.view(HERE)
+    known, distance = torch.ones_like(view.known), view.distance.clone()
+    known[:, 100:120], distance[:, 100:120] = False, 0.1  # rubbish before everything else
+    distance[:10] = 0
+    distance[10:12], known[10:12] = torch.nan, False
+    kept = seen_from(View(HERE, view.rgb, known, distance), THERE)
+    elsewhere = torch.ones_like(known)
+    elsewhere[:13], elsewhere[:, 98:122] = False, False
+    assert (kept == seen_from(view, THERE))[elsewhere].float().mean() > 0.99
+    assert not kept[:12].any()
+    assert not kept[:, 100:120].any()
+
+
 def test_a_round_trip_to_the_same_place_loses_nothing():
     view = ROOM.view(HERE)
     assert round_trip_warp(view, HERE).known.float().mean() > 0.995
@@ -72,7 +122,7 @@ def test_unknown_pixels_stay_unknown():
 @pytest.mark.parametrize("warp", [forward_warp, round_trip_warp])
 def test_warps_need_distances(warp):
     view = ROOM.view(HERE)
-    with pytest.raises(ValueError, match="no distances"):
+    with pytest.raises(ValueError, match="distances"):
         warp(View(HERE, view.rgb, view.known), THERE)
 
 

@@ -84,7 +84,7 @@ class FolderScene:
             raise UserError(f"{folder}: no such folder, wanted one with posed views")
         if (folder / _MANIFEST).is_file():
             return self._of_run(folder)
-        pictures, points = _read_folder(folder)
+        pictures, points = read_folder(folder)
         if not any(picture.held_out for picture in pictures):
             pictures = _hold_out(pictures, self.held_out_every)
         if all(picture.held_out for picture in pictures):
@@ -124,8 +124,14 @@ class FolderScene:
         return _scene(self.name, cloud, fitted_views, [views[number] for number in held_out])
 
 
-def _read_folder(folder: Path) -> tuple[list[PosedPicture], Points | None]:
-    """Pictures, and the points that belong to them, of what is no run folder."""
+def is_scene(folder: Path) -> bool:
+    """Whether there are poses in it that `read_folder` knows."""
+    there = any((folder / name).is_file() for name in (_TRANSFORMS, *_BLENDER))
+    return there or any(is_colmap(folder / place) for place in _MODELS)
+
+
+def read_folder(folder: Path) -> tuple[list[PosedPicture], Points | None]:
+    """Pictures, and the points that belong to them, of what is no run folder. Raises UserError, one line."""
     if (folder / _TRANSFORMS).is_file():
         found = read_transforms(folder / _TRANSFORMS, folder)
         if found.points is None:

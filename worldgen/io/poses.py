@@ -32,7 +32,7 @@ class PosedPicture:
 
     name: the file's, as the poses have it; camera: its c2w is float64; distortion: of its lens, None = a pinhole;
     held_out: not for training; generated: the poses say that a network made it; mask: a picture that is black where
-    nothing counts, None = everything counts.
+    nothing counts, None = everything counts. depth: the file of its depth, if the poses name one.
     """
 
     name: str
@@ -42,6 +42,7 @@ class PosedPicture:
     held_out: bool = False
     generated: bool = False
     mask: Path | None = None
+    depth: Path | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -101,10 +101,11 @@ def _read_frames(path: Path, images: Path, frames: Sequence[tuple[Frame, bool]],
         mask = there.find(frame["mask_path"]) if frame.get("mask_path") else None
         if mask is not None and not mask.is_file():
             raise UserError(f"{where}: its mask {mask} is not there, wanted a picture")
+        depth = there.find(frame["depth_file_path"]) if frame.get("depth_file_path") else None
         pose = rigid(where, _c2w(where, frame))
         camera = Camera(pose.c2w, *lens)
         generated = frame.get("generated") is True
-        found.append((pose, PosedPicture(frame["file_path"], file, camera, distortion, apart, generated, mask)))
+        found.append((pose, PosedPicture(frame["file_path"], file, camera, distortion, apart, generated, mask, depth)))
     warn_of_mended(str(path), [pose for pose, _ in found])
     return sorted((picture for _, picture in found), key=lambda picture: picture.name)
 

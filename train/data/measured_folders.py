@@ -1,0 +1,111 @@
+"""Folders of posed pictures with a file of depth for each: nerfstudio's `depth_file_path`, or a folder beside them."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from train.data.depth_files import SUFFIXES, read_zdepth
+from train.data.images import read_view, with_size_of_file
+from train.data.measured_views import squared, usable
+from train.data.posed import is_scene, read_folder
+from worldgen.errors import UserError, expect
+from worldgen.geometry.cameras import zdepth_to_distance
+from worldgen.io.poses import PosedPicture
+from worldgen.io.undistort import pinhole, undistort
+from worldgen.paths import user_path
+from worldgen.types import Camera, View
+
+
+@dataclass(frozen=True)
+class MeasuredFolder:
+    """Fulfils MeasuredScene: one folder as `posed.FolderScene` reads it, in the poses' own world and unit.
+
+    depth: the folder in it whose files have the pictures' names; None = as transforms.json says. unit: of a depth
+    picture's grey value, in the poses' unit; 0.001 = millimetres where they are in metres. Lenses are straightened, and
+    their depth with them. Held-out pictures are left out.
+    """
+
+    folder: Path
+    depth: str | None = None
+    unit: float = 0.001
+    prompt: str = ""
+    one_place: bool = field(default=False, init=False)
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    def cameras(self) -> Sequence[Camera]:
+        """Of the pictures, lens distortion aside. Raises UserError for a folder that cannot be read."""
+        return [picture.camera for picture in self._pictures]
+
+    def place(self, number: int) -> str:
+        return str(self._pictures[number].path)
+
+    def view(self, number: int, size: int) -> View:
+        """See MeasuredScene; the picture is reduced until its shorter side has `size` pixels, and its middle taken."""
+        posed = self._pictures[number]
+        if not posed.path.is_file():
+            raise UserError(f"{posed.path}: not found, wanted a picture of {self.folder}")
+        picture = with_size_of_file(posed)
+        sides = (picture.camera.width, picture.camera.height)
+        seen = read_view(picture, math.ceil(size * max(sides) / min(sides)))
+        camera = replace(seen.camera, c2w=seen.camera.c2w.float())
+        path = self._depth_path(picture)
+        zdepth = _straight(read_zdepth(path, self.unit), picture, path)
+        zdepth = F.interpolate(zdepth[None, None], (camera.height, camera.width), mode="nearest-exact")[0, 0]
+        whole = View(camera, seen.rgb, seen.weight > 0.5, zdepth_to_distance(camera, zdepth))
+        return usable(squared(whole, str(picture.path), size), str(path))
+
+    def _depth_path(self, picture: PosedPicture) -> Path:
+        if self.depth is None:
+            if picture.depth is None:
+                raise UserError(f"{picture.path}: no depth_file_path, wanted one, or data.scenes.depth=<folder>")
+            return picture.depth
+        there = [self.folder / self.depth / (picture.path.stem + suffix) for suffix in SUFFIXES]
+        return next((path for path in there if path.is_file()), there[0])
+
+    @cached_property
+    def _pictures(self) -> list[PosedPicture]:
+        return [picture for picture in read_folder(self.folder)[0] if not picture.held_out]
+
+
+def measured_folders(
+    folders: Sequence[str | Path] | str | Path | None, depth: str | None = None, unit: float = 0.001, prompt: str = ""
+) -> list[MeasuredFolder]:
+    """A scene for each folder of posed pictures; one path stands for itself, or for all scenes that lie in it.
+
+    Raises UserError where there is none.
+    """
+    expect("data.scenes.unit", unit, 0 < unit < math.inf, "more than 0")
+    if not folders:
+        raise UserError("data.scenes.folders: missing, wanted posed pictures, as data.scenes.folders=data/rooms")
+    given = [folders] if isinstance(folders, str | Path) else folders
+    found = [scene for one in given for scene in _scenes_in(user_path(one))]
+    return [MeasuredFolder(scene, depth, unit, prompt) for scene in found]
+
+
+def _scenes_in(path: Path) -> list[Path]:
+    """One that holds neither poses nor folders counts as a scene: it is a bad one, and reading it says why."""
+    inside = [] if is_scene(path) or not path.is_dir() else sorted(one for one in path.iterdir() if one.is_dir())
+    return [one for one in inside if is_scene(one)] or [path]
+
+
+def _straight(zdepth: Tensor, picture: PosedPicture, path: Path) -> Tensor:
+    """As the pinhole camera sees it; 0 where the lens saw nothing. Raises UserError where it is not of the picture."""
+    (height, width), lens = zdepth.shape, replace(picture.camera, c2w=picture.camera.c2w.float())
+    if abs(width / lens.width - height / lens.height) > 2 / min(lens.width, lens.height):
+        wanted = f"{lens.width}x{lens.height}"
+        raise UserError(f"{path}: {width}x{height} pixels, wanted its picture's {wanted}, or the same shape")
+    if picture.distortion is None:
+        return zdepth
+    zdepth = F.interpolate(zdepth[None, None], (lens.height, lens.width), mode="nearest-exact")[0, 0]
+    view = pinhole(lens, picture.distortion)
+    straight, seen = undistort(zdepth.numpy(), lens, picture.distortion, view, nearest=True)
+    return torch.from_numpy(straight).where(torch.from_numpy(seen), torch.zeros(()))
