@@ -7,14 +7,17 @@ import pytest
 import torch
 
 from eval.metrics.signatures_style import StyleBreak
+from eval.protocols.panorama_views import FlatPanoramaProtocol
+from eval.scoring.jobs import companion_of
 from tests.outdoors import meadow
 from tests.scenes import BoxRoom
-from tests.small_world import panorama_points, room_splats
+from tests.small_world import panorama_points, room_splats, write_run
 from worldgen.errors import UserError
 from worldgen.geometry.cameras import look_at
 from worldgen.geometry.equirect import from_perspective
 from worldgen.geometry.fill import blur
 from worldgen.geometry.points import render_points
+from worldgen.runs.reader import RunReader
 from worldgen.signatures.completed_faults import CONTRADICTED, UNSEEN, Witnesses, disagreement, witness
 from worldgen.signatures.splat_faults import depth_spread, faults, floating_weight, step_change
 from worldgen.signatures.style_breaks import KINDS, style_breaks
@@ -63,6 +66,8 @@ def test_it_is_a_metric_of_flat_panoramas():
     clean = PANORAMAS["meadow"]()
     (value,) = StyleBreak("texture", 80.0)([clean], [None])
     assert value == pytest.approx(style_breaks(clean, Camera.from_fov(60, 45, 80.0))["texture"])
+    (value,) = StyleBreak("texture", 80.0)([clean], ["50 1"])  # what a run's own lens was
+    assert value == pytest.approx(style_breaks(clean, Camera.from_fov(60, 60, 50.0))["texture"])
     with pytest.raises(UserError, match=r"metric.kind: taste, wanted one of colour, contrast, texture"):
         StyleBreak("taste")
 
@@ -167,3 +172,11 @@ def test_what_is_painted_is_supported_contradicted_or_seen_by_nobody_else(cloud)
     assert shares(0, (pictures[0] + 0.5) % 1)[2] > 0.9
     assert shares(2, pictures[2])[1] == 1
     assert shares(2, (pictures[2] + 0.5) % 1)[1] == 1
+
+
+def test_a_run_is_measured_by_its_own_photos_lens(tmp_path):
+    write_run(tmp_path / "run")
+    protocol = FlatPanoramaProtocol(name="panorama_flat", metrics=("style_colour",), width=128)
+    (picture,) = protocol.pictures("ours", tmp_path / "run")
+    camera = RunReader(tmp_path / "run").camera()
+    assert companion_of(picture, StyleBreak().needs) == f"{camera.fov_deg:.6g} {camera.width / camera.height:.6g}"

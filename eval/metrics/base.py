@@ -10,7 +10,7 @@ from torch import Tensor
 from typing_extensions import TypeIs
 
 Better = Literal["lower", "higher"]
-Needs = Literal["nothing", "truth", "photo", "text"]
+Needs = Literal["nothing", "truth", "photo", "text", "lens"]
 Companion = Tensor | str | None
 
 
@@ -18,8 +18,9 @@ class Metric(Protocol):
     """A score of single pictures.
 
     name: its column in scores.csv. needs: what it compares a picture with: the true picture of the same view, the
-    photo that the world was made from, or a text. across_processes: it is quickest when many processes score one
-    picture each on one thread; otherwise it gets batches in the main process, and may use a GPU.
+    photo that the world was made from, a text, or the photo's lens ("fov_deg aspect"; "" = as the metric's settings
+    have it). across_processes: it is quickest when many processes score one picture each on one thread; otherwise it
+    gets batches in the main process, and may use a GPU.
     """
 
     name: str

@@ -33,15 +33,18 @@ class PanoramaMetric(ABC):
         return [self._checked(*pair) for pair in zip(pictures, companions, strict=True)]
 
     def _checked(self, panorama: Tensor, truth: Companion) -> float:
-        if panorama.shape[2] != 2 * panorama.shape[1]:
-            size = f"{panorama.shape[2]}x{panorama.shape[1]}"
-            raise UserError(f"{self.name}: the picture has {size} pixels, wanted a panorama twice as wide as high")
+        self._expect_panorama(panorama)
         if self.needs == "nothing":
             return self.value(panorama, panorama)
         assert isinstance(truth, Tensor), f"{self.name} needs the true panorama"
         if truth.shape != panorama.shape:
             raise UserError(f"{self.name}: the panorama is {panorama.shape[2]} pixels wide, the true {truth.shape[2]}")
         return self.value(panorama, truth)
+
+    def _expect_panorama(self, panorama: Tensor) -> None:
+        if panorama.shape[2] != 2 * panorama.shape[1]:
+            size = f"{panorama.shape[2]}x{panorama.shape[1]}"
+            raise UserError(f"{self.name}: the picture has {size} pixels, wanted a panorama twice as wide as high")
 
     @abstractmethod
     def value(self, panorama: Tensor, truth: Tensor) -> float:
@@ -59,5 +62,31 @@ class PhotoMetric(PanoramaMetric):
 
     def photo_camera(self, panorama: Tensor) -> Camera:
         """The photo's, about as fine as a panorama [3, H, 2H] is there."""
-        width = panorama.shape[2] // 6
-        return Camera.from_fov(width, round(width / self.aspect), self.fov_deg)
+        return _photo_camera(panorama, self.fov_deg, self.aspect)
+
+
+class BorderMetric(PhotoMetric):
+    """Of the photo's border. Where the photo's lens is known, as in runs of ours, it counts before the settings."""
+
+    needs: Needs = "lens"
+
+    def versions(self) -> dict[str, str]:
+        return super().versions() | {"lens": "a run's own, else fov_deg and aspect"}
+
+    def _checked(self, panorama: Tensor, truth: Companion) -> float:
+        """truth: the lens."""
+        self._expect_panorama(panorama)
+        lens = map(float, str(truth).split()) if truth else (self.fov_deg, self.aspect)
+        return self.along(panorama, _photo_camera(panorama, *lens))
+
+    def value(self, panorama: Tensor, truth: Tensor) -> float:
+        return self.along(panorama, self.photo_camera(panorama))
+
+    @abstractmethod
+    def along(self, panorama: Tensor, photo: Camera) -> float:
+        """panorama: [3, H, 2H] in [0, 1], with what the camera `photo` saw in its place."""
+
+
+def _photo_camera(panorama: Tensor, fov_deg: float, aspect: float) -> Camera:
+    width = panorama.shape[2] // 6
+    return Camera.from_fov(width, round(width / aspect), fov_deg)

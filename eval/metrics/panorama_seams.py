@@ -5,7 +5,7 @@ All are gradient ratios (seam_ratios.py), measured on the panorama alone: 1 wher
 
 from torch import Tensor
 
-from eval.metrics.panorama_metric import PanoramaMetric, PhotoMetric
+from eval.metrics.panorama_metric import BorderMetric, PanoramaMetric
 from eval.metrics.seam_ratios import view_seam, wrap_seam
 from worldgen.errors import expect
 from worldgen.geometry.cameras import look_at
@@ -24,13 +24,13 @@ class WrapSeam(PanoramaMetric):
         return wrap_seam(panorama)
 
 
-class PhotoSeam(PhotoMetric):
+class PhotoSeam(BorderMetric):
     """Along the photo's border."""
 
-    name, needs = "photo_seam", "nothing"
+    name = "photo_seam"
 
-    def value(self, panorama: Tensor, truth: Tensor) -> float:
-        return view_seam(panorama, self.photo_camera(panorama))
+    def along(self, panorama: Tensor, photo: Camera) -> float:
+        return view_seam(panorama, photo)
 
 
 class ViewSeam(PanoramaMetric):

@@ -102,7 +102,9 @@ def _companions(item: Item, photos: Mapping[str, Path]) -> dict[str, Any]:
     """What a picture may be compared with, by the names of Picture's fields."""
     given = photos.get(photo_name(item))
     photo = ImageFile(given) if given else item.run.photo() if item.run else None
-    return {"photo": photo, "text": item.run.prompt if item.run else None}
+    if item.run is None:
+        return {"photo": photo}
+    return {"photo": photo, "text": item.run.prompt, "lens": item.run.lens}
 
 
 def _photos(folder: str | None) -> dict[str, Path]:

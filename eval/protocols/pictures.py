@@ -31,7 +31,8 @@ class Picture:
     """One row of a table's raw material.
 
     method: who made it; image: the input photo or scene, the same name for every method; view: which look at the
-    result. truth: the true picture of the same view; photo: the input photo; text: the prompt.
+    result. truth: the true picture of the same view; photo: the input photo; text: the prompt;
+    lens: the photo's "fov_deg aspect" where a run of ours knows it, "" for other people's output.
     """
 
     method: str
@@ -41,3 +42,4 @@ class Picture:
     truth: Source | None = None
     photo: Source | None = None
     text: str | None = None
+    lens: str | None = ""

@@ -56,6 +56,16 @@ class Run:
         except (OSError, UserError):
             return None
 
+    @property
+    def lens(self) -> str | None:
+        """The photo's horizontal angle and its width over its height, "81.7 1.5"; None where its camera is not known,
+        as in folders of an earlier layout."""
+        try:
+            camera = RunReader(self.folder).camera()
+        except (OSError, UserError):
+            return None
+        return f"{camera.fov_deg:.6g} {camera.width / camera.height:.6g}"
+
     def value(self, key: str) -> str | None:
         """A setting, such as `panorama.heuristic`, as text (true, 0.5, ...); None where it is not known.
 

@@ -39,7 +39,9 @@ class Found:
 
 def companion_of(picture: Picture, needs: Needs) -> Source | str | None:
     """What a metric compares the picture with, not loaded yet; "" for nothing, None where the picture has none."""
-    return {"nothing": "", "truth": picture.truth, "photo": picture.photo, "text": picture.text}[needs]
+    if needs == "nothing":
+        return ""
+    return {"truth": picture.truth, "photo": picture.photo, "text": picture.text, "lens": picture.lens}[needs]
 
 
 def in_batches(jobs: Sequence[Job], metrics: Mapping[str, Metric]) -> Iterator[Found]:
