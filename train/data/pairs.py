@@ -6,15 +6,15 @@ Sample n follows from the seed and n alone, so that a resumed training and every
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from train.data.measured_views import MeasuredScene
+from train.seeds import generator_of
 from worldgen.errors import UserError, expect, expect_whole_numbers
 from worldgen.geometry.cameras import look_at, project
 from worldgen.geometry.warp import forward_warp, round_trip_warp
@@ -32,23 +32,29 @@ _log = logging.getLogger("worldgen")
 @dataclass(frozen=True, eq=False)
 class ConditionedSample:
     """rgb: [3, H, W] in [0, 1], what is to be painted; condition: [3, H, W] in [0, 1], 0 where nothing is known; known:
-    bool [H, W]; prompt: "" where nobody says; scene: its name."""
+    bool [H, W]; prompt: "" where nobody says; scene: its name; number: of the sample."""
 
     rgb: Tensor
     condition: Tensor
     known: Tensor
     prompt: str
     scene: str
+    number: int = 0
 
 
 @dataclass(frozen=True, eq=False)
 class ConditionedBatch:
-    """rgb: [B, 3, H, W]; condition: [B, 3, H, W]; known: bool [B, H, W]; prompts: B of them."""
+    """rgb: [B, 3, H, W]; condition: [B, 3, H, W]; known: bool [B, H, W]; prompts, numbers: B of
+    them."""
 
     rgb: Tensor
     condition: Tensor
     known: Tensor
     prompts: list[str]
+    numbers: list[int]
+
+    def to(self, device: torch.device) -> "ConditionedBatch":
+        return replace(self, rgb=self.rgb.to(device), condition=self.condition.to(device), known=self.known.to(device))
 
 
 def collate(samples: Sequence[ConditionedSample]) -> ConditionedBatch:
@@ -56,7 +62,7 @@ def collate(samples: Sequence[ConditionedSample]) -> ConditionedBatch:
     rgb, condition, known = (
         torch.stack([getattr(one, name) for one in samples]) for name in ("rgb", "condition", "known")
     )
-    return ConditionedBatch(rgb, condition, known, [one.prompt for one in samples])
+    return ConditionedBatch(rgb, condition, known, [one.prompt for one in samples], [one.number for one in samples])
 
 
 @dataclass(frozen=True)
@@ -119,8 +125,7 @@ class ConditionedSamples(Dataset[ConditionedSample]):
         """Sample n. Raises UserError once more draws than `most_bad` of them are bad, or none in a row can be used."""
         if not 0 <= n < self._length:
             raise IndexError(f"sample {n} of {self._length}")
-        mixed = np.random.SeedSequence([self._seed, n]).generate_state(1)  # torch heeds 32 bits of a seed
-        generator = torch.Generator().manual_seed(int(mixed[0]))
+        generator = generator_of(self._seed, n)
         for _ in range(_IN_A_ROW):
             self.draws += 1
             try:
@@ -129,7 +134,7 @@ class ConditionedSamples(Dataset[ConditionedSample]):
                 self._count(str(error))
                 continue
             if found is not None:
-                return found
+                return replace(found, number=n)
         why = f"the last bad one was: {list(self.bad)[-1]}" if self.bad else "no two views fit data.* (baseline, angle)"
         raise UserError(f"data: {_IN_A_ROW} draws in a row gave no sample of {self._data.min_known:g} known; {why}")
 
