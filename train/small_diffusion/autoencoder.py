@@ -1,0 +1,45 @@
+"""The training of the small autoencoder: pictures through few numbers and back."""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from train.seeds import generator_of
+from train.small_diffusion.module import SmallModule
+from train.small_diffusion.settings import AutoencoderSettings
+from train.small_diffusion.training_pictures import TrainingPictures
+
+_LATENT_NOISE = 4  # what random numbers are for
+_SCALES = 3  # at which differences of neighbours are compared
+
+
+class AutoencoderModule(SmallModule):
+    """Absolute error of pictures and of differences within them, at several scales, and a touch of what keeps the
+    latents near a normal distribution. vae: diffusers' AutoencoderKL."""
+
+    def __init__(self, vae: Any, pictures: TrainingPictures, settings: AutoencoderSettings, seed: int) -> None:
+        super().__init__(vae, settings.steps, settings.rate)
+        self.pictures, self.settings, self.seed = pictures, settings, seed
+
+    def loss_at(self, step: int) -> Tensor:
+        """[], of the pieces of a step's pictures."""
+        settings = self.settings
+        numbers = range(step * settings.batch, (step + 1) * settings.batch)
+        rgb = 2 * self.pictures.crops(self.seed, numbers, settings.crop).to(self.device) - 1
+        vae: Any = self.network
+        answer = vae.encode(rgb).latent_dist
+        noise = torch.randn(answer.mean.shape, generator=generator_of(self.seed, step, _LATENT_NOISE))
+        back = vae.decode(answer.mean + answer.std * noise.to(rgb)).sample
+        spread = answer.kl().mean() / answer.mean[0].numel()
+        return (back - rgb).abs().mean() + settings.gradients * edge_error(back, rgb) + settings.kl * spread
+
+
+def edge_error(one: Tensor, other: Tensor) -> Tensor:
+    """[]: how much the differences of neighbouring pixels of two pictures [B, 3, H, W] are apart, over some scales."""
+    error, total = one - other, one.new_zeros(())
+    for _ in range(_SCALES):
+        total = total + error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean()
+        error = F.avg_pool2d(error, 2)
+    return total / (2 * _SCALES)
