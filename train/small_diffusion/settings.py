@@ -16,12 +16,12 @@ class AutoencoderSettings:
     that it is trained on; batch: of them a step. rate: Adam's highest. gradients, kl: weights of these parts of the
     loss beside the absolute error."""
 
-    steps: int = 1500
+    steps: int = 1000
     batch: int = 8
     crop: int = 64
     widths: Sequence[int] = (16, 24, 48, 80)
     groups: int = 8
-    latents: int = 8
+    latents: int = 12
     rate: float = 2e-3
     gradients: float = 0.5
     kl: float = 1e-5
@@ -43,7 +43,7 @@ class AutoencoderSettings:
 class PoolSettings:
     """pictures: how many are encoded; masks: of each. Every pair of them is one sample of the inpainter's."""
 
-    pictures: int = 1200
+    pictures: int = 1000
     masks: int = 3
 
     def __post_init__(self) -> None:
@@ -58,7 +58,7 @@ class DenoiserSettings:
     Adam's highest; ema: share of the average of its weights that a step keeps; min_snr_gamma: see
     `train.diffusion.objective.Objective`; prediction: of the network, by diffusers' names."""
 
-    steps: int = 1600
+    steps: int = 1400
     batch: int = 16
     widths: Sequence[int] = (64, 80, 96)
     groups: int = 16

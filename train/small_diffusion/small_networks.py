@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from train.small_diffusion.settings import LEVELS, AutoencoderSettings, DenoiserSettings
 
 TIMESTEPS = 1000
+_LOG_VARIANCE = -8.0  # of an untrained autoencoder's answers
 _TOKENS, _TEXT = 16, 32  # of a text, and numbers for each
 
 
@@ -23,7 +24,7 @@ def new_autoencoder(settings: AutoencoderSettings, size: int, seed: int) -> Any:
     from diffusers import AutoencoderKL
 
     torch.manual_seed(seed)
-    return AutoencoderKL(
+    network = AutoencoderKL(
         block_out_channels=tuple(settings.widths),
         down_block_types=("DownEncoderBlock2D",) * LEVELS,
         up_block_types=("UpDecoderBlock2D",) * LEVELS,
@@ -33,6 +34,9 @@ def new_autoencoder(settings: AutoencoderSettings, size: int, seed: int) -> Any:
         sample_size=size,
         scaling_factor=1.0,  # its latents have mean 0 and variance 1 by themselves; see `standardised`
     )
+    with torch.no_grad():  # noise as large as latents at first would drown the colours for hundreds of steps
+        network.quant_conv.bias[settings.latents :] = _LOG_VARIANCE
+    return _begun_plainly(network)
 
 
 @torch.no_grad()
@@ -54,7 +58,7 @@ def new_denoiser(settings: DenoiserSettings, latents: int, size: int, seed: int)
 
     below = len(settings.widths) - 1
     torch.manual_seed(seed)
-    return UNet2DConditionModel(
+    network = UNet2DConditionModel(
         sample_size=size,
         in_channels=2 * latents + 1,
         out_channels=latents,
@@ -66,6 +70,18 @@ def new_denoiser(settings: DenoiserSettings, latents: int, size: int, seed: int)
         attention_head_dim=settings.heads,  # by an old mistake of diffusers, their number
         norm_num_groups=settings.groups,
     )
+    return _begun_plainly(network)
+
+
+def _begun_plainly(network: nn.Module) -> Any:
+    """The network with residual blocks that add nothing at first: deep ones so learn in fewer steps."""
+    from diffusers.models.resnet import ResnetBlock2D
+
+    for block in network.modules():
+        if isinstance(block, ResnetBlock2D):
+            nn.init.zeros_(block.conv2.weight)
+            nn.init.zeros_(block.conv2.bias)
+    return network
 
 
 def new_schedule(prediction: str) -> Any:
