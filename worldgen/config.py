@@ -37,6 +37,9 @@ _LISTS_KEYS = {
     "small_diffusion": "python -m train.small_diffusion --cfg job",
 }
 _OUR_PACKAGES = ("train", "eval")  # names that others' files have, too
+OmegaConf.register_new_resolver(  # path: ${shipped:<name>}, of weights that come with the package
+    "shipped", lambda name: str(Path(__file__).parent / "embedded" / name), replace=True
+)
 _NOT_TAKEN_AWAY = "{}: keys cannot be taken away, wanted {}=<value>"
 
 

@@ -21,7 +21,7 @@ class AutoencoderSettings:
     crop: int = 64
     widths: Sequence[int] = (16, 24, 48, 80)
     groups: int = 8
-    latents: int = 12
+    latents: int = 4
     rate: float = 2e-3
     gradients: float = 0.5
     kl: float = 1e-5
