@@ -8,6 +8,7 @@ from train.lightning.settings import LoggerName
 from worldgen.errors import expect, expect_whole_numbers, is_whole
 
 LEVELS = 4  # of the autoencoder: a latent stands for 8 x 8 pixels, as a ControlNet's embedding of its condition does
+LATENTS = 4  # of the autoencoder: diffusers' inpainting pipeline takes a network of 2 x 4 + 1 channels or none
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class AutoencoderSettings:
     crop: int = 64
     widths: Sequence[int] = (16, 24, 48, 80)
     groups: int = 8
-    latents: int = 4
+    latents: int = LATENTS
     rate: float = 2e-3
     gradients: float = 0.5
     kl: float = 1e-5
@@ -33,7 +34,7 @@ class AutoencoderSettings:
         fits = self.crop >= 16 and self.crop % 2 ** (LEVELS - 1) == 0
         expect("autoencoder.crop", self.crop, fits, "a multiple of 8 from 16")
         _expect_widths("autoencoder", self.widths, self.groups, LEVELS)
-        expect("autoencoder.latents", self.latents, self.latents >= 1, "1 or more")
+        expect("autoencoder.latents", self.latents, self.latents == LATENTS, f"{LATENTS}")
         expect("autoencoder.rate", self.rate, 0 < self.rate <= 1, "above 0, at most 1")
         for name in ("gradients", "kl"):
             expect(f"autoencoder.{name}", getattr(self, name), getattr(self, name) >= 0, "0 or more")
