@@ -89,7 +89,7 @@ class DiffusionInpainter(HubPipeline, Inpainter):
         answer = eight_bits(rgb)
         with_holes = [number for number in range(len(rgb)) if bool((known[number] < 1).any())]
         for chosen in batches(with_holes, self.runtime.batch):
-            shown = torch.stack([self._shown(known[number]) for number in chosen])
+            shown = torch.stack([self.shown(known[number]) for number in chosen])
             filled = torch.stack([behind(rgb[number], known[number]) for number in chosen]).clamp(0, 1)
             if condition is not None:
                 options["control_image"] = condition[chosen]
@@ -100,7 +100,7 @@ class DiffusionInpainter(HubPipeline, Inpainter):
             answer[chosen] = eight_bits(share * answer[chosen] + (1 - share) * painted)
         return answer
 
-    def _shown(self, known: Tensor) -> Tensor:
+    def shown(self, known: Tensor) -> Tensor:
         """[H, W] to 1 where the network sees the picture, less the margin; 0 where it paints."""
         kept = known >= 1
         shown = erode(kept, self.margin_px)
