@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.made_up import stand_in_panoramas
 from tests.posed_folders import OPENGL, ROOM, SIZE, centred, lens, write_colmap, write_pictures
 from tests.scenes import BoxRoom
 from train.data import pairs
@@ -310,11 +311,12 @@ def test_a_run_gives_views_of_its_panorama_with_their_distances(tmp_path):
         data(scene, warp="forward")
 
 
-def test_every_choice_of_data_is_made(tmp_path):
+def test_every_choice_of_data_is_made(tmp_path, monkeypatch):
+    stand_in_panoramas(monkeypatch)
     write_panorama(tmp_path / "a")
     write_depths(tmp_path / "b")
     places = {"runs": tmp_path / "a", "posed": tmp_path / "b"}
-    assert choices("data") == ["posed", "procedural", "runs"]
+    assert choices("data") == ["posed", "procedural", "procedural_test", "room", "runs"]
     for name in choices("data"):
         config = choice("data", name)
         if name in places:
@@ -324,8 +326,8 @@ def test_every_choice_of_data_is_made(tmp_path):
         assert torch.equal(sample.condition, sample.rgb * sample.known)
 
 
-def test_the_procedural_rooms_distances_are_those_of_its_pictures():
-    config = choice("data", "procedural")
+def test_the_furnished_rooms_distances_are_those_of_its_pictures():
+    config = choice("data", "room")
     config.size, config.warp, config.scenes.views = 64, "forward", 64
     sample = instantiate(config)(1)[0]
     error = (sample.condition - sample.rgb).abs().mean(0)[sample.known]
