@@ -20,12 +20,15 @@ from worldgen.types import Prompt
 
 @torch.no_grad()
 def paint(inpainter: DiffusionInpainter, network: Any, batch: ConditionedBatch, seeds: Sequence[int]) -> Tensor:
-    """[B, 3, H, W] in [0, 1] on the CPU: the batch's conditions completed, as `completer=controlnet` does it."""
+    """[B, 3, H, W] in [0, 1] on the CPU: what the networks make of the batch's conditions, known pixels included, which
+    the recipe would put back. network: the ControlNet; None = the inpainter alone."""
+    known = batch.known.float()
+    asked = batch.condition, known, [Prompt(text) for text in batch.prompts], seeds
+    if network is None:
+        return inpainter.fill(*asked, as_painted=True).cpu()
     was_training = network.training
     pipe = steered_pipeline(inpainter.pipe, network.eval())
-    prompts = [Prompt(text) for text in batch.prompts]
-    known = batch.known.float()
-    painted = inpainter.fill(batch.condition, known, prompts, seeds, pipe, condition(batch.condition, known))
+    painted = inpainter.fill(*asked, pipe, condition(batch.condition, known), as_painted=True)
     network.train(was_training)
     return painted.cpu()
 
