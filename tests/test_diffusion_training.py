@@ -1,4 +1,4 @@
-"""What networks are trained by: noise that follows from the sample's number, and inputs as diffusers' pipelines make."""
+"""What networks are trained by: noise by the number of the sample, and inputs as diffusers' pipelines make them."""
 
 import pytest
 import torch

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.made_up import stand_in_panoramas
 from tests.posed_folders import OPENGL, ROOM, SIZE, centred, lens, write_colmap, write_pictures
 from tests.scenes import BoxRoom
 from train.data import pairs
@@ -72,6 +73,15 @@ def test_forward_with_exact_distance_the_condition_agrees_with_the_target():
         assert error.mean() < 0.3 * (sample.rgb.flip(2) - sample.rgb).abs().mean()
         assert (sample.condition[:, ~sample.known] == 0).all()
         assert 0.2 <= sample.known.float().mean() < 1
+
+
+@pytest.mark.parametrize("warp", ["forward", "forward_backward"])
+def test_samples_say_how_far_apart_the_two_places_are(warp):
+    limits = {"min_baseline": 0.05, "max_baseline": 0.3}
+    baselines = [sample.baseline for sample in map(data(warp=warp, **limits)(20).__getitem__, range(20))]
+    assert max(baselines) <= 0.3 * 1.01
+    assert max(baselines) > 1.5 * min(baselines) > 0
+    assert warp == "forward_backward" or min(baselines) >= 0.05 * 0.99
 
 
 def test_nobody_looks_from_within_or_behind_what_is_seen(monkeypatch):
@@ -310,11 +320,12 @@ def test_a_run_gives_views_of_its_panorama_with_their_distances(tmp_path):
         data(scene, warp="forward")
 
 
-def test_every_choice_of_data_is_made(tmp_path):
+def test_every_choice_of_data_is_made(tmp_path, monkeypatch):
+    stand_in_panoramas(monkeypatch)
     write_panorama(tmp_path / "a")
     write_depths(tmp_path / "b")
     places = {"runs": tmp_path / "a", "posed": tmp_path / "b"}
-    assert choices("data") == ["posed", "procedural", "runs"]
+    assert choices("data") == ["posed", "procedural", "procedural_test", "room", "runs"]
     for name in choices("data"):
         config = choice("data", name)
         if name in places:
@@ -324,8 +335,8 @@ def test_every_choice_of_data_is_made(tmp_path):
         assert torch.equal(sample.condition, sample.rgb * sample.known)
 
 
-def test_the_procedural_rooms_distances_are_those_of_its_pictures():
-    config = choice("data", "procedural")
+def test_the_furnished_rooms_distances_are_those_of_its_pictures():
+    config = choice("data", "room")
     config.size, config.warp, config.scenes.views = 64, "forward", 64
     sample = instantiate(config)(1)[0]
     error = (sample.condition - sample.rgb).abs().mean(0)[sample.known]

@@ -18,6 +18,8 @@ TELLING = {  # of each file, what makes it another choice than its neighbours
     "complete/all": "order budget at_once min_hole max_hole",
     **dict.fromkeys(("correction/bilateral", "correction/both", "correction/distortion"), "name"),
     "data/procedural": "size",
+    "data/procedural_test": "size scenes.seed scenes.error",
+    "data/room": "size",
     "density/none": "enabled",
     **dict.fromkeys(("depth/depth_pro", "depth/metric3d", "depth/moge"), _DEPTH),
     "depth/depth_anything_3": f"{_DEPTH} shape.model shape.size shape.metres",

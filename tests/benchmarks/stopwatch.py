@@ -63,12 +63,12 @@ def _clocks() -> tuple[float, float]:
 
 
 def _places(name: str) -> Iterator[tuple[Any, str, Callable[..., Any]]]:
-    """Where a function is found: in its class, or in all of worldgen's modules that have imported it."""
+    """Where a function is found: in its class, or in all modules of ours that have imported it."""
     module, _, path = name.partition(":")
     function = resolve_name(name)
     if "." in path:
         owner, _, key = path.rpartition(".")
         yield resolve_name(f"{module}:{owner}"), key, function
         return
-    for one in [one for key, one in sys.modules.items() if key.partition(".")[0] == "worldgen"]:
+    for one in [one for key, one in sys.modules.items() if key.partition(".")[0] in ("worldgen", "train", "eval")]:
         yield from ((one, key, function) for key, value in list(vars(one).items()) if value is function)

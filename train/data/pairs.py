@@ -32,7 +32,8 @@ _log = logging.getLogger("worldgen")
 @dataclass(frozen=True, eq=False)
 class ConditionedSample:
     """rgb: [3, H, W] in [0, 1], what is to be painted; condition: [3, H, W] in [0, 1], 0 where nothing is known; known:
-    bool [H, W]; prompt: "" where nobody says; scene: its name; number: of the sample."""
+    bool [H, W]; prompt: "" where nobody says; scene: its name; number: of the sample; baseline: how far
+    the two places are apart, in parts of A's median distance."""
 
     rgb: Tensor
     condition: Tensor
@@ -40,6 +41,7 @@ class ConditionedSample:
     prompt: str
     scene: str
     number: int = 0
+    baseline: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,11 +158,14 @@ def _draw(data: ConditionedData, generator: torch.Generator) -> ConditionedSampl
         raise UserError(f"{scene.name}: no views, wanted some")
     number = _whole(len(cameras), generator)
     a = scene.view(number, data.size)
-    reach = data.max_baseline * float(a.measured[a.known].median())
+    median = float(a.measured[a.known].median())
+    reach = data.max_baseline * median
     if data.warp == "forward_backward":
         camera = _camera_nearby(data, a, reach, generator)
-        kept = round_trip_warp(a, camera) if camera else None
-        return _sample(scene, a.rgb, kept, data)
+        if camera is None:
+            return None
+        apart = float((camera.position - a.camera.position).norm())
+        return _sample(scene, a.rgb, round_trip_warp(a, camera), apart / median, data)
     other = _neighbour(data, cameras, number, reach, generator)
     if other is None:
         return None
@@ -168,13 +173,17 @@ def _draw(data: ConditionedData, generator: torch.Generator) -> ConditionedSampl
     warped = forward_warp(a, b.camera)
     if not warped.known.any():
         raise UserError(f"{scene.place(number)}: nothing of it is seen in {scene.place(other)}, wanted some overlap")
-    return _sample(scene, b.rgb, warped, data)
+    apart = float((b.camera.position - a.camera.position).norm())
+    return _sample(scene, b.rgb, warped, apart / median, data)
 
 
-def _sample(scene: MeasuredScene, rgb: Tensor, shown: View | None, data: ConditionedData) -> ConditionedSample | None:
-    if shown is None or float(shown.known.float().mean()) < data.min_known:
+def _sample(
+    scene: MeasuredScene, rgb: Tensor, shown: View, baseline: float, data: ConditionedData
+) -> ConditionedSample | None:
+    if float(shown.known.float().mean()) < data.min_known:
         return None
-    return ConditionedSample(rgb, shown.rgb.clamp(0, 1) * shown.known, shown.known, scene.prompt, scene.name)
+    condition = shown.rgb.clamp(0, 1) * shown.known
+    return ConditionedSample(rgb, condition, shown.known, scene.prompt, scene.name, baseline=baseline)
 
 
 def _camera_nearby(data: ConditionedData, a: View, reach: float, generator: torch.Generator) -> Camera | None:

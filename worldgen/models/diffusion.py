@@ -86,11 +86,13 @@ class DiffusionInpainter(HubPipeline, Inpainter):
         pipe: Any = None,
         condition: Callable[[Tensor, Tensor], Tensor] | None = None,
         behind: Callable[[Tensor, Tensor], Tensor] = push_pull,
+        as_painted: bool = False,
         **options: Any,
     ) -> Tensor:
         """What `__call__` does, by another pipeline of the same parts: with a ControlNet's `condition` [B, C, H, W] of
         the rgb and known that the network is shown, and more arguments of its call. behind: what lies in holes before
-        they are painted, of [3, H, W] and [H, W].
+        they are painted, of [3, H, W] and [H, W]. as_painted: known pixels, too, are the network's own, where there are
+        holes.
         """
         answer = eight_bits(rgb)
         with_holes = [number for number in range(len(rgb)) if bool((known[number] < 1).any())]
@@ -98,7 +100,7 @@ class DiffusionInpainter(HubPipeline, Inpainter):
             there = rgb[chosen], known[chosen]
             small, kept = self._at_work(*there)
             margin_px = math.ceil(self.margin_px * small.shape[-1] / rgb.shape[-1])
-            shown = torch.stack([_shown(one, margin_px) for one in kept])
+            shown = torch.stack([self.shown(one, margin_px) for one in kept])
             filled = torch.stack([behind(*pair) for pair in zip(small, kept, strict=True)]).clamp(0, 1)
             if condition is not None:
                 options["control_image"] = condition(small, kept)
@@ -106,7 +108,10 @@ class DiffusionInpainter(HubPipeline, Inpainter):
             painted = self._painted(pipe or self.pipe, filled, 1 - shown, asked, options).to(rgb)
             if small.shape != there[0].shape:
                 painted = F.interpolate(painted, rgb.shape[-2:], mode="bicubic", antialias=True).clamp(0, 1)
-                shown = torch.stack([_shown(one, self.margin_px) for one in there[1]])
+                shown = torch.stack([self.shown(one) for one in there[1]])
+            if as_painted:
+                answer[chosen] = eight_bits(painted)
+                continue
             # Known pixels within the margin keep the network's colour: it tells the recipe how its colours are off.
             share = torch.where(there[1] >= 1, shown, there[1])[:, None]
             answer[chosen] = eight_bits(share * answer[chosen] + (1 - share) * painted)
@@ -122,6 +127,12 @@ class DiffusionInpainter(HubPipeline, Inpainter):
         both = F.interpolate(torch.cat([rgb * known[:, None], known[:, None]], dim=1), size, mode="area")
         share = both[:, 3:]
         return both[:, :3] / share.clamp(min=1e-6), (share[:, 0] > 0.5).to(known)
+
+    def shown(self, known: Tensor, margin_px: int | None = None) -> Tensor:
+        """[H, W] to 1 where the network sees the picture, less the margin (None = its own); 0 where it paints."""
+        kept = known >= 1
+        shown = erode(kept, self.margin_px if margin_px is None else margin_px)
+        return (shown if bool(shown.any()) else kept).float()
 
     def _painted(
         self, pipe: Any, rgb: Tensor, holes: Tensor, asked: tuple[list[Prompt], list[int]], options: dict[str, Any]
@@ -153,13 +164,6 @@ class DiffusionInpainter(HubPipeline, Inpainter):
     def _painted_width(self, width: int) -> int:
         """At which width a panorama of that width is painted."""
         return min(width, self.panorama_width)
-
-
-def _shown(known: Tensor, margin_px: int) -> Tensor:
-    """[H, W] to 1 where the network sees the picture, less the margin; 0 where it paints."""
-    kept = known >= 1
-    shown = erode(kept, margin_px)
-    return (shown if bool(shown.any()) else kept).float()
 
 
 def _brought_to(rgb: Tensor, known: Tensor, width: int) -> tuple[Tensor, Tensor]:
