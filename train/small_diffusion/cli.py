@@ -67,7 +67,7 @@ def _run(config: DictConfig) -> None:
 
 def train_into(out: Path, config: DictConfig, reporter: Reporter) -> dict[str, Any]:
     """The networks as a run folder, of which what stands already is kept; returns the facts of its steps."""
-    from train.small_diffusion.training import encode_latents, train_autoencoder, train_denoiser
+    from train.small_diffusion.stages import encode_latents, train_autoencoder, train_denoiser
     from worldgen.runs.folder import RunFolder
 
     settings = instantiate(config.training)
