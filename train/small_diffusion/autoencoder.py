@@ -33,12 +33,20 @@ class AutoencoderModule(SmallModule):
         noise = torch.randn(answer.mean.shape, generator=generator_of(self.seed, step, _LATENT_NOISE))
         back = vae.decode(answer.mean + answer.std * noise.to(rgb)).sample
         spread = answer.kl().mean() / answer.mean[0].numel()
-        return (back - rgb).abs().mean() + settings.gradients * edge_error(back, rgb) + settings.kl * spread
+        error = opponent(back - rgb)
+        return error.abs().mean() + settings.gradients * edges(error) + settings.kl * spread
 
 
-def edge_error(one: Tensor, other: Tensor) -> Tensor:
-    """[]: how much the differences of neighbouring pixels of two pictures [B, 3, H, W] are apart, over some scales."""
-    error, total = one - other, one.new_zeros(())
+def opponent(rgb: Tensor) -> Tensor:
+    """[B, 3, H, W] as brightness, red against green, and both against blue: in red, green and blue, errors of
+    brightness hide those of colour, which few latents then leave out."""
+    red, green, blue = rgb.unbind(dim=1)
+    return torch.stack([rgb.mean(dim=1), red - green, (red + green) / 2 - blue], dim=1)
+
+
+def edges(error: Tensor) -> Tensor:
+    """[]: how much neighbouring pixels of an error [B, C, H, W] are apart, over some scales."""
+    total = error.new_zeros(())
     for _ in range(_SCALES):
         total = total + error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean()
         error = F.avg_pool2d(error, 2)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import get_args
 
 from train.lightning.settings import LoggerName
@@ -17,13 +18,13 @@ class AutoencoderSettings:
     that it is trained on; batch: of them a step. rate: Adam's highest. gradients, kl: weights of these parts of the
     loss beside the absolute error."""
 
-    steps: int = 1000
+    steps: int = 450
     batch: int = 8
     crop: int = 64
     widths: Sequence[int] = (16, 24, 48, 80)
-    groups: int = 8
+    groups: int = 4
     latents: int = LATENTS
-    rate: float = 2e-3
+    rate: float = 4e-4
     gradients: float = 0.5
     kl: float = 1e-5
 
@@ -34,6 +35,10 @@ class AutoencoderSettings:
         fits = self.crop >= 16 and self.crop % 2 ** (LEVELS - 1) == 0
         expect("autoencoder.crop", self.crop, fits, "a multiple of 8 from 16")
         _expect_widths("autoencoder", self.widths, self.groups, LEVELS)
+        fits = self.groups >= 3 and all(width >= 4 * self.groups for width in self.widths)  # see thumbnails.py
+        expect("autoencoder.groups", self.groups, fits, "3 or more, each of 4 channels or more at every width")
+        fits = all(one < other for one, other in pairwise(self.widths))
+        expect("autoencoder.widths", list(self.widths), fits, "each larger than the one before")
         expect("autoencoder.latents", self.latents, self.latents == LATENTS, f"{LATENTS}")
         expect("autoencoder.rate", self.rate, 0 < self.rate <= 1, "above 0, at most 1")
         for name in ("gradients", "kl"):
@@ -59,7 +64,7 @@ class DenoiserSettings:
     Adam's highest; ema: share of the average of its weights that a step keeps; min_snr_gamma: see
     `train.diffusion.objective.Objective`; prediction: of the network, by diffusers' names."""
 
-    steps: int = 1400
+    steps: int = 1200
     batch: int = 16
     widths: Sequence[int] = (64, 80, 96)
     groups: int = 16

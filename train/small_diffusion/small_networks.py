@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from train.small_diffusion.settings import LEVELS, AutoencoderSettings, DenoiserSettings
+from train.small_diffusion.thumbnails import begun_as_thumbnails
 
 TIMESTEPS = 1000
-_LOG_VARIANCE = -8.0  # of an untrained autoencoder's answers
 _TOKENS, _TEXT = 16, 32  # of a text, and numbers for each
 
 
@@ -34,9 +34,7 @@ def new_autoencoder(settings: AutoencoderSettings, size: int, seed: int) -> Any:
         sample_size=size,
         scaling_factor=1.0,  # its latents have mean 0 and variance 1 by themselves; see `standardised`
     )
-    with torch.no_grad():  # noise as large as latents at first would drown the colours for hundreds of steps
-        network.quant_conv.bias[settings.latents :] = _LOG_VARIANCE
-    return _begun_plainly(network)
+    return begun_as_thumbnails(_begun_plainly(network), settings.groups)
 
 
 @torch.no_grad()
