@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.nn.functional import avg_pool2d
 
 pytest.importorskip("diffusers")
 
@@ -15,7 +16,7 @@ from train.lightning.settings import TrainingSettings
 from train.lightning.trainer import train_module
 from train.seeds import generator_of
 from train.small_diffusion import cli
-from train.small_diffusion.autoencoder import AutoencoderModule
+from train.small_diffusion.autoencoder import AutoencoderModule, edges, opponent
 from train.small_diffusion.denoiser import DenoiserModule
 from train.small_diffusion.hole_masks import LEAST, MOST, known_mask
 from train.small_diffusion.latent_pool import LatentPool
@@ -34,7 +35,7 @@ from worldgen.geometry.fill import erode
 from worldgen.models.runtime import Runtime
 from worldgen.types import Prompt
 
-AUTOENCODER = AutoencoderSettings(steps=4, batch=2, crop=16, widths=(4, 4, 4, 4), groups=4)
+AUTOENCODER = AutoencoderSettings(steps=4, batch=2, crop=16, widths=(12, 15, 18, 21), groups=3)
 DENOISER = DenoiserSettings(steps=4, batch=2, widths=(8, 8), groups=4, heads=2)
 TRAINED_ON = "muir_wood"
 
@@ -130,6 +131,27 @@ def test_the_average_lags_behind(tmp_path):
     assert 0 < float((mean - first).norm()) < float((last - first).norm())
 
 
+def test_an_untrained_autoencoder_makes_thumbnails_and_enlarges_them():
+    vae = new_autoencoder(AUTOENCODER, 32, 0).eval()
+    rgb = 2 * pictures()(0, range(4)) - 1
+    with torch.no_grad():
+        latents = vae.encode(rgb).latent_dist.mean
+        back = vae.decode(latents).sample
+    means = avg_pool2d(rgb, 8)
+    assert (latents[:, :3] - means).abs().max() < 0.05 * means.abs().max()
+    assert (avg_pool2d(back, 8) - means).square().mean() < 0.2 * means.var()
+    assert (back - rgb).square().mean() < 0.8 * rgb.var()
+
+
+def test_errors_of_colour_count_as_much_as_those_of_brightness():
+    grey, red = torch.full((1, 3, 4, 4), 0.1), torch.zeros(1, 3, 4, 4)
+    red[:, 0], red[:, 2] = 0.1, -0.1
+    assert float(opponent(grey)[:, 1:].abs().max()) < 1e-6
+    assert float(opponent(red)[:, 0].abs().max()) < 1e-6
+    assert float(opponent(red).abs().mean()) > float(opponent(grey).abs().mean())
+    assert float(edges(opponent(grey))) == 0
+
+
 def test_standardised_latents_have_mean_0_and_variance_1_and_pictures_stay():
     vae = new_autoencoder(AUTOENCODER, 32, 0).eval()
     with torch.no_grad():
@@ -155,7 +177,7 @@ def test_every_text_is_answered_alike():
 
 TINY = [
     *("pictures.size=32", "pictures.scenes=[]", "training.autoencoder.steps=2", "training.autoencoder.crop=16"),
-    *("training.autoencoder.batch=1", "training.autoencoder.widths=[8,8,8,8]", "training.pool.pictures=2"),
+    *("training.autoencoder.batch=1", "training.autoencoder.widths=[16,20,24,28]", "training.pool.pictures=2"),
     *("training.pool.masks=1", "training.denoiser.steps=2", "training.denoiser.batch=1"),
     *("training.denoiser.widths=[16,16]", "training.logger=none", "quiet=true"),
 ]
@@ -192,6 +214,7 @@ def test_the_command_makes_a_pipeline_that_paints(known_panoramas, tmp_path, cap
         ("training.denoiser.widths=[60]", "denoiser.widths: [60], wanted multiples of denoiser.groups, 16"),
         ("training.autoencoder.latents=8", "autoencoder.latents: 8, wanted 4"),
         ("training.autoencoder.crop=20", "autoencoder.crop: 20, wanted a multiple of 8 from 16"),
+        ("training.autoencoder.widths=[16,16,20,24]", "autoencoder.widths: [16, 16, 20, 24], wanted each larger than"),
         ("seed=-1", "seed: -1, wanted a whole number from 0"),
     ],
 )

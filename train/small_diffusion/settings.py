@@ -49,7 +49,7 @@ class AutoencoderSettings:
 class PoolSettings:
     """pictures: how many are encoded; masks: of each. Every pair of them is one sample of the inpainter's."""
 
-    pictures: int = 1000
+    pictures: int = 1500
     masks: int = 3
 
     def __post_init__(self) -> None:
@@ -64,7 +64,7 @@ class DenoiserSettings:
     Adam's highest; ema: share of the average of its weights that a step keeps; min_snr_gamma: see
     `train.diffusion.objective.Objective`; prediction: of the network, by diffusers' names."""
 
-    steps: int = 1200
+    steps: int = 2400
     batch: int = 16
     widths: Sequence[int] = (64, 80, 96)
     groups: int = 16
