@@ -64,7 +64,7 @@ class DenoiserSettings:
     Adam's highest; ema: share of the average of its weights that a step keeps; min_snr_gamma: see
     `train.diffusion.objective.Objective`; prediction: of the network, by diffusers' names."""
 
-    steps: int = 2400
+    steps: int = 1800
     batch: int = 16
     widths: Sequence[int] = (64, 80, 96)
     groups: int = 16
