@@ -9,6 +9,7 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -47,16 +48,21 @@ def masks(count: int, size: int) -> Tensor:
     return torch.stack(found)
 
 
-def fills(path: Path | None, steps: int | None) -> tuple[dict[str, Fill], Callable[[Tensor], Tensor]]:
-    """By name, each of (rgb [3, H, W], known [H, W], seed); and the autoencoder, there and back, [B, 3, H, W]."""
+def fills(path: Path | None, **settings: float | None) -> tuple[dict[str, Fill], Callable[[Tensor], Tensor]]:
+    """By name, each of (rgb [3, H, W], known [H, W], seed); and the autoencoder, there and back, [B, 3, H, W].
+
+    path: of another pipeline than the shipped one; settings: others of the inpainter's, None = as its file has them.
+    """
     config = choice("inpainter", "small_diffusion")
-    config.path = config.path if path is None else str(path)
-    config.steps = steps or config.steps
+    if path is not None:
+        config.path = str(path)
+    for name, value in settings.items():
+        config[name] = config[name] if value is None else value
     small, migan = instantiate(config), instantiate(choice("inpainter", "migan"))
     for each in (small, migan):
         each.load(Runtime())
 
-    def by(adapter) -> Fill:
+    def by(adapter: Any) -> Fill:
         return lambda rgb, known, seed: adapter(rgb[None], known[None].float(), [Prompt("a place")], [seed])[0]
 
     @torch.no_grad()
@@ -77,11 +83,12 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--size", type=int, default=128, help="pixels of a square one (default: 128)")
     parser.add_argument("--path", type=Path, help="another pipeline than the shipped one")
     parser.add_argument("--steps", type=int, help="of denoising (default: as conf/inpainter/small_diffusion.yaml)")
+    parser.add_argument("--strength", type=float, help="part of the denoising that is done (default: as there)")
     parser.add_argument("--pictures", type=Path, help="a PNG of truth, holes, and what each made of them")
     options = parser.parse_args(arguments)
     pictures = TrainingPictures(truth_panoramas(), HELD_OUT, size=options.size)
     rgb, known = pictures(_SEED, range(options.count)), masks(options.count, options.size)
-    named, there_and_back = fills(options.path, options.steps)
+    named, there_and_back = fills(options.path, steps=options.steps, strength=options.strength)
     back = torch.cat([there_and_back(one[None]) for one in rgb])
     told = {
         "pictures": options.count,

@@ -75,7 +75,8 @@ def train_into(out: Path, config: DictConfig, reporter: Reporter) -> dict[str, A
     plain: Any = OmegaConf.to_container(config, resolve=True)
     data = {"pictures": plain["pictures"], "seed": config.seed}
     pictures = cache(partial(instantiate, config.pictures))
-    told, track, seed = {}, reporter.track, config.seed
+    told: dict[str, Any] = {}
+    track, seed = reporter.track, config.seed
     with RunFolder.open(out, sha256(_ROOT.encode()).hexdigest(), _ROOT) as folder:
         here = partial(folder.path, filename="")
 
