@@ -14,8 +14,8 @@ from tests.slurm.cluster import Cluster, cluster, missing
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(missing() is not None, reason=str(missing()))]
 
 ROOT = Path(__file__).resolve().parents[2]
-STEPS, EVERY = 700, 50
-PATIENCE_S = 400.0
+STEPS, EVERY = 400, 20
+PATIENCE_S = 600.0
 
 
 def submit(made: Cluster, checkpoint: Path, out: Path, log: Path, limit: str = "60", early_s: int = 30) -> str:
