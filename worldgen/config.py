@@ -145,10 +145,7 @@ def namesakes(overrides: Sequence[str]) -> list[str]:
 
 def groups(root: str = "config") -> dict[str, list[str]]:
     """Config groups and their choices, by name, of the file `root` in conf/."""
-    return {
-        group: [name for name in choices(group) if _fits(CONF_DIR / group / f"{name}.yaml", root)]
-        for group in sorted(defaults(root))
-    }
+    return {group: _fitting(group, root) for group in sorted(defaults(root))}
 
 
 def choices(group: str) -> list[str]:
@@ -171,6 +168,11 @@ def defaults(root: str = "config") -> dict[str, str | None]:
     """The choice of each config group that is made where none is named."""
     entries = [entry for entry in OmegaConf.load(CONF_DIR / f"{root}.yaml").defaults if OmegaConf.is_dict(entry)]
     return {group: choice for entry in entries for group, choice in entry.items() if group.isidentifier()}
+
+
+def _fitting(group: str, root: str) -> list[str]:
+    """A group's choices that this program can make."""
+    return [name for name in choices(group) if _fits(CONF_DIR / group / f"{name}.yaml", root)]
 
 
 def _fits(choice: Path, root: str) -> bool:
@@ -215,13 +217,14 @@ def _check_choice(override: Override, root: str) -> None:
     group, choice = override.key_or_group, override.value()
     if group.startswith("hydra/"):
         return  # Hydra and its plugins bring choices of their own
-    there = groups(root).get(group)
-    if there is None:
+    if group not in defaults(root):
         raise UserError(f"{group}: no such key of python -m {PROGRAMS[root]}")
     if override.type is OverrideType.DEL:
         raise UserError(_NOT_TAKEN_AWAY.format(override.input_line, group))
-    if choice not in there:  # nor can it be null: Hydra stumbles over that
-        raise UserError(f"{override.input_line}: no such choice, wanted one of {', '.join(there)}")
+    if choice in choices(group) and _fits(CONF_DIR / group / f"{choice}.yaml", root):
+        return
+    wanted = ", ".join(_fitting(group, root))  # nor can it be null: Hydra stumbles over that
+    raise UserError(f"{override.input_line}: no such choice, wanted one of {wanted}")
 
 
 def _check_value(override: Override, plain: DictConfig, root: str) -> None:

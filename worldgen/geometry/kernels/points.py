@@ -72,7 +72,7 @@ def draw_discs(discs, starts, first, width, height, tolerance):
     return image, inverse, sizes
 
 
-@njit(inline="always")
+@njit(forceinline=True)
 def _project(point, normal, spacing, w2c, lens, width, near, disc):
     """Writes a disc: pixel u, v, inverse zdepth and its gradient per pixel, spacing in pixels (< 0: not seen)."""
     x = w2c[0, 0] * point[0] + w2c[0, 1] * point[1] + w2c[0, 2] * point[2] + w2c[0, 3]
@@ -102,7 +102,7 @@ def _project(point, normal, spacing, w2c, lens, width, near, disc):
     disc[5] = size
 
 
-@njit(inline="always")
+@njit(forceinline=True)
 def _bands_of(disc, height):
     """The half-open range of bands that a disc touches."""
     if disc[5] < 0:
@@ -115,7 +115,7 @@ def _bands_of(disc, height):
     return low, high + 1
 
 
-@njit(inline="always")
+@njit(forceinline=True)
 def _pixels(centre, reach, low, high):
     """The half-open range of pixels whose centres lie within `reach`, cut to [low, high)."""
     return max(low, int(np.ceil(centre - reach - 0.5))), min(high, int(np.floor(centre + reach - 0.5)) + 1)

@@ -49,7 +49,7 @@ def survivors(inverse, known, from_lens, motion, lens, width, height, near, tole
     return survives
 
 
-@njit(inline="always")
+@njit(forceinline=True)
 def _place(inverse, row, column, from_lens, motion, lens, near, spot):
     """Writes pixel u, v and inverse zdepth in the other picture, if it lies before that camera."""
     z = np.float32(1.0) / inverse
@@ -62,7 +62,7 @@ def _place(inverse, row, column, from_lens, motion, lens, near, spot):
         spot[1] = lens[1] * (motion[1, 0] * x + motion[1, 1] * y + motion[1, 2] * z + motion[1, 3]) * spot[2] + lens[3]
 
 
-@njit(inline="always")
+@njit(forceinline=True)
 def _step(seen, row, column, axis):
     """To the next pixel of the same surface, the one whose inverse zdepth is closer: by how much that changes, and how
     far it lies in u and v; 0 where there is none."""
@@ -77,7 +77,7 @@ def _step(seen, row, column, axis):
     return (change if change < np.inf else np.float32(0.0)), u, v
 
 
-@njit(inline="always")
+@njit(forceinline=True)
 def _cover(seen, row, column, most, nearest):
     """Draws a pixel, as a rectangle that reaches those of its neighbours, into inverse zdepths [H, W]; the nearest
     stays. most: pixels that it may reach."""
