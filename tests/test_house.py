@@ -47,7 +47,8 @@ ROOMS = {
     "pytorch_lightning": ["train"],  # the loop around the fits
     "pycolmap": ["train.data"],  # start points from posed pictures
     "transformers": ["eval.metrics", "worldgen.models"],  # networks of the hub
-    "diffusers": ["worldgen.models"],
+    "diffusers": ["worldgen.models", "train.diffusion", "train.controlnet", "train.small_diffusion"],
+    "bitsandbytes": ["train.controlnet"],  # an optimiser's state in 8 bits, if asked for
     "accelerate": ["worldgen.models"],
     "peft": ["worldgen.models"],
     "moge": ["worldgen.models"],

@@ -1,6 +1,9 @@
 """Any training, killed and called again, ends as if nothing had happened; and what is broken is never trusted."""
 
+import os
+import signal
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -39,21 +42,27 @@ class Line(LoggedModule):
         return torch.optim.Adam(self.parameters(), lr=0.1)
 
 
-def learn(out_dir: Path, identity: str = "a", stop_at: int | None = None) -> Line:
-    """The module when it is done, or where it was stopped."""
+def learn(
+    out_dir: Path, identity: str = "a", stop_at: int | None = None, settings: TrainingSettings = SETTINGS, stop=None
+) -> Line:
+    """The module when it is done, or where `stop` (default: an error) stopped it."""
 
     def track(items: Iterable, total: int, what: str) -> Iterator:
         assert (total, what) == (STEPS, "learning")
         for item in items:
             if item == stop_at:
-                raise RuntimeError("stop here")
+                (stop or fail)()
             yield item
 
     out_dir.mkdir(parents=True, exist_ok=True)
     module = Line()
     with quiet_lightning(), logging_to("csv", out_dir, identity, {}) as logger:
-        train_module(module, range(STEPS), SETTINGS, out_dir, identity, logger, track)
+        train_module(module, range(STEPS * 3), settings, out_dir, identity, logger, track)
     return module
+
+
+def fail() -> None:
+    raise RuntimeError("stop here")
 
 
 def test_stopped_and_called_again_it_ends_as_if_nothing_had_happened(tmp_path):
@@ -71,6 +80,51 @@ def test_stopped_and_called_again_it_ends_as_if_nothing_had_happened(tmp_path):
     assert curves[0].count("\n") == 1 + STEPS // 5
     drop_checkpoints(out_dir)
     assert [path.name for path in out_dir.parent.iterdir()] == ["out"]
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGUSR1])
+@pytest.mark.parametrize("accumulate", [1, 3])
+def test_a_signal_ends_it_after_the_step_with_all_that_is_done(tmp_path, monkeypatch, signum, accumulate):
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    settings = replace(SETTINGS, trainer={"accumulate_grad_batches": accumulate})
+    whole = learn(tmp_path / "whole" / "out", settings=settings)
+    out_dir = tmp_path / "stopped" / "out"
+    with pytest.raises(SystemExit) as caught:
+        learn(out_dir, stop_at=13, settings=settings, stop=lambda: os.kill(os.getpid(), signum))
+    assert caught.value.code == 143
+    assert next(path.name for path in checkpoints(checkpoint_folder(out_dir) / "a")) == "step-00000013.ckpt"
+    resumed = learn(out_dir, settings=settings)
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, resumed.state_dict()[name]), name
+    assert signal.getsignal(signum) == signal.SIG_DFL
+
+
+def test_with_a_job_of_slurm_the_warning_queues_it_again(tmp_path, monkeypatch):
+    """A stand-in for scontrol, on the path, notes what it is asked for."""
+    asked = tmp_path / "asked"
+    scontrol = tmp_path / "bin" / "scontrol"
+    scontrol.parent.mkdir()
+    scontrol.write_text(f'#!/bin/sh\necho "$@" >> {asked}\n')
+    scontrol.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{scontrol.parent}:{os.environ['PATH']}")
+    monkeypatch.setenv("SLURM_JOB_ID", "77")
+    for signum in (signal.SIGTERM, signal.SIGUSR1):
+        with pytest.raises(SystemExit):
+            learn(tmp_path / str(signum) / "out", stop_at=3, stop=lambda signum=signum: os.kill(os.getpid(), signum))
+    assert asked.read_text() == "requeue 77\n"
+
+
+def test_a_handler_that_was_there_before_is_called_once_all_is_saved(tmp_path):
+    """As submitit's, which queues its job again."""
+    found = []
+    out_dir = tmp_path / "out"
+    before = signal.signal(signal.SIGUSR2, lambda *_: found.extend(checkpoints(checkpoint_folder(out_dir) / "a")))
+    try:
+        with pytest.raises(SystemExit):
+            learn(out_dir, stop_at=4, stop=lambda: os.kill(os.getpid(), signal.SIGUSR2))
+    finally:
+        signal.signal(signal.SIGUSR2, before)
+    assert [path.name for path in found] == ["step-00000004.ckpt"]
 
 
 def test_checkpoints_of_another_identity_are_thrown_away_and_those_of_another_model_refused(tmp_path):

@@ -75,6 +75,15 @@ def test_forward_with_exact_distance_the_condition_agrees_with_the_target():
         assert 0.2 <= sample.known.float().mean() < 1
 
 
+@pytest.mark.parametrize("warp", ["forward", "forward_backward"])
+def test_samples_say_how_far_apart_the_two_places_are(warp):
+    limits = {"min_baseline": 0.05, "max_baseline": 0.3}
+    baselines = [sample.baseline for sample in map(data(warp=warp, **limits)(20).__getitem__, range(20))]
+    assert max(baselines) <= 0.3 * 1.01
+    assert max(baselines) > 1.5 * min(baselines) > 0
+    assert warp == "forward_backward" or min(baselines) >= 0.05 * 0.99
+
+
 def test_nobody_looks_from_within_or_behind_what_is_seen(monkeypatch):
     asked = []
     monkeypatch.setattr(pairs, "round_trip_warp", lambda view, camera: asked.append((view, camera)) or view)

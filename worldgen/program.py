@@ -27,6 +27,7 @@ def run(module: str) -> NoReturn:
 
 worldgen = partial(run, "worldgen.cli")
 splat = partial(run, "train.splat.cli")
+controlnet = partial(run, "train.controlnet.cli")
 evaluate = partial(run, "eval.cli")
 compare = partial(run, "eval.compare.cli")
 doctor = partial(run, "worldgen.doctor")

@@ -6,15 +6,15 @@ Sample n follows from the seed and n alone, so that a resumed training and every
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from train.data.measured_views import MeasuredScene
+from train.seeds import generator_of
 from worldgen.errors import UserError, expect, expect_whole_numbers
 from worldgen.geometry.cameras import look_at, project
 from worldgen.geometry.warp import forward_warp, round_trip_warp
@@ -32,23 +32,31 @@ _log = logging.getLogger("worldgen")
 @dataclass(frozen=True, eq=False)
 class ConditionedSample:
     """rgb: [3, H, W] in [0, 1], what is to be painted; condition: [3, H, W] in [0, 1], 0 where nothing is known; known:
-    bool [H, W]; prompt: "" where nobody says; scene: its name."""
+    bool [H, W]; prompt: "" where nobody says; scene: its name; number: of the sample; baseline: how far
+    the two places are apart, in parts of A's median distance."""
 
     rgb: Tensor
     condition: Tensor
     known: Tensor
     prompt: str
     scene: str
+    number: int = 0
+    baseline: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
 class ConditionedBatch:
-    """rgb: [B, 3, H, W]; condition: [B, 3, H, W]; known: bool [B, H, W]; prompts: B of them."""
+    """rgb: [B, 3, H, W]; condition: [B, 3, H, W]; known: bool [B, H, W]; prompts, numbers: B of
+    them."""
 
     rgb: Tensor
     condition: Tensor
     known: Tensor
     prompts: list[str]
+    numbers: list[int]
+
+    def to(self, device: torch.device) -> "ConditionedBatch":
+        return replace(self, rgb=self.rgb.to(device), condition=self.condition.to(device), known=self.known.to(device))
 
 
 def collate(samples: Sequence[ConditionedSample]) -> ConditionedBatch:
@@ -56,7 +64,7 @@ def collate(samples: Sequence[ConditionedSample]) -> ConditionedBatch:
     rgb, condition, known = (
         torch.stack([getattr(one, name) for one in samples]) for name in ("rgb", "condition", "known")
     )
-    return ConditionedBatch(rgb, condition, known, [one.prompt for one in samples])
+    return ConditionedBatch(rgb, condition, known, [one.prompt for one in samples], [one.number for one in samples])
 
 
 @dataclass(frozen=True)
@@ -119,8 +127,7 @@ class ConditionedSamples(Dataset[ConditionedSample]):
         """Sample n. Raises UserError once more draws than `most_bad` of them are bad, or none in a row can be used."""
         if not 0 <= n < self._length:
             raise IndexError(f"sample {n} of {self._length}")
-        mixed = np.random.SeedSequence([self._seed, n]).generate_state(1)  # torch heeds 32 bits of a seed
-        generator = torch.Generator().manual_seed(int(mixed[0]))
+        generator = generator_of(self._seed, n)
         for _ in range(_IN_A_ROW):
             self.draws += 1
             try:
@@ -129,7 +136,7 @@ class ConditionedSamples(Dataset[ConditionedSample]):
                 self._count(str(error))
                 continue
             if found is not None:
-                return found
+                return replace(found, number=n)
         why = f"the last bad one was: {list(self.bad)[-1]}" if self.bad else "no two views fit data.* (baseline, angle)"
         raise UserError(f"data: {_IN_A_ROW} draws in a row gave no sample of {self._data.min_known:g} known; {why}")
 
@@ -151,11 +158,14 @@ def _draw(data: ConditionedData, generator: torch.Generator) -> ConditionedSampl
         raise UserError(f"{scene.name}: no views, wanted some")
     number = _whole(len(cameras), generator)
     a = scene.view(number, data.size)
-    reach = data.max_baseline * float(a.measured[a.known].median())
+    median = float(a.measured[a.known].median())
+    reach = data.max_baseline * median
     if data.warp == "forward_backward":
         camera = _camera_nearby(data, a, reach, generator)
-        kept = round_trip_warp(a, camera) if camera else None
-        return _sample(scene, a.rgb, kept, data)
+        if camera is None:
+            return None
+        apart = float((camera.position - a.camera.position).norm())
+        return _sample(scene, a.rgb, round_trip_warp(a, camera), apart / median, data)
     other = _neighbour(data, cameras, number, reach, generator)
     if other is None:
         return None
@@ -163,13 +173,17 @@ def _draw(data: ConditionedData, generator: torch.Generator) -> ConditionedSampl
     warped = forward_warp(a, b.camera)
     if not warped.known.any():
         raise UserError(f"{scene.place(number)}: nothing of it is seen in {scene.place(other)}, wanted some overlap")
-    return _sample(scene, b.rgb, warped, data)
+    apart = float((b.camera.position - a.camera.position).norm())
+    return _sample(scene, b.rgb, warped, apart / median, data)
 
 
-def _sample(scene: MeasuredScene, rgb: Tensor, shown: View | None, data: ConditionedData) -> ConditionedSample | None:
-    if shown is None or float(shown.known.float().mean()) < data.min_known:
+def _sample(
+    scene: MeasuredScene, rgb: Tensor, shown: View, baseline: float, data: ConditionedData
+) -> ConditionedSample | None:
+    if float(shown.known.float().mean()) < data.min_known:
         return None
-    return ConditionedSample(rgb, shown.rgb.clamp(0, 1) * shown.known, shown.known, scene.prompt, scene.name)
+    condition = shown.rgb.clamp(0, 1) * shown.known
+    return ConditionedSample(rgb, condition, shown.known, scene.prompt, scene.name, baseline=baseline)
 
 
 def _camera_nearby(data: ConditionedData, a: View, reach: float, generator: torch.Generator) -> Camera | None:

@@ -11,9 +11,10 @@ from pickle import UnpicklingError
 from typing import Any
 
 import torch
-from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.plugins.io import CheckpointIO
 
+from train.lightning.step_callback import StepCallback
 from worldgen.errors import UserError
 from worldgen.runs.disk import landing
 
@@ -68,15 +69,23 @@ def _expect_own(path: str | Path, checkpoint: dict[str, Any], names: Collection[
         raise UserError(f"{path}: a checkpoint of another model (it {odd}), wanted one of this training; delete it")
 
 
-class RegularCheckpoints(Callback):
+class RegularCheckpoints(StepCallback):
     """Saves every so many steps into a folder, and keeps the newest two."""
 
     def __init__(self, folder: Path, every_steps: int) -> None:
         self.folder, self.every_steps = folder, every_steps
 
-    def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *_: Any) -> None:
-        if trainer.global_step % self.every_steps == 0:
-            trainer.save_checkpoint(self.folder / f"step-{trainer.global_step:08}.ckpt")
+    def on_step_end(self, trainer: Trainer, module: LightningModule, step: int) -> None:
+        if step % self.every_steps == 0:
+            self.save(trainer)
+
+    def save(self, trainer: Trainer) -> None:
+        """What is done so far, where it is not there; to be called by all processes."""
+        path = self.folder / f"step-{trainer.global_step:08}.ckpt"
+        if trainer.strategy.broadcast(path.exists()):
+            return
+        trainer.save_checkpoint(path)
+        if trainer.is_global_zero:
             for old in checkpoints(self.folder)[_KEPT:]:
                 old.unlink()
 

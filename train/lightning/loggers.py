@@ -8,11 +8,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.loggers import CSVLogger, Logger, WandbLogger
 
 from train.lightning.module import LoggedModule
 from train.lightning.settings import LoggerName
+from train.lightning.step_callback import StepCallback
 
 
 @contextmanager
@@ -52,15 +53,14 @@ def logging_to(
         yield False
 
 
-class LossCurve(Callback):
+class LossCurve(StepCallback):
     """Logs the mean of every so many of a module's `losses`, [steps]."""
 
     def __init__(self, every_steps: int) -> None:
         self.every_steps = every_steps
 
-    def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *_: Any) -> None:
+    def on_step_end(self, trainer: Trainer, module: LightningModule, step: int) -> None:
         assert isinstance(module, LoggedModule)
-        step = trainer.global_step
         if step % self.every_steps == 0:
             module.log_values(step, {"loss": module.losses[step - self.every_steps : step].mean().item()})
 

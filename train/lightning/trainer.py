@@ -12,13 +12,15 @@ from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.loggers import Logger
+from pytorch_lightning.plugins.environments import SLURMEnvironment
+from pytorch_lightning.utilities import rank_zero_only
 
 from train.lightning.bar import ProgressBar
 from train.lightning.checkpoints import AtomicCheckpointIO, RegularCheckpoints, newest_sound
 from train.lightning.loggers import LossCurve
 from train.lightning.module import LoggedModule
 from train.lightning.settings import TrainingSettings
-from train.lightning.signals import interruptible
+from train.lightning.signals import StopWhenAsked, stoppable
 from worldgen.progress import Track, untracked
 
 
@@ -43,26 +45,38 @@ def train_module(
         return
     folder = checkpoint_folder(out_dir)
     for other in folder.glob("*"):
-        if other.name != identity:
+        if other.name != identity and is_first():
             shutil.rmtree(other, ignore_errors=True)
-    trainer = pl.Trainer(
-        max_steps=settings.steps,
-        logger=logger,
-        callbacks=[
-            LossCurve(settings.loss_every),
-            *callbacks,
-            RegularCheckpoints(folder / identity, settings.checkpoint_every),
-            ProgressBar(track, settings.steps, settings.what),
-        ],
-        plugins=[AtomicCheckpointIO(module.state_dict())],
-        default_root_dir=out_dir,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        **{"devices": 1, **settings.trainer},
-    )
-    with interruptible():
+    saved = RegularCheckpoints(folder / identity, settings.checkpoint_every)
+    with stoppable() as stop:
+        trainer = pl.Trainer(
+            max_steps=settings.steps,
+            logger=logger,
+            callbacks=[
+                LossCurve(settings.loss_every),
+                *callbacks,
+                saved,
+                ProgressBar(track, settings.steps, settings.what),
+                StopWhenAsked(stop, saved.save),
+            ],
+            plugins=[AtomicCheckpointIO(module.state_dict()), *_environment()],
+            default_root_dir=out_dir,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            **{"devices": 1, **settings.trainer},
+        )
         trainer.fit(module, batches, ckpt_path=newest_sound(folder / identity))
+
+
+def _environment() -> list[SLURMEnvironment]:
+    """In a Slurm job, Lightning's own way with signals is turned off: it knows nothing of our checkpoints."""
+    return [SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else []
+
+
+def is_first() -> bool:
+    """Whether this process is the only one of its training, or the one that writes files."""
+    return getattr(rank_zero_only, "rank", 0) == 0
 
 
 def checkpoint_folder(out_dir: Path) -> Path:

@@ -4,12 +4,13 @@ import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
+from train.lightning.step_callback import StepCallback
 from train.splat.module import SplatModule
 from worldgen.runs.artifacts import save_image
 from worldgen.splat.rasterize import rasterize
@@ -70,7 +71,7 @@ def save_pairs(folder: Path, pictures: Sequence[Tensor], views: Sequence[View]) 
             save_image(folder / name / f"{number:03}.png", rgb)
 
 
-class HeldOut(pl.Callback):
+class HeldOut(StepCallback):
     """Logs, every so many steps, the scores of the held-out views and the count of Gaussians; and to loggers that show
     pictures, a picture, and how long it took. The end is logged by who tidies up, by `report`."""
 
@@ -79,11 +80,11 @@ class HeldOut(pl.Callback):
         self._began = time.perf_counter()
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        super().on_train_start(trainer, module)
         self._began = time.perf_counter()
 
-    def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, *_: Any) -> None:
+    def on_step_end(self, trainer: pl.Trainer, module: pl.LightningModule, step: int) -> None:
         assert isinstance(module, SplatModule)
-        step = trainer.global_step
         if step % self.every_steps == 0 and step < trainer.max_steps:
             gaussians = module.gaussians()
             pictures = renders(gaussians, self.views)

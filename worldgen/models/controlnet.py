@@ -25,7 +25,7 @@ from worldgen.types import PointCloud, Prompt, Prompts
 _OUT_OF_MEMORY = "completer: out of GPU memory, wanted runtime.offload=model or sequential"
 CHANNELS = 4  # of the condition: red, green, blue, known
 
-_PIPELINES = {  # of an inpainter's pipeline, the one with a ControlNet
+PIPELINES = {  # of an inpainter's pipeline, the one with a ControlNet
     "StableDiffusionXLInpaintPipeline": "StableDiffusionXLControlNetInpaintPipeline",
     "StableDiffusionInpaintPipeline": "StableDiffusionControlNetInpaintPipeline",
 }
@@ -126,17 +126,25 @@ class ControlNetCompleter(Composite, ViewCompleter, Inpainter):
 
         inpainter: Any = self.inpainter
         name = type(inpainter.pipe).__name__
-        expect("completer.inpainter", name, name in _PIPELINES, f"one of {', '.join(_PIPELINES)}")
+        expect("completer.inpainter", name, name in PIPELINES, f"one of {', '.join(PIPELINES)}")
         network = load_whole(diffusers.ControlNetModel, folder, torch_dtype=runtime.torch_dtype)
         _expect_fit(network, inpainter.pipe, str(folder))
-        kind = getattr(diffusers, _PIPELINES[name])
-        taken = inspect.signature(kind.__init__).parameters
-        parts = {part: value for part, value in inpainter.pipe.components.items() if part in taken}
-        switches = {"add_watermarker": False, "requires_safety_checker": False}
-        pipe = kind(controlnet=network, **parts, **{name: value for name, value in switches.items() if name in taken})
-        pipe.set_progress_bar_config(disable=True)
+        pipe = steered_pipeline(inpainter.pipe, network)
         place(pipe, runtime, network)
         return pipe
+
+
+def steered_pipeline(base: Any, network: Any) -> Any:
+    """diffusers' pipeline of a base's parts, which it shares, and a ControlNet. base: one of `PIPELINES`."""
+    import diffusers
+
+    kind = getattr(diffusers, PIPELINES[type(base).__name__])
+    taken = inspect.signature(kind.__init__).parameters
+    parts = {part: value for part, value in base.components.items() if part in taken}
+    switches = {"add_watermarker": False, "requires_safety_checker": False}
+    pipe = kind(controlnet=network, **parts, **{name: value for name, value in switches.items() if name in taken})
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
 
 
 def _expect_fit(network: Any, pipe: Any, folder: str) -> None:

@@ -81,26 +81,31 @@ class DiffusionInpainter(HubPipeline, Inpainter):
         pipe: Any = None,
         condition: Tensor | None = None,
         behind: Callable[[Tensor, Tensor], Tensor] = push_pull,
+        as_painted: bool = False,
         **options: Any,
     ) -> Tensor:
         """What `__call__` does, by another pipeline of the same parts: with a ControlNet's `condition` [B, C, H, W],
         and more arguments of its call. behind: what lies in holes before they are painted, of [3, H, W] and [H, W].
+        as_painted: known pixels, too, are the network's own, where there are holes.
         """
         answer = eight_bits(rgb)
         with_holes = [number for number in range(len(rgb)) if bool((known[number] < 1).any())]
         for chosen in batches(with_holes, self.runtime.batch):
-            shown = torch.stack([self._shown(known[number]) for number in chosen])
+            shown = torch.stack([self.shown(known[number]) for number in chosen])
             filled = torch.stack([behind(rgb[number], known[number]) for number in chosen]).clamp(0, 1)
             if condition is not None:
                 options["control_image"] = condition[chosen]
             asked = [prompts[number] for number in chosen], [seeds[number] for number in chosen]
             painted = self._painted(pipe or self.pipe, filled, 1 - shown, asked, options).to(rgb)
+            if as_painted:
+                answer[chosen] = eight_bits(painted)
+                continue
             # Known pixels within the margin keep the network's colour: it tells the recipe how its colours are off.
             share = torch.where(known[chosen] >= 1, shown, known[chosen])[:, None]
             answer[chosen] = eight_bits(share * answer[chosen] + (1 - share) * painted)
         return answer
 
-    def _shown(self, known: Tensor) -> Tensor:
+    def shown(self, known: Tensor) -> Tensor:
         """[H, W] to 1 where the network sees the picture, less the margin; 0 where it paints."""
         kept = known >= 1
         shown = erode(kept, self.margin_px)

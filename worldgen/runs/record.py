@@ -100,6 +100,14 @@ def unchanged(run_dir: Path, steps: Sequence[tuple[StepSpec, Mapping[str, Any]]]
     return photo_sha256
 
 
+def is_made(folder: Path, config: Mapping[str, Any]) -> bool:
+    """Whether a step's folder holds what was made of that config, as far as its record tells."""
+    try:
+        return hash_of(load_record(folder).config) == hash_of(dict(config))
+    except (OSError, UserError):
+        return False
+
+
 def hash_of(value: Any) -> str:
     """sha256 of a JSON-able value, the same for equal values."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

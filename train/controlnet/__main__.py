@@ -1,0 +1,6 @@
+"""`python -m train.controlnet`."""
+
+from worldgen import program
+
+if __name__ == "__main__":
+    program.run("train.controlnet.cli")
