@@ -44,7 +44,7 @@ def survivors(inverse, known, from_lens, motion, lens, width, height, near, tole
         for column in range(columns):
             u, v, here = seen[row, column]
             if here > 0 and u >= 0 and u < width and v >= 0 and v < height:
-                slope = _step(seen, row, column, 0)[0] + _step(seen, row, column, 1)[0]
+                slope = _slope(seen, row, column, 0) + _slope(seen, row, column, 1)
                 survives[row, column] = nearest[0, int(v), int(u)] <= here * (1 + tolerance) + slope
     return survives
 
@@ -75,6 +75,14 @@ def _step(seen, row, column, axis):
                 change = other
                 u, v = abs(seen[y, x, 0] - seen[row, column, 0]), abs(seen[y, x, 1] - seen[row, column, 1])
     return (change if change < np.inf else np.float32(0.0)), u, v
+
+
+@njit(forceinline=True)
+def _slope(seen, row, column, axis):
+    """By how much the inverse zdepth changes to the next pixel of the same surface, or over one of the other camera's
+    pixels if several lie in it: the nearest of these hides none of the others."""
+    change, u, v = _step(seen, row, column, axis)
+    return change / min(max(u, v, np.float32(1.0) / np.float32(STRETCH)), np.float32(1.0))
 
 
 @njit(forceinline=True)
