@@ -13,7 +13,13 @@ from worldgen.models.recorded import RecordedInpainter
 from worldgen.models.runtime import Runtime
 from worldgen.types import Prompt
 
-CHECKPOINT = {"flux_fill": "flux", "sd15": "sd", "sd15_lcm": "sd", "sd2": "sd"}  # others: by their names
+CHECKPOINT = {
+    "flux_fill": "flux",
+    "sd15": "sd",
+    "sd15_lcm": "sd",
+    "sd2": "sd",
+    "small_diffusion": "sd",
+}  # others: by their names
 
 
 @pytest.mark.parametrize("name", ["sdxl", "sd", "flux", "z_image", "text_to_image"])
@@ -126,7 +132,7 @@ def test_every_choice_runs(checkpoints, name):
     assert adapter.checkpoint.repo == config.model
     adapter.load(Runtime())
     assert adapter(*views(1)).shape == (1, 3, 64, 64)
-    assert (adapter.around is None) == (name in ("flux_fill", "z_image", "qwen_image"))
+    assert (adapter.around is None) == (name in ("flux_fill", "z_image", "qwen_image", "small_diffusion"))
 
 
 def test_the_choice_of_refinement_runs(checkpoints):

@@ -19,7 +19,12 @@ from worldgen.models.conformance import check_inpainter
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 COMMAND = re.compile(r"python -m [^`#\n]*")
 EXAMPLE = "telea"  # an adapter that docs/adapters.md adds
-ROOTS = {"worldgen": "config", "train.splat": "train", "eval": "eval"}  # programs of Hydra's, and their config files
+ROOTS = {
+    "worldgen": "config",
+    "train.splat": "train",
+    "eval": "eval",
+    "train.small_diffusion": "small_diffusion",
+}  # programs of Hydra's, and their config files
 
 
 def commands() -> list[list[str]]:

@@ -46,7 +46,7 @@ EVERYWHERE = {
 ROOMS = {
     "pytorch_lightning": ["train"],  # the loop around the fits
     "pycolmap": ["train.data"],  # start points from posed pictures
-    "transformers": ["eval.metrics", "worldgen.models"],  # networks of the hub
+    "transformers": ["eval.metrics", "worldgen.models", "train.small_diffusion"],  # networks of the hub
     "diffusers": ["worldgen.models", "train.diffusion", "train.controlnet", "train.small_diffusion"],
     "bitsandbytes": ["train.controlnet"],  # an optimiser's state in 8 bits, if asked for
     "accelerate": ["worldgen.models"],

@@ -28,15 +28,25 @@ from worldgen.runs.naming import namesakes_among, run_folder
 
 CONF_DIR = Path(__file__).parent / "conf"
 RUNS_DIR = Path("runs")
-PROGRAMS = {"config": "worldgen", "eval": "eval", "train": "train.splat", "controlnet": "train.controlnet"}
+PROGRAMS = {
+    "config": "worldgen",
+    "eval": "eval",
+    "train": "train.splat",
+    "controlnet": "train.controlnet",
+    "small_diffusion": "train.small_diffusion",
+}
 """What `python -m` runs, by the file in conf/ that its config begins with."""
 _LISTS_KEYS = {
     "config": "python -m worldgen --cfg job",
     "eval": "python -m eval --help",
     "train": "python -m train.splat --cfg job",
     "controlnet": "python -m train.controlnet --cfg job",
+    "small_diffusion": "python -m train.small_diffusion --cfg job",
 }
 _OUR_PACKAGES = ("train", "eval")  # names that others' files have, too
+OmegaConf.register_new_resolver(  # path: ${shipped:<name>}, of weights that come with the package
+    "shipped", lambda name: str(Path(__file__).parent / "embedded" / name), replace=True
+)
 _NOT_TAKEN_AWAY = "{}: keys cannot be taken away, wanted {}=<value>"
 
 

@@ -28,7 +28,7 @@ def paint(inpainter: DiffusionInpainter, network: Any, batch: ConditionedBatch, 
         return inpainter.fill(*asked, as_painted=True).cpu()
     was_training = network.training
     pipe = steered_pipeline(inpainter.pipe, network.eval())
-    painted = inpainter.fill(*asked, pipe, condition(batch.condition, known), as_painted=True)
+    painted = inpainter.fill(*asked, pipe, condition, as_painted=True)
     network.train(was_training)
     return painted.cpu()
 

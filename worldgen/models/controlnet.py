@@ -118,7 +118,7 @@ class ControlNetCompleter(Composite, ViewCompleter, Inpainter):
         if self.steps is not None:
             options["num_inference_steps"] = self.steps
         inpainter: Any = self.inpainter
-        return inpainter.fill(rgb, known, prompts, seeds, self._pipe, condition(rgb, known), **options)
+        return inpainter.fill(rgb, known, prompts, seeds, self._pipe, condition, **options)
 
     def _steered(self, folder: Any, runtime: Runtime) -> Any:
         """The pipeline of the inpainter's parts and the ControlNet."""

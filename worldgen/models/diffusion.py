@@ -29,13 +29,16 @@ class DiffusionInpainter(HubPipeline, Inpainter):
     strength: the part of the denoising that is done, 1 = from noise alone. margin_px: known pixels this close to a hole
     are painted again, so that its border is the network's own; what comes back there is the network's colour. circular:
     whole panoramas are painted in one call as closed circles, by networks that see across their edges.
-    panorama_width: of such a picture at most, pixels; larger ones are enlarged from it.
+    panorama_width: of such a picture at most, pixels; larger ones are enlarged from it. working_px: of the longer side
+    of what the network is shown, at most; larger pictures are shrunk for it, and what it paints is enlarged. None = as
+    they come.
     """
 
     strength: float = 1.0
     margin_px: int = REPAINTED_PX
     circular: bool = False
     panorama_width: int = 2048
+    working_px: int | None = None
 
     key: str = field(default="inpainter", init=False)
     auto: ClassVar[str] = "AutoPipelineForInpainting"
@@ -45,6 +48,8 @@ class DiffusionInpainter(HubPipeline, Inpainter):
         expect(f"{self.key}.strength", self.strength, 0 < self.strength <= 1, "more than 0 and at most 1")
         expect(f"{self.key}.margin_px", self.margin_px, 0 <= self.margin_px <= REPAINTED_PX, f"0 to {REPAINTED_PX}")
         expect(f"{self.key}.panorama_width", self.panorama_width, self.panorama_width >= 256, "256 or more")
+        fits = self.working_px is None or self.working_px >= 32
+        expect(f"{self.key}.working_px", self.working_px, fits, "32 or more, or null for pictures as they come")
 
     @staticmethod
     def fits(arguments: Set[str]) -> bool:
@@ -79,36 +84,54 @@ class DiffusionInpainter(HubPipeline, Inpainter):
         prompts: Sequence[Prompt],
         seeds: Sequence[int],
         pipe: Any = None,
-        condition: Tensor | None = None,
+        condition: Callable[[Tensor, Tensor], Tensor] | None = None,
         behind: Callable[[Tensor, Tensor], Tensor] = push_pull,
         as_painted: bool = False,
         **options: Any,
     ) -> Tensor:
-        """What `__call__` does, by another pipeline of the same parts: with a ControlNet's `condition` [B, C, H, W],
-        and more arguments of its call. behind: what lies in holes before they are painted, of [3, H, W] and [H, W].
-        as_painted: known pixels, too, are the network's own, where there are holes.
+        """What `__call__` does, by another pipeline of the same parts: with a ControlNet's `condition` [B, C, H, W] of
+        the rgb and known that the network is shown, and more arguments of its call. behind: what lies in holes before
+        they are painted, of [3, H, W] and [H, W]. as_painted: known pixels, too, are the network's own, where there are
+        holes.
         """
         answer = eight_bits(rgb)
         with_holes = [number for number in range(len(rgb)) if bool((known[number] < 1).any())]
         for chosen in batches(with_holes, self.runtime.batch):
-            shown = torch.stack([self.shown(known[number]) for number in chosen])
-            filled = torch.stack([behind(rgb[number], known[number]) for number in chosen]).clamp(0, 1)
+            there = rgb[chosen], known[chosen]
+            small, kept = self._at_work(*there)
+            margin_px = math.ceil(self.margin_px * small.shape[-1] / rgb.shape[-1])
+            shown = torch.stack([self.shown(one, margin_px) for one in kept])
+            filled = torch.stack([behind(*pair) for pair in zip(small, kept, strict=True)]).clamp(0, 1)
             if condition is not None:
-                options["control_image"] = condition[chosen]
+                options["control_image"] = condition(small, kept)
             asked = [prompts[number] for number in chosen], [seeds[number] for number in chosen]
             painted = self._painted(pipe or self.pipe, filled, 1 - shown, asked, options).to(rgb)
+            if small.shape != there[0].shape:
+                painted = F.interpolate(painted, rgb.shape[-2:], mode="bicubic", antialias=True).clamp(0, 1)
+                shown = torch.stack([self.shown(one) for one in there[1]])
             if as_painted:
                 answer[chosen] = eight_bits(painted)
                 continue
             # Known pixels within the margin keep the network's colour: it tells the recipe how its colours are off.
-            share = torch.where(known[chosen] >= 1, shown, known[chosen])[:, None]
+            share = torch.where(there[1] >= 1, shown, there[1])[:, None]
             answer[chosen] = eight_bits(share * answer[chosen] + (1 - share) * painted)
         return answer
 
-    def shown(self, known: Tensor) -> Tensor:
-        """[H, W] to 1 where the network sees the picture, less the margin; 0 where it paints."""
+    def _at_work(self, rgb: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
+        """[B, 3, H, W], [B, H, W], no larger than the network works at. A pixel is known where most of it is, and has
+        the colour of that."""
+        longest = max(rgb.shape[-2:])
+        if self.working_px is None or longest <= self.working_px:
+            return rgb, known
+        size = [max(1, round(side * self.working_px / longest)) for side in rgb.shape[-2:]]
+        both = F.interpolate(torch.cat([rgb * known[:, None], known[:, None]], dim=1), size, mode="area")
+        share = both[:, 3:]
+        return both[:, :3] / share.clamp(min=1e-6), (share[:, 0] > 0.5).to(known)
+
+    def shown(self, known: Tensor, margin_px: int | None = None) -> Tensor:
+        """[H, W] to 1 where the network sees the picture, less the margin (None = its own); 0 where it paints."""
         kept = known >= 1
-        shown = erode(kept, self.margin_px)
+        shown = erode(kept, self.margin_px if margin_px is None else margin_px)
         return (shown if bool(shown.any()) else kept).float()
 
     def _painted(
