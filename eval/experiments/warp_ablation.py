@@ -72,8 +72,10 @@ def _obey(arguments: argparse.Namespace) -> None:
         raise UserError(f"{arguments.overrides[0]}: changes trainings, of which --only-score makes none")
     if not arguments.only_score:
         sweep(runs, arguments.overrides)
-    painters = [(made_of["data"]["warp"], int(made_of["seed"]), folder) for folder, made_of in trainings_in(runs)]
+    trainings = trainings_in(runs)
+    painters = [(made_of["data"]["warp"], int(made_of["seed"]), folder) for folder, made_of in trainings]
     config = compose_program("controlnet", [f"experiment={NAME}_small", f"data={_TEST_DATA}", "data.warp=forward"])
+    config.inpainter = trainings[0][1]["inpainter"]
     situations = {name: _with_error(config.data, error) for name, error in SITUATIONS.items()}
     found = paint_and_compare(out, config, painters, situations, arguments.views, arguments.batch)
     table, told = as_markdown(found), as_json(found)

@@ -90,7 +90,7 @@ def project_view(rgb, distance, known, from_lens, motion, lens, width, height, n
                     counts[chunk, band] += 1
 
 
-@njit(inline="always")
+@njit(forceinline=True)
 def _gentler(values, known, row, column, down, right):
     """Of the differences to the next and from the last pixel the smaller one; 0 where neither is known."""
     step = np.float32(np.inf)
