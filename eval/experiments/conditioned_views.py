@@ -15,7 +15,7 @@ from eval.protocols.pairs import PREDICTED, TRUE
 from train.data.pairs import ConditionedSample
 from worldgen.config import instantiate
 from worldgen.errors import expect
-from worldgen.models.hub import load_whole
+from worldgen.models.controlnet import load_controlnet
 from worldgen.models.loading import one_line
 from worldgen.present.console import Reporter
 from worldgen.runs.artifacts import save_image
@@ -37,7 +37,7 @@ def paint_and_compare(
     to <out>/<method>-<training>/pred and true.
 
     config: of `train.controlnet`, for the inpainter. controlnets: method, seed of its training, folder; the first of
-    each method is in the picture. situations: data, of which everything but distances is the same.
+    each method is in the picture. situations: data, drawn alike.
     """
     inpainter, runtime = instantiate(config.inpainter), instantiate(config.runtime)
     inpainter.load(replace(runtime, batch=batch))
@@ -72,11 +72,9 @@ def sheet(samples: Sequence[ConditionedSample], columns: Sequence[Sequence[Tenso
 
 
 def _loaded(folder: Path, runtime: Any) -> Any:
-    import diffusers
-
     expect("methods", folder, (folder / "config.json").is_file(), "the folder of a ControlNet of train.controlnet")
     with one_line(f"{folder}: cannot be loaded"):
-        network = load_whole(diffusers.ControlNetModel, folder, torch_dtype=runtime.torch_dtype)
+        network = load_controlnet(folder, runtime)
     return network.to(runtime.torch_device).eval()
 
 
