@@ -19,7 +19,7 @@ from worldgen.models.conformance import check_inpainter
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 COMMAND = re.compile(r"python -m [^`#\n]*")
 EXAMPLE = "telea"  # an adapter that docs/adapters.md adds
-ROOTS = {"worldgen": "config", "train.splat": "train", "eval": "eval"}  # programs of Hydra's, and their config files
+ROOTS = {"worldgen": "config", "train.splat": "train", "train.data.check": "data_check", "eval": "eval"}  # config files
 
 
 def commands() -> list[list[str]]:

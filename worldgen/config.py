@@ -28,13 +28,20 @@ from worldgen.runs.naming import namesakes_among, run_folder
 
 CONF_DIR = Path(__file__).parent / "conf"
 RUNS_DIR = Path("runs")
-PROGRAMS = {"config": "worldgen", "eval": "eval", "train": "train.splat", "controlnet": "train.controlnet"}
+PROGRAMS = {
+    "config": "worldgen",
+    "eval": "eval",
+    "train": "train.splat",
+    "controlnet": "train.controlnet",
+    "data_check": "train.data.check",
+}
 """What `python -m` runs, by the file in conf/ that its config begins with."""
 _LISTS_KEYS = {
     "config": "python -m worldgen --cfg job",
     "eval": "python -m eval --help",
     "train": "python -m train.splat --cfg job",
     "controlnet": "python -m train.controlnet --cfg job",
+    "data_check": "python -m train.data.check --help",
 }
 _OUR_PACKAGES = ("train", "eval")  # names that others' files have, too
 _NOT_TAKEN_AWAY = "{}: keys cannot be taken away, wanted {}=<value>"
