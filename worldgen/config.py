@@ -34,6 +34,7 @@ PROGRAMS = {
     "train": "train.splat",
     "controlnet": "train.controlnet",
     "small_diffusion": "train.small_diffusion",
+    "data_check": "train.data.check",
 }
 """What `python -m` runs, by the file in conf/ that its config begins with."""
 _LISTS_KEYS = {
@@ -42,6 +43,7 @@ _LISTS_KEYS = {
     "train": "python -m train.splat --cfg job",
     "controlnet": "python -m train.controlnet --cfg job",
     "small_diffusion": "python -m train.small_diffusion --cfg job",
+    "data_check": "python -m train.data.check --help",
 }
 _OUR_PACKAGES = ("train", "eval")  # names that others' files have, too
 OmegaConf.register_new_resolver(  # path: ${shipped:<name>}, of weights that come with the package
