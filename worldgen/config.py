@@ -183,16 +183,12 @@ def defaults(root: str = "config") -> dict[str, str | None]:
 
 
 def _fitting(group: str, root: str) -> list[str]:
-    """A group's choices that this program can make."""
-    return [name for name in choices(group) if _fits(CONF_DIR / group / f"{name}.yaml", root)]
-
-
-def _fits(choice: Path, root: str) -> bool:
-    """Whether a choice that sets keys all over the config, as experiments do, knows the keys of this program alone."""
-    if _package(choice) != "_global_":
-        return True
-    known = {*OmegaConf.load(CONF_DIR / f"{root}.yaml"), *defaults(root), "hydra"}
-    return set(OmegaConf.load(choice)) <= known
+    """A group's choices that this program can make: those that set keys all over the config, as experiments do, have to
+    know the keys of this program alone."""
+    files = {name: CONF_DIR / group / f"{name}.yaml" for name in choices(group)}
+    everywhere = {name for name, file in files.items() if _package(file) == "_global_"}
+    known: set[Any] = {*OmegaConf.load(CONF_DIR / f"{root}.yaml"), *defaults(root), "hydra"} if everywhere else set()
+    return [name for name, file in files.items() if name not in everywhere or set(OmegaConf.load(file)) <= known]
 
 
 def _package(choice: Path) -> str:
@@ -233,10 +229,9 @@ def _check_choice(override: Override, root: str) -> None:
         raise UserError(f"{group}: no such key of python -m {PROGRAMS[root]}")
     if override.type is OverrideType.DEL:
         raise UserError(_NOT_TAKEN_AWAY.format(override.input_line, group))
-    if choice in choices(group) and _fits(CONF_DIR / group / f"{choice}.yaml", root):
-        return
-    wanted = ", ".join(_fitting(group, root))  # nor can it be null: Hydra stumbles over that
-    raise UserError(f"{override.input_line}: no such choice, wanted one of {wanted}")
+    there = _fitting(group, root)
+    if choice not in there:  # nor can it be null: Hydra stumbles over that
+        raise UserError(f"{override.input_line}: no such choice, wanted one of {', '.join(there)}")
 
 
 def _check_value(override: Override, plain: DictConfig, root: str) -> None:
