@@ -9,6 +9,7 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -56,7 +57,7 @@ def fills(path: Path | None, steps: int | None) -> tuple[dict[str, Fill], Callab
     for each in (small, migan):
         each.load(Runtime())
 
-    def by(adapter) -> Fill:
+    def by(adapter: Any) -> Fill:
         return lambda rgb, known, seed: adapter(rgb[None], known[None].float(), [Prompt("a place")], [seed])[0]
 
     @torch.no_grad()
