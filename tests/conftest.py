@@ -4,6 +4,7 @@ import copy
 import os
 import random
 from collections.abc import Callable, Iterator
+from pathlib import PurePosixPath
 from typing import Any
 
 import hydra
@@ -24,6 +25,28 @@ os.environ.setdefault("WANDB_MODE", "offline")
 # A busy machine is no failure; what is drawn is the same every time. Look further: --hypothesis-profile=default
 settings.register_profile("worldgen", deadline=None, derandomize=True)
 settings.load_profile("worldgen")
+
+
+# Files that ask for the same kernels, first thing in a fresh checkout: two workers would compile them at the same time.
+TOGETHER = {
+    "rasteriser": ("test_rasterize.py", "test_posed.py", "test_gaussians.py", "test_optimizer.py"),
+    "points": ("test_points.py", "test_conformance.py", "test_equirect.py", "test_panorama.py", "test_pairs.py"),
+}
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """--dist loadfile, but for `TOGETHER`, each of whose lines one worker runs."""
+    if config.getoption("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    class ByKernels(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = super()._split_scope(nodeid)
+            return next((name for name, files in TOGETHER.items() if PurePosixPath(file).name in files), file)
+
+    return ByKernels(config, log)
 
 
 @pytest.hookimpl(tryfirst=True)  # before fixtures, of modules too

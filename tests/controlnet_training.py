@@ -1,9 +1,5 @@
-"""A tiny ControlNet to train; `python -m tests.controlnet_training CHECKPOINT FOLDER STEP` is killed at that step."""
+"""A tiny ControlNet to train, on views of a room."""
 
-import os
-import signal
-import sys
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -69,21 +65,3 @@ def train(checkpoint: Path, folder: Path, track: Track = untracked, seed: int = 
     settings = ControlNetSettings(**(SETTINGS | changes))
     inpainter = DiffusionInpainter(MODEL, path=str(checkpoint), steps=2)
     return train_controlnet(settings, data(), inpainter, {"data": "room"}, out_dir, Runtime(), track, seed)
-
-
-def killed_at(step: int) -> Track:
-    """A track during which the process dies, at once and without any notice."""
-
-    def track(items: Iterable, total: int, what: str) -> Iterator:
-        for item in items:
-            if item == step:
-                os.kill(os.getpid(), signal.SIGKILL)
-            yield item
-
-    return track
-
-
-if __name__ == "__main__":
-    torch.set_num_threads(1)
-    train(Path(sys.argv[1]), Path(sys.argv[2]), killed_at(int(sys.argv[3])), steps=int(sys.argv[4]))
-    sys.exit("the training ended before it was killed")

@@ -12,6 +12,7 @@ from eval.data import nearby_pairs, panorama_crops, scannetpp
 from eval.data.__main__ import main
 from tests.posed_folders import colmap_model
 from tests.scenes import BoxRoom
+from train.data import scannetpp_folders
 from worldgen.errors import UserError
 from worldgen.geometry.cameras import look_at
 from worldgen.geometry.equirect import to_perspective
@@ -174,7 +175,7 @@ def test_nerfstudio_and_colmap_poses_are_the_cameras_that_were_written(tmp_path)
     }
     write_transforms(tmp_path / "a", cameras)
     write_colmap(tmp_path / "b", cameras)
-    by_transforms, by_colmap = scannetpp.views(tmp_path / "a"), scannetpp.views(tmp_path / "b")
+    by_transforms, by_colmap = scannetpp_folders.views(tmp_path / "a"), scannetpp.views(tmp_path / "b")
     for picture_, camera in zip(by_colmap, cameras.values(), strict=True):
         assert torch.allclose(picture_.camera.c2w.float(), camera.c2w, atol=1e-5)
         assert torch.allclose(picture_.camera.intrinsics, camera.intrinsics)
@@ -244,7 +245,7 @@ def test_what_scannetpp_lacks_is_a_line_each(tmp_path, capsys):
 def test_broken_poses_end_in_one_line(tmp_path, change, message):
     write_transforms(tmp_path, room_cameras(), **change)
     with pytest.raises(UserError, match=message):
-        scannetpp.views(tmp_path)
+        scannetpp_folders.views(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -261,4 +262,4 @@ def test_broken_colmap_files_end_in_one_line(tmp_path, file, text, message):
     write_colmap(tmp_path, room_cameras())
     (tmp_path / "colmap" / file).write_text(text)
     with pytest.raises(UserError, match=message):
-        scannetpp.views(tmp_path)
+        scannetpp_folders.views(tmp_path)

@@ -22,8 +22,10 @@ EXAMPLE = "telea"  # an adapter that docs/adapters.md adds
 ROOTS = {
     "worldgen": "config",
     "train.splat": "train",
-    "eval": "eval",
+    "train.controlnet": "controlnet",
     "train.small_diffusion": "small_diffusion",
+    "train.data.check": "data_check",
+    "eval": "eval",
 }  # programs of Hydra's, and their config files
 
 

@@ -7,6 +7,7 @@ import pytest
 from numba.core.caching import NullCache
 from numba.core.dispatcher import Dispatcher
 
+from tests.conftest import TOGETHER
 from tests.house import ROOT
 
 SOURCES = sorted(
@@ -37,3 +38,7 @@ def test_helpers_whose_rounding_is_the_compilers_are_inlined(module):
         if options.get("fastmath") and not options.get("forceinline") and options.get("inline") != "always"
     ]
     assert wrong == []
+
+
+def test_files_that_share_kernels_are_there():
+    assert [name for names in TOGETHER.values() for name in names if not (ROOT / "tests" / name).is_file()] == []

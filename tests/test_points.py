@@ -1,6 +1,7 @@
 """Points rendered with visibility, against the analytic room: pytest tests/test_points.py"""
 
 import math
+from dataclasses import replace
 from itertools import pairwise
 
 import numba
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from tests.scenes import BoxRoom, room_cloud, specks
 from worldgen.geometry import points
 from worldgen.geometry.cameras import look_at, project
-from worldgen.geometry.points import render_points, view_normals, view_points
+from worldgen.geometry.points import render_points, render_view, view_normals, view_points
 from worldgen.types import Camera, PointCloud, View
 
 ROOM = BoxRoom()
@@ -204,6 +205,19 @@ def test_a_view_becomes_points_and_is_rendered_back():
     assert back.known.all()
     torch.testing.assert_close(back.rgb, view.rgb, rtol=0, atol=0.15)
     assert ((back.distance / view.distance - 1).abs() < 0.01).float().mean() > 0.98
+
+
+@given(angles, st.floats(-60, 60), st.lists(st.floats(-1, 1, width=32), min_size=3, max_size=3), st.floats(0.3, 1))
+@settings(max_examples=20)
+def test_a_view_is_rendered_as_its_points_are(yaw_deg, pitch_deg, place, share):
+    """But where rounding decides whether a pixel's centre lies in a disc, or one disc behind another."""
+    full = ROOM.view(Camera.from_fov(64, 48, 80, look_at(yaw_deg)))
+    view = replace(full, known=torch.rand(48, 64, generator=torch.Generator().manual_seed(0)) < share)
+    camera = Camera.from_fov(70, 52, 70, look_at(yaw_deg + 15, pitch_deg, torch.tensor(place)))
+    seen, twin = render_view(view, camera), render_points(view_points(view, view.known), camera)
+    alike = ((seen.rgb - twin.rgb).abs().amax(0) < 1e-3) & (seen.known == twin.known)
+    alike &= (seen.distance - twin.distance).abs() <= 1e-3 * twin.distance
+    assert alike.float().mean() > 0.997
 
 
 def test_normals_are_exact_on_planes_and_face_the_camera():

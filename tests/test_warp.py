@@ -150,3 +150,14 @@ def test_a_warp_does_not_mind_where_the_world_lies(yaw_deg, place):
     plain, moved = forward_warp(view, there), forward_warp(moved_view, replace(there, c2w=motion @ there.c2w))
     alike = (plain.known == moved.known) & ((plain.rgb - moved.rgb).abs().amax(0) < 1e-2)
     assert alike.float().mean() > 0.98  # rounding decides at the edges of things
+
+
+@pytest.mark.parametrize(("drop_m", "pitch_deg"), [(0.9, 0.0), (1.1, 20.0), (0.9, -20.0)])
+def test_nothing_is_lost_of_a_floor_that_the_other_camera_sees_at_a_grazing_angle(drop_m, pitch_deg):
+    """Several rows of pixels lie in one of the other camera's, which only the nearest reaches."""
+    hall = BoxRoom(low=(-30.0, -20.0, -30.0), high=(30.0, 1.4, 30.0), pillars=())
+    view = hall.view(Camera.from_fov(128, 128, 80, look_at(0.0, -8.0)))
+    camera = Camera.from_fov(128, 128, 80, look_at(8.0, pitch_deg, torch.tensor([0.0, drop_m, 0.0])))
+    pixel, zdepth = project(camera, unproject(view.camera, view.distance))
+    inside = (zdepth > 0.05) & ((pixel >= 0) & (pixel < 128)).all(-1)
+    assert (inside & ~seen_from(view, camera)).sum() < 0.015 * inside.sum()

@@ -94,3 +94,28 @@ def test_trainings_of_one_warp_alone_are_nothing_to_compare(tmp_path, capsys):
     status = warp_ablation.main(["--only-score", "--runs", str(tmp_path / "runs"), "--out", str(tmp_path / "out")])
     assert status == 2
     assert "trainings by nothing, wanted both warps" in capsys.readouterr().err
+
+
+def test_given_controlnets_paint_views_that_are_scored_and_compared(checkpoints, tmp_path, capsys):
+    from eval.experiments import conditioning
+    from tests.tiny_diffusion import save_controlnet
+
+    folders = [save_controlnet(tmp_path / name, checkpoints["sd"]) for name in ("forward", "forward_backward")]
+    out = tmp_path / "out"
+    arguments = [
+        *(f"methods.{folder.name}={folder}" for folder in folders),
+        *("inpainter=sd15", f"inpainter.path={checkpoints['sd']}", "inpainter.steps=2"),
+        *("data=room", "data.size=64", "data.scenes.views=40", "data.max_angle_deg=60"),
+        *("--views", "3", "--batch", "3", "--out", str(out)),
+    ]
+    assert conditioning.main(arguments) == 0
+    told = json.loads(capsys.readouterr().out.splitlines()[-1])
+    whole = told["situations"]["views"]["all"]["psnr"]
+    assert {*whole["methods"]} == {"no ControlNet", "forward", "forward_backward"}
+    assert whole["difference"]["mean"] == pytest.approx(0, abs=1e-6)  # two copies of one network
+    assert len(load_rows(out / "views.csv")) == 9
+    assert len(list((out / "forward-0" / "pred").glob("*.png"))) == 3
+    assert (out / "samples.png").is_file()
+    assert "forward warp" in (out / "table.md").read_text()
+    assert conditioning.main(["data=room"]) == 2
+    assert "methods: none, wanted methods.<name>=" in capsys.readouterr().err

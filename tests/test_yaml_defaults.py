@@ -17,6 +17,7 @@ _ABLATION = "runs group_by baseline"
 TELLING = {  # of each file, what makes it another choice than its neighbours
     "complete/all": "order budget at_once min_hole max_hole",
     **dict.fromkeys(("correction/bilateral", "correction/both", "correction/distortion"), "name"),
+    **dict.fromkeys(("data/dl3dv", "data/tanks_and_temples"), "scenes.depth"),
     "data/procedural": "size",
     "data/procedural_test": "size scenes.seed scenes.error",
     "data/room": "size",

@@ -13,12 +13,13 @@ from importlib import metadata
 from pathlib import Path
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from worldgen import slurm
-from worldgen.config import CONF_DIR, PROGRAMS, check, defaults, groups, one_line_errors
+from worldgen.config import CONF_DIR, PROGRAMS, RUNS_DIR, check, defaults, groups, one_line_errors
 from worldgen.errors import UserError
-from worldgen.paths import as_overrides
+from worldgen.paths import as_overrides, resolve, user_path
 
 STATUS_USER_ERROR, STATUS_INTERRUPTED, STATUS_TERMINATED = 2, 130, 143
 _DISK_SAYS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG)
@@ -95,6 +96,24 @@ def one_of_many(action: Callable[[], None], smaller: str) -> None:
     except UserError as error:
         tell(error)
         raise RunFailedError(str(error)) from error
+
+
+def hydra_job(
+    config: DictConfig, run: Callable[[DictConfig, Path | None], None], leave_out: Sequence[str], smaller: str
+) -> None:
+    """One job of Hydra's, of a program that is told its run folder: with -m one of its own in `out`, by the overrides
+    but for those to leave out. Raises as `one_of_many`."""
+
+    def action() -> None:
+        hydra_config = HydraConfig.get()
+        out = None if config.out is None else user_path(str(config.out))
+        if hydra_config.mode == hydra.types.RunMode.MULTIRUN:
+            out = (out or RUNS_DIR) / run_suffix(list(hydra_config.overrides.task), leave_out)
+        with one_line_errors():
+            resolve(config)
+        run(config, out)
+
+    one_of_many(action, smaller)
 
 
 @contextmanager

@@ -34,6 +34,7 @@ PROGRAMS = {
     "train": "train.splat",
     "controlnet": "train.controlnet",
     "small_diffusion": "train.small_diffusion",
+    "data_check": "train.data.check",
 }
 """What `python -m` runs, by the file in conf/ that its config begins with."""
 _LISTS_KEYS = {
@@ -42,6 +43,7 @@ _LISTS_KEYS = {
     "train": "python -m train.splat --cfg job",
     "controlnet": "python -m train.controlnet --cfg job",
     "small_diffusion": "python -m train.small_diffusion --cfg job",
+    "data_check": "python -m train.data.check --help",
 }
 _OUR_PACKAGES = ("train", "eval")  # names that others' files have, too
 OmegaConf.register_new_resolver(  # path: ${shipped:<name>}, of weights that come with the package
@@ -155,10 +157,7 @@ def namesakes(overrides: Sequence[str]) -> list[str]:
 
 def groups(root: str = "config") -> dict[str, list[str]]:
     """Config groups and their choices, by name, of the file `root` in conf/."""
-    return {
-        group: [name for name in choices(group) if _fits(CONF_DIR / group / f"{name}.yaml", root)]
-        for group in sorted(defaults(root))
-    }
+    return {group: _fitting(group, root) for group in sorted(defaults(root))}
 
 
 def choices(group: str) -> list[str]:
@@ -183,12 +182,13 @@ def defaults(root: str = "config") -> dict[str, str | None]:
     return {group: choice for entry in entries for group, choice in entry.items() if group.isidentifier()}
 
 
-def _fits(choice: Path, root: str) -> bool:
-    """Whether a choice that sets keys all over the config, as experiments do, knows the keys of this program alone."""
-    if _package(choice) != "_global_":
-        return True
-    known = {*OmegaConf.load(CONF_DIR / f"{root}.yaml"), *defaults(root), "hydra"}
-    return set(OmegaConf.load(choice)) <= known
+def _fitting(group: str, root: str) -> list[str]:
+    """A group's choices that this program can make: those that set keys all over the config, as experiments do, have to
+    know the keys of this program alone."""
+    files = {name: CONF_DIR / group / f"{name}.yaml" for name in choices(group)}
+    everywhere = {name for name, file in files.items() if _package(file) == "_global_"}
+    known: set[Any] = {*OmegaConf.load(CONF_DIR / f"{root}.yaml"), *defaults(root), "hydra"} if everywhere else set()
+    return [name for name, file in files.items() if name not in everywhere or set(OmegaConf.load(file)) <= known]
 
 
 def _package(choice: Path) -> str:
@@ -225,11 +225,11 @@ def _check_choice(override: Override, root: str) -> None:
     group, choice = override.key_or_group, override.value()
     if group.startswith("hydra/"):
         return  # Hydra and its plugins bring choices of their own
-    there = groups(root).get(group)
-    if there is None:
+    if group not in defaults(root):
         raise UserError(f"{group}: no such key of python -m {PROGRAMS[root]}")
     if override.type is OverrideType.DEL:
         raise UserError(_NOT_TAKEN_AWAY.format(override.input_line, group))
+    there = _fitting(group, root)
     if choice not in there:  # nor can it be null: Hydra stumbles over that
         raise UserError(f"{override.input_line}: no such choice, wanted one of {', '.join(there)}")
 

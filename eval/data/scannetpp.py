@@ -11,10 +11,8 @@ from typing import Any
 
 from eval.data.folders import IncompleteError, lacks, link_all, pictures_in
 from eval.data.nearby_pairs import a_to_b, nearby_pairs
-from worldgen.errors import UserError
-from worldgen.io.colmap import read_colmap
+from train.data.scannetpp_folders import IMAGES, TRANSFORMS, has_colmap, scenes_in, views
 from worldgen.io.poses import PosedPicture
-from worldgen.io.transforms_json import read_transforms
 
 ADDRESS = "https://kaldir.vc.in.tum.de/scannetpp/"
 ADVICE = (
@@ -22,18 +20,7 @@ ADVICE = (
     "(https://github.com/scannetpp/scannetpp), wanted <folder>/data/<scene>/dslr/resized_undistorted_images/*.JPG and "
     "<folder>/data/<scene>/dslr/nerfstudio/transforms_undistorted.json"
 )
-IMAGES, TRANSFORMS = "dslr/resized_undistorted_images", "dslr/nerfstudio/transforms_undistorted.json"
-_BY_COLMAP = ("cameras.txt", "images.txt")  # in <scene>/colmap, where the toolkit's older undistortion was used
-
 Pair = tuple[PosedPicture, PosedPicture]
-
-
-def scenes_in(folder: Path) -> list[Path]:
-    """The scenes' folders, sorted by name; empty where there are none."""
-    home = folder / "data" if (folder / "data").is_dir() else folder
-    if not home.is_dir():
-        return []
-    return sorted(path for path in home.iterdir() if (path / "dslr").is_dir() or (path / "colmap").is_dir())
 
 
 def missing(folder: Path, scenes: Sequence[str] = ()) -> list[str]:
@@ -44,24 +31,13 @@ def missing(folder: Path, scenes: Sequence[str] = ()) -> list[str]:
     home = next(iter(there.values())).parent
     lines = [lacks(home / name / "dslr", f"the scene {name}") for name in scenes if name not in there]
     for name, scene in there.items():
-        if (scenes and name not in scenes) or _has_colmap(scene):
+        if (scenes and name not in scenes) or has_colmap(scene):
             continue
         if not (scene / TRANSFORMS).is_file():
             lines.append(lacks(scene / TRANSFORMS, "the poses of the undistorted images"))
         if not pictures_in(scene / IMAGES):
             lines.append(lacks(scene / IMAGES / "DSC00001.JPG", "the undistorted images"))
     return lines
-
-
-def views(scene: Path) -> list[PosedPicture]:
-    """The undistorted DSLR images of a scene's folder with their cameras, in one metric frame. Raises UserError."""
-    if _has_colmap(scene):
-        pictures = read_colmap(scene / "colmap", scene / "images")
-    else:
-        pictures = read_transforms(scene / TRANSFORMS, scene / IMAGES).pictures
-    if bent := [picture.name for picture in pictures if picture.distortion is not None]:
-        raise UserError(f"{scene}: the camera of {bent[0]} is distorted, wanted the images that dslr.undistort makes")
-    return pictures
 
 
 def conditioning_pairs(folder: Path, scenes: Sequence[str] = (), per_scene: int | None = 5) -> dict[str, Pair]:
@@ -95,7 +71,3 @@ def _camera_record(picture: PosedPicture) -> dict[str, Any]:
     size = {"width": camera.width, "height": camera.height}
     lens = {"fx": camera.fx, "fy": camera.fy, "cx": camera.cx, "cy": camera.cy}
     return {"picture": picture.name, **size, **lens, "c2w": camera.c2w.tolist()}
-
-
-def _has_colmap(scene: Path) -> bool:
-    return (scene / "images").is_dir() and all((scene / "colmap" / name).is_file() for name in _BY_COLMAP)

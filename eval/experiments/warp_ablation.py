@@ -8,8 +8,8 @@ The paper's strongest ablation, small (arXiv 2503.16611, point-cloud conditionin
 `python -m train.controlnet -m experiment=warp_ablation_small`: one frozen inpainter, imperfect distances; key=value
 changes them, finished ones are kept. Tested as the paper tests, on scenes of other panoramas: each view is painted from
 its neighbour's points, warped with exact distances, and again with imperfect ones. The folder --out gets views.csv,
-warp_ablation.md, warp_ablation.json, samples.png, and each training's views of exact distances, as
-`python -m eval table=warping_ablation` reads them. The last line is one JSON object.
+warp_ablation.md, samples.png, and each training's views of exact distances, as `python -m eval table=warping_ablation`
+reads them. The last line is one JSON object.
 """
 
 import argparse
@@ -21,32 +21,24 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from omegaconf import DictConfig
 
-from eval.experiments.painted_views import Painter, load_rows, painted_views, save_rows
-from eval.experiments.warp_results import FIRST, SECOND, as_json, as_markdown, compare
-from eval.protocols.pairs import PREDICTED, TRUE
+from eval.experiments.conditioned_views import paint_and_compare
+from eval.experiments.warp_results import FIRST, SECOND, as_json, as_markdown
 from train.controlnet.cli import STEP
-from train.data.pairs import ConditionedSample
 from worldgen.arguments import Parser
 from worldgen.command import exit_status
-from worldgen.config import compose_program, instantiate
+from worldgen.config import compose_program
 from worldgen.errors import UserError, expect
-from worldgen.models.hub import load_whole
 from worldgen.paths import quote
-from worldgen.present.console import Reporter
-from worldgen.runs.artifacts import save_image
 from worldgen.runs.disk import write_text
 from worldgen.runs.record import load_record
 
 NAME = "warp_ablation"
 SITUATIONS = {"exact distances": 0.0, "imperfect distances": 1.0}
 """What the tested conditions are warped with, and the strength of the error."""
-_ALONE = "no ControlNet"
 _TEST_DATA = "procedural_test"
 _FEWER = "controlnet.batch=4"
-_SHOWN = 8  # views in the picture
 
 
 def sweep(runs: Path, overrides: Sequence[str]) -> None:
@@ -71,59 +63,6 @@ def trainings_in(runs: Path) -> list[tuple[Path, dict[str, Any]]]:
     return found
 
 
-def samples_to_test(config: DictConfig, count: int) -> dict[str, list[ConditionedSample]]:
-    """By situation, the same pairs of places; those of which one situation shows too little are in neither."""
-    found = {}
-    for situation, error in SITUATIONS.items():
-        changed = config.data.copy()
-        changed.scenes.error = error
-        samples = instantiate(changed)(count, 0)
-        found[situation] = [samples[number] for number in range(count)]
-    return found
-
-
-def draw(path: Path, samples: Sequence[ConditionedSample], columns: Sequence[Sequence[torch.Tensor]]) -> None:
-    """A PNG: a row for each view: condition, then what was painted, column by column, then the truth."""
-    rows = [
-        torch.cat([sample.condition, *(column[number] for column in columns), sample.rgb], dim=2)
-        for number, sample in enumerate(samples)
-    ]
-    save_image(path, torch.cat(rows, dim=1))
-
-
-def _paint(runs: Path, out: Path, arguments: argparse.Namespace, reporter: Reporter) -> None:
-    """Writes views.csv, the painted views and samples.png."""
-    import diffusers
-
-    trainings = trainings_in(runs)
-    config = compose_program("controlnet", [f"experiment={NAME}_small", f"data={_TEST_DATA}", "data.warp=forward"])
-    inpainter, runtime = instantiate(config.inpainter), instantiate(config.runtime)
-    inpainter.load(runtime.__class__(**{**vars(runtime), "batch": arguments.batch}))
-    painters = [
-        Painter(made_of["data"]["warp"], made_of["seed"], load_whole(diffusers.ControlNetModel, folder).eval())
-        for folder, made_of in trainings
-    ]
-    situations = samples_to_test(config, arguments.views)
-    painters.append(Painter(_ALONE, 0, None))
-    rows, pictures = painted_views(inpainter, painters, situations, arguments.batch, reporter.track)
-    exact, samples = next(iter(situations.items()))
-    for painter in painters[:-1]:
-        folder = out / f"{painter.method}-{painter.trained}"
-        for sample in samples:
-            name = f"{sample.scene}-{sample.number:03}.png"
-            picture = pictures[painter.method, painter.trained, exact, sample.number]
-            for part, rgb in ((PREDICTED, picture), (TRUE, sample.rgb)):
-                (folder / part).mkdir(parents=True, exist_ok=True)
-                save_image(folder / part / name, rgb)
-    first = min(painter.trained for painter in painters[:-1])
-    columns = [
-        [pictures[method, trained, exact, sample.number] for sample in samples[:_SHOWN]]
-        for method, trained in ((_ALONE, 0), (SECOND, first), (FIRST, first))
-    ]
-    draw(out / "samples.png", samples[:_SHOWN], columns)
-    save_rows(out / "views.csv", rows)
-
-
 def _obey(arguments: argparse.Namespace) -> None:
     runs = arguments.runs or Path("runs") / f"{NAME}_small"
     out = arguments.out or Path("evaluations") / NAME
@@ -133,18 +72,22 @@ def _obey(arguments: argparse.Namespace) -> None:
         raise UserError(f"{arguments.overrides[0]}: changes trainings, of which --only-score makes none")
     if not arguments.only_score:
         sweep(runs, arguments.overrides)
-    out.mkdir(parents=True, exist_ok=True)
-    reporter = Reporter()
-    try:
-        _paint(runs, out, arguments, reporter)
-    finally:
-        reporter.close()
-    comparisons = compare(load_rows(out / "views.csv"))
-    table, told = as_markdown(comparisons), as_json(comparisons)
+    trainings = trainings_in(runs)
+    painters = [(made_of["data"]["warp"], int(made_of["seed"]), folder) for folder, made_of in trainings]
+    config = compose_program("controlnet", [f"experiment={NAME}_small", f"data={_TEST_DATA}", "data.warp=forward"])
+    config.inpainter = trainings[0][1]["inpainter"]
+    situations = {name: _with_error(config.data, error) for name, error in SITUATIONS.items()}
+    found = paint_and_compare(out, config, painters, situations, arguments.views, arguments.batch)
+    table, told = as_markdown(found), as_json(found)
     write_text(out / f"{NAME}.md", table)
-    write_text(out / f"{NAME}.json", json.dumps(told, indent=1) + "\n")
     print(table)
     print(json.dumps({"experiment": NAME, "runs": str(runs), "out": str(out), "situations": told}))
+
+
+def _with_error(data: DictConfig, error: float) -> DictConfig:
+    changed = data.copy()
+    changed.scenes.error = error
+    return changed
 
 
 def main(argv: Sequence[str] | None = None) -> int:

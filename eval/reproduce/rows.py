@@ -134,4 +134,5 @@ def _look_at_output(state: RowState, path: str) -> None:
 
 
 def _trained(row: str) -> str:
-    return f"methods.{row}=<folder of views> adds it: by a ControlNet that was trained so, which no run here can be"
+    painted = "python -m eval.experiments.conditioning paints them and makes the table"
+    return f"methods.{row}=<folder of views> adds it: by a ControlNet of train.controlnet data.warp={row}; {painted}"

@@ -1,7 +1,7 @@
 """Folders of posed pictures with a file of depth for each: nerfstudio's `depth_file_path`, or a folder beside them."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -21,20 +21,30 @@ from worldgen.io.undistort import pinhole, undistort
 from worldgen.paths import user_path
 from worldgen.types import Camera, View
 
+_DEEPEST = 3  # folders in folders that scenes are looked for in: DL3DV-10K has 1K/<scene>/nerfstudio
+
+
+def posed_pictures(folder: Path) -> list[PosedPicture]:
+    """Of a folder as `posed.FolderScene` reads it. Raises UserError, also where it is a zip."""
+    if folder.suffix == ".zip":
+        raise UserError(f"{folder}: packed, wanted it unpacked beside")
+    return read_folder(folder)[0]
+
 
 @dataclass(frozen=True)
 class MeasuredFolder:
-    """Fulfils MeasuredScene: one folder as `posed.FolderScene` reads it, in the poses' own world and unit.
+    """Fulfils MeasuredScene: one folder of posed pictures, in the poses' own world and unit.
 
     depth: the folder in it whose files have the pictures' names; None = as transforms.json says. unit: of a depth
-    picture's grey value, in the poses' unit; 0.001 = millimetres where they are in metres. Lenses are straightened, and
-    their depth with them. Held-out pictures are left out.
+    picture's grey value, in the poses' unit; 0.001 = millimetres where they are in metres. pictures_of: reads the
+    poses. Lenses are straightened, and their depth with them. Held-out pictures are left out.
     """
 
     folder: Path
     depth: str | None = None
     unit: float = 0.001
     prompt: str = ""
+    pictures_of: Callable[[Path], Sequence[PosedPicture]] = posed_pictures
     one_place: bool = field(default=False, init=False)
 
     @property
@@ -73,28 +83,39 @@ class MeasuredFolder:
 
     @cached_property
     def _pictures(self) -> list[PosedPicture]:
-        return [picture for picture in read_folder(self.folder)[0] if not picture.held_out]
+        return [picture for picture in self.pictures_of(self.folder) if not picture.held_out]
 
 
 def measured_folders(
     folders: Sequence[str | Path] | str | Path | None, depth: str | None = None, unit: float = 0.001, prompt: str = ""
 ) -> list[MeasuredFolder]:
-    """A scene for each folder of posed pictures; one path stands for itself, or for all scenes that lie in it.
+    """A scene for each folder of posed pictures; one path stands for itself, or for all scenes that lie in it, also
+    in folders in it. A zip that is not unpacked beside counts as a scene, a bad one.
 
     Raises UserError where there is none.
     """
+    given = given_folders(folders)
     expect("data.scenes.unit", unit, 0 < unit < math.inf, "more than 0")
-    if not folders:
-        raise UserError("data.scenes.folders: missing, wanted posed pictures, as data.scenes.folders=data/rooms")
-    given = [folders] if isinstance(folders, str | Path) else folders
-    found = [scene for one in given for scene in _scenes_in(user_path(one))]
+    found = [scene for one in given for scene in _scenes_in(one, _DEEPEST) or [one]]
     return [MeasuredFolder(scene, depth, unit, prompt) for scene in found]
 
 
-def _scenes_in(path: Path) -> list[Path]:
-    """One that holds neither poses nor folders counts as a scene: it is a bad one, and reading it says why."""
-    inside = [] if is_scene(path) or not path.is_dir() else sorted(one for one in path.iterdir() if one.is_dir())
-    return [one for one in inside if is_scene(one)] or [path]
+def given_folders(folders: Sequence[str | Path] | str | Path | None) -> list[Path]:
+    """One or several. Raises UserError where there is none."""
+    if not folders:
+        raise UserError("data.scenes.folders: missing, wanted posed pictures, as data.scenes.folders=data/rooms")
+    return [user_path(one) for one in ([folders] if isinstance(folders, str | Path) else folders)]
+
+
+def _scenes_in(path: Path, deepest: int) -> list[Path]:
+    """What is no scene and has none in it is left to the caller, who counts it as a bad one: reading it says why."""
+    if is_scene(path):
+        return [path]
+    if deepest == 0 or not path.is_dir():
+        return []
+    inside = sorted(path.iterdir())
+    packed = [one for one in inside if one.suffix == ".zip" and not one.with_suffix("").is_dir()]
+    return [scene for one in inside if one.is_dir() for scene in _scenes_in(one, deepest - 1)] + packed
 
 
 def _straight(zdepth: Tensor, picture: PosedPicture, path: Path) -> Tensor:

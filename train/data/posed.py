@@ -18,6 +18,7 @@ from train.data.start_points import found_points, guessed_points
 from worldgen.errors import UserError, expect, expect_whole_numbers
 from worldgen.geometry.world_frame import camera_into, frame_of, points_into
 from worldgen.io.colmap import is_colmap, read_colmap, read_colmap_points
+from worldgen.io.picture_names import or_reduced
 from worldgen.io.poses import PosedPicture
 from worldgen.io.transforms_json import read_transforms
 from worldgen.paths import user_path
@@ -150,7 +151,8 @@ def read_folder(folder: Path) -> tuple[list[PosedPicture], Points | None]:
             f"{folder}: no manifest.json, transforms.json or COLMAP model (sparse/0) in it, wanted a run folder, "
             "nerfstudio's or COLMAP's"
         )
-    images = folder / "images" if (folder / "images").is_dir() else folder
+    images = or_reduced(folder / "images")
+    images = images if images.is_dir() else folder
     return read_colmap(model, images), _colmap_points(model)
 
 

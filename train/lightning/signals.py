@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from pytorch_lightning import LightningModule, Trainer
 from train.lightning.step_callback import StepCallback
 
 _HEEDED = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+_REQUEUED_S = 20.0  # in which Slurm has queued a job again, and ended its processes
 _STOPPED = 128 + signal.SIGTERM  # the status that shells know
 
 _log = logging.getLogger("worldgen")
@@ -94,7 +96,10 @@ def _hand_on(signum: int, before: Any) -> None:
     if callable(before):
         before(signum, None)
     job = os.environ.get("SLURM_JOB_ID")
-    if signum != signal.SIGUSR1 or not job or os.environ.get("SLURM_PROCID", "0") != "0":
+    if signum != signal.SIGUSR1 or not job:
+        return
+    if os.environ.get("SLURM_PROCID", "0") != "0":
+        time.sleep(_REQUEUED_S)  # srun ends all tasks with the first one, and one of them has yet to ask
         return
     if not shutil.which("scontrol"):
         _log.warning("job %s: no scontrol here to queue it again; sbatch it again, and it goes on", job)

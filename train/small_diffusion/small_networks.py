@@ -24,7 +24,7 @@ def new_autoencoder(settings: AutoencoderSettings, size: int, seed: int) -> Any:
     from diffusers import AutoencoderKL
 
     torch.manual_seed(seed)
-    network = AutoencoderKL(
+    network: Any = AutoencoderKL(
         block_out_channels=tuple(settings.widths),
         down_block_types=("DownEncoderBlock2D",) * LEVELS,
         up_block_types=("UpDecoderBlock2D",) * LEVELS,
@@ -56,7 +56,7 @@ def new_denoiser(settings: DenoiserSettings, latents: int, size: int, seed: int)
 
     below = len(settings.widths) - 1
     torch.manual_seed(seed)
-    network = UNet2DConditionModel(
+    network: Any = UNet2DConditionModel(
         sample_size=size,
         in_channels=2 * latents + 1,
         out_channels=latents,
@@ -77,8 +77,8 @@ def _begun_plainly(network: nn.Module) -> Any:
 
     for block in network.modules():
         if isinstance(block, ResnetBlock2D):
-            nn.init.zeros_(block.conv2.weight)
-            nn.init.zeros_(block.conv2.bias)
+            for parameter in block.conv2.parameters():
+                nn.init.zeros_(parameter)
     return network
 
 
@@ -135,7 +135,7 @@ def save_pipeline(vae: Any, denoiser: Any, prediction: str, folder: Path) -> Non
     """A folder in the layout of diffusers' StableDiffusionInpaintPipeline, its weights in 16 bits."""
     from diffusers import StableDiffusionInpaintPipeline
 
-    pipe = StableDiffusionInpaintPipeline(
+    pipe: Any = StableDiffusionInpaintPipeline(
         vae=vae,
         text_encoder=new_text_encoder(),
         tokenizer=_tokenizer(),

@@ -9,15 +9,13 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import hydra
-from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from worldgen import command
-from worldgen.config import RUNS_DIR, compose_program, instantiate, one_line_errors
+from worldgen.config import RUNS_DIR, compose_program, instantiate
 from worldgen.errors import UserError, expect, is_whole
 from worldgen.models.runtime import with_runtime
-from worldgen.paths import resolve, user_path
+from worldgen.paths import user_path
 from worldgen.present.console import Reporter
 
 if TYPE_CHECKING:
@@ -74,18 +72,7 @@ def _obey(arguments: Sequence[str]) -> None:
 
 def job(config: DictConfig) -> None:
     """One run of a sweep."""
-
-    def run() -> None:
-        hydra_config = HydraConfig.get()
-        out = None if config.out is None else user_path(str(config.out))
-        if hydra_config.mode == hydra.types.RunMode.MULTIRUN:
-            suffix = command.run_suffix(list(hydra_config.overrides.task), NAMES_NO_RUN)
-            out = (out or RUNS_DIR) / suffix
-        with one_line_errors():
-            resolve(config)
-        _run(config, out)
-
-    command.one_of_many(run, _SMALLER)
+    command.hydra_job(config, _run, NAMES_NO_RUN, _SMALLER)
 
 
 def _run(config: DictConfig, out: Path | None) -> None:

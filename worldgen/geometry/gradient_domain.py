@@ -51,6 +51,7 @@ def _solve(across: Tensor, down: Tensor, screen: float) -> Tensor:
     waves = torch.fft.rfft2(target)
     x = 2 - 2 * torch.cos(2 * math.pi * torch.fft.rfftfreq(width))
     y = 2 - 2 * torch.cos(2 * math.pi * torch.fft.fftfreq(2 * height))
+    waves[0, 0] = 0  # differences say nothing of the level; what rounding left of it would be divided by the screen
     waves /= y[:, None] + x + screen
     return torch.fft.irfft2(waves, s=(2 * height, width))[:height].contiguous()
 

@@ -39,10 +39,37 @@ def render_points(
     clouds = [cloud] if isinstance(cloud, PointCloud) else cloud
     on_cpu = all(one.xyz.device.type == "cpu" for one in clouds)
     render = _render_by_numba if on_cpu else _render_by_torch
-    rgb, inverse = render(clouds, camera, near, tolerance, gap)
+    return _seen(camera, *render(clouds, camera, near, tolerance, gap))
+
+
+def render_view(view: View, camera: Camera, near: float = 0.05, tolerance: float = 0.03, gap: float = 0.1) -> View:
+    """What `camera` sees of the known pixels of `view` (rgb [3, H, W], distances [H, W]), as `render_points` shows
+    their points (`view_points`); on the CPU without making a cloud of them, which is faster.
+
+    Raises ValueError without distances.
+    """
+    if view.measured.device.type != "cpu":
+        return render_points(view_points(view, view.known), camera, near, tolerance, gap)
+    discs = np.empty((view.known.numel(), kernels.DISC), np.float32)
+    counts = np.zeros((kernels.CHUNKS, -(-camera.height // kernels.BAND_ROWS)), np.int64)
+    motion = (camera.w2c.double() @ view.camera.c2w.double()).float()
+    kernels.project_view(
+        view.rgb.contiguous().numpy(), view.measured.contiguous().numpy(), view.known.contiguous().numpy(),
+        _lens(view.camera), motion.numpy(), _lens(camera), camera.width, camera.height, np.float32(near), discs, counts,
+    )  # fmt: skip
+    rows = view.camera.height * np.arange(kernels.CHUNKS + 1) // kernels.CHUNKS
+    return _seen(camera, *_drawn(discs, rows * view.camera.width, counts, camera, tolerance, gap))
+
+
+def _seen(camera: Camera, rgb: Tensor, inverse: Tensor) -> View:
+    """Of pictures [3, H, W] and inverse zdepths [H, W], 0 where nothing is seen."""
     known = inverse > 0
     zdepth = torch.where(known, 1 / inverse.clamp(min=1e-9), torch.zeros_like(inverse))
     return View(camera, rgb, known, zdepth_to_distance(camera, zdepth))
+
+
+def _lens(camera: Camera) -> np.ndarray:
+    return np.array([camera.fx, camera.fy, camera.cx, camera.cy], np.float32)
 
 
 def _render_by_numba(
@@ -54,7 +81,7 @@ def _render_by_numba(
     discs = np.empty((ends[-1], kernels.DISC), np.float32)
     bands = -(-height // kernels.BAND_ROWS)
     counts = np.zeros((len(clouds), kernels.CHUNKS, bands), np.int64)
-    w2c, lens = camera.w2c.numpy(), np.array([camera.fx, camera.fy, camera.cx, camera.cy], np.float32)
+    w2c, lens = camera.w2c.numpy(), _lens(camera)
     for number, one in enumerate(clouds):
         own = discs[ends[number] : ends[number + 1]]
         kernels.project_points(
@@ -65,9 +92,14 @@ def _render_by_numba(
     starts = np.concatenate(
         [*(ends[k] + len(one) * chunks // kernels.CHUNKS for k, one in enumerate(clouds)), ends[-1:]]
     )
-    rgb, inverse, size = kernels.draw_discs(
-        discs, starts, counts.reshape(-1, bands), width, height, np.float32(tolerance)
-    )
+    return _drawn(discs, starts, counts.reshape(-1, bands), camera, tolerance, gap)
+
+
+def _drawn(
+    discs: np.ndarray, starts: np.ndarray, counts: np.ndarray, camera: Camera, tolerance: float, gap: float
+) -> tuple[Tensor, Tensor]:
+    """Rgb [3, H, W] and inverse zdepth [H, W] of discs; `kernels.draw_discs` says what starts and counts are."""
+    rgb, inverse, size = kernels.draw_discs(discs, starts, counts, camera.width, camera.height, np.float32(tolerance))
     size = np.maximum(size, 1)
     for _ in range(_GAP_ROUNDS):
         rgb, inverse = kernels.closed(rgb, kernels.unhidden(inverse, size, np.float32(gap)), size, np.float32(gap))

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from worldgen.geometry.cameras import distance_to_zdepth
 from worldgen.geometry.kernels import warp as kernels
-from worldgen.geometry.points import render_points, view_points
+from worldgen.geometry.points import render_view
 from worldgen.types import Camera, View
 
 _SAME_SURFACE = 0.03  # relative distance within which a pixel that came back lies on the surface that it left
@@ -20,7 +20,7 @@ def forward_warp(view: View, camera: Camera) -> View:
     Both views have rgb [3, H, W], known [H, W] and distances [H, W] of their own sizes. It is drawn as the recipe draws
     the points that a view is completed from, so that training shows the same gaps. ValueError without distances.
     """
-    return render_points(view_points(view, view.known), camera)
+    return render_view(view, camera)
 
 
 def round_trip_warp(view: View, camera: Camera) -> View:
@@ -56,7 +56,8 @@ def seen_from(view: View, camera: Camera) -> Tensor:
 def came_back(view: View, camera: Camera) -> Tensor:
     """The same, bool [H, W], on any device, by two warps: what came back from `camera` to the place that it left.
 
-    A pixel or two at the edges of things may differ. Raises ValueError without distances.
+    A pixel or two at the edges of things may differ, and rows of a surface that `camera` sees at a grazing angle are
+    lost, where several of them lie in one of its pixels. Raises ValueError without distances.
     """
     back = forward_warp(forward_warp(view, camera), view.camera)
     same = (back.measured - view.measured).abs() <= _SAME_SURFACE * view.measured

@@ -1,4 +1,5 @@
-"""Where a picture lies that another tool names: without its suffix, with a Windows path, in other capitals."""
+"""Where a picture lies that another tool names: without its suffix, with a Windows path, in other capitals, or only
+reduced."""
 
 from pathlib import Path
 
@@ -12,6 +13,16 @@ _SUFFIXES = (
     ".bmp",
     ".exr",
 )  # in this order; what Blender writes first
+_REDUCED = ("_2", "_4", "_8")  # the finest first
+
+
+def or_reduced(folder: Path) -> Path:
+    """A folder of pictures, or the one beside it that holds them reduced, where only that is there: nerfstudio's
+    images_2, images_4 or images_8. DL3DV-10K comes with images_4 (960P) or images_8, and the poses of `images`."""
+    if folder.is_dir():
+        return folder
+    beside = (folder.with_name(folder.name + suffix) for suffix in _REDUCED if folder.name)
+    return next((one for one in beside if one.is_dir()), folder)
 
 
 class PictureFiles:
@@ -27,6 +38,7 @@ class PictureFiles:
         if plain.is_file():
             return plain
         path = self.root / name.replace("\\", "/")
+        path = or_reduced(path.parent) / path.name
         there = self._listing(path.parent)
         for wanted in (path.name, *(path.name + suffix for suffix in _SUFFIXES)):
             if found := there.get(wanted.lower()):

@@ -122,16 +122,21 @@ class ControlNetCompleter(Composite, ViewCompleter, Inpainter):
 
     def _steered(self, folder: Any, runtime: Runtime) -> Any:
         """The pipeline of the inpainter's parts and the ControlNet."""
-        import diffusers
-
         inpainter: Any = self.inpainter
         name = type(inpainter.pipe).__name__
         expect("completer.inpainter", name, name in PIPELINES, f"one of {', '.join(PIPELINES)}")
-        network = load_whole(diffusers.ControlNetModel, folder, torch_dtype=runtime.torch_dtype)
+        network = load_controlnet(folder, runtime)
         _expect_fit(network, inpainter.pipe, str(folder))
         pipe = steered_pipeline(inpainter.pipe, network)
         place(pipe, runtime, network)
         return pipe
+
+
+def load_controlnet(folder: Any, runtime: Runtime) -> Any:
+    """diffusers' ControlNetModel of a folder, on the CPU. Raises UserError where weights are missing."""
+    import diffusers
+
+    return load_whole(diffusers.ControlNetModel, folder, torch_dtype=runtime.torch_dtype)
 
 
 def steered_pipeline(base: Any, network: Any) -> Any:

@@ -22,6 +22,8 @@ CHUNKS = 64
 """Into how many a cloud's points are cut for the threads."""
 BAND_ROWS = 16
 """Rows of a picture that one thread draws."""
+TILE = 8
+"""Rows and columns of a piece of the picture whose surroundings are looked at once for all of its pixels."""
 
 
 @njit(parallel=True, cache=True, error_model="numpy")
@@ -39,6 +41,67 @@ def project_points(xyz, rgb, normals, spacing, w2c, lens, width, height, near, d
                 discs[i, 6:] = rgb[i]
             for band in range(low, high):
                 counts[chunk, band] += 1
+
+
+@njit(parallel=True, cache=True, error_model="numpy")
+def project_view(rgb, distance, known, from_lens, motion, lens, width, height, near, discs, counts):
+    """The pixels of a view as discs [H * W, DISC], as `project_points` makes them of its points and normals.
+
+    rgb: [3, H, W]; distance: [H, W] metres along the ray; known: bool [H, W]; from_lens, lens: fx, fy, cx, cy of the
+    view and of the picture; motion: [4, 4] from the one camera to the other. What is not known is not drawn.
+    """
+    rows, columns = distance.shape
+    inverse = np.empty((rows, columns), np.float32)
+    for row in prange(rows):
+        y = (np.float32(row) + np.float32(0.5) - from_lens[3]) / from_lens[1]
+        for column in range(columns):
+            x = (np.float32(column) + np.float32(0.5) - from_lens[2]) / from_lens[0]
+            ahead = np.float32(1.0) / np.sqrt(np.float32(1.0) + x * x + y * y)
+            inverse[row, column] = np.float32(1.0) / max(distance[row, column] * ahead, np.float32(1e-6))
+    for chunk in prange(CHUNKS):
+        for row in range(rows * chunk // CHUNKS, rows * (chunk + 1) // CHUNKS):
+            b = (np.float32(row) + np.float32(0.5) - from_lens[3]) / from_lens[1]
+            for column in range(columns):
+                disc = discs[row * columns + column]
+                disc[5] = -1.0
+                if not known[row, column]:
+                    continue
+                here = inverse[row, column]
+                z = np.float32(1.0) / here
+                a = (np.float32(column) + np.float32(0.5) - from_lens[2]) / from_lens[0]
+                slope_a = from_lens[0] * _gentler(inverse, known, row, column, 0, 1)
+                slope_b = from_lens[1] * _gentler(inverse, known, row, column, 1, 0)
+                nx, ny, nz = slope_a, slope_b, here - a * slope_a - b * slope_b
+                scale = np.float32(-1.0) / max(np.sqrt(nx * nx + ny * ny + nz * nz), np.float32(1e-12))
+                _project(
+                    (a * z, b * z, z),
+                    (nx * scale, ny * scale, nz * scale),
+                    z / from_lens[0],
+                    motion,
+                    lens,
+                    width,
+                    near,
+                    disc,
+                )
+                low, high = _bands_of(disc, height)
+                if low < high:
+                    disc[6], disc[7], disc[8] = rgb[0, row, column], rgb[1, row, column], rgb[2, row, column]
+                for band in range(low, high):
+                    counts[chunk, band] += 1
+
+
+@njit(forceinline=True)
+def _gentler(values, known, row, column, down, right):
+    """Of the differences to the next and from the last pixel the smaller one; 0 where neither is known."""
+    step = np.float32(np.inf)
+    y, x = row - down, column - right
+    if y >= 0 and x >= 0 and known[y, x]:
+        step = values[row, column] - values[y, x]
+    y, x = row + down, column + right
+    if y < values.shape[0] and x < values.shape[1] and known[y, x]:
+        forward = values[y, x] - values[row, column]
+        step = forward if abs(forward) < abs(step) else step
+    return step if abs(step) < np.float32(np.inf) else np.float32(0)
 
 
 @njit(parallel=True, cache=True, error_model="numpy")
@@ -68,11 +131,11 @@ def draw_discs(discs, starts, first, width, height, tolerance):
         rows = (band * BAND_ROWS, min(height, (band + 1) * BAND_ROWS))
         members = order[band_starts[band] : band_starts[band + 1]]
         nearest = _nearest(members, discs, rows, width)
-        _blend(members, discs, nearest, tolerance, rows, image, inverse, sizes)
+        _blend(members, discs, _behind(nearest, tolerance), rows, image, inverse, sizes)
     return image, inverse, sizes
 
 
-@njit(inline="always")
+@njit(forceinline=True)
 def _project(point, normal, spacing, w2c, lens, width, near, disc):
     """Writes a disc: pixel u, v, inverse zdepth and its gradient per pixel, spacing in pixels (< 0: not seen)."""
     x = w2c[0, 0] * point[0] + w2c[0, 1] * point[1] + w2c[0, 2] * point[2] + w2c[0, 3]
@@ -102,7 +165,7 @@ def _project(point, normal, spacing, w2c, lens, width, near, disc):
     disc[5] = size
 
 
-@njit(inline="always")
+@njit(forceinline=True)
 def _bands_of(disc, height):
     """The half-open range of bands that a disc touches."""
     if disc[5] < 0:
@@ -115,7 +178,7 @@ def _bands_of(disc, height):
     return low, high + 1
 
 
-@njit(inline="always")
+@njit(forceinline=True)
 def _pixels(centre, reach, low, high):
     """The half-open range of pixels whose centres lie within `reach`, cut to [low, high)."""
     return max(low, int(np.ceil(centre - reach - 0.5))), min(high, int(np.floor(centre + reach - 0.5)) + 1)
@@ -142,9 +205,20 @@ def _nearest(members, discs, rows, width):
 
 
 @njit
-def _blend(members, discs, nearest, tolerance, rows, image, inverse_image, size_image):
-    """Means over the discs within `tolerance` of the nearest, weighted by how close to their centre a pixel lies."""
-    width = nearest.shape[1]
+def _behind(nearest, tolerance):
+    """The least inverse zdepth [rows, W] that still belongs to the nearest; infinite where there is none."""
+    least = np.empty(nearest.shape, np.float64)
+    for row in range(nearest.shape[0]):
+        for column in range(nearest.shape[1]):
+            here = nearest[row, column]
+            least[row, column] = here * (1 - tolerance) if here > 0 else np.inf
+    return least
+
+
+@njit
+def _blend(members, discs, least, rows, image, inverse_image, size_image):
+    """Means over the discs that lie no farther than `least`, weighted by how close to their centre a pixel lies."""
+    width = least.shape[1]
     sums = np.zeros((rows[1] - rows[0], width, 6), np.float32)
     for i in members:
         u, v, inverse, slope_u, slope_v, size, red, green, blue = discs[i]
@@ -153,39 +227,41 @@ def _blend(members, discs, nearest, tolerance, rows, image, inverse_image, size_
         top, bottom = _pixels(v, reach, rows[0], rows[1])
         for row in range(top, bottom):
             dv = row + np.float32(0.5) - v
+            y = row - rows[0]
             for column in range(left, right):
                 du = column + np.float32(0.5) - u
-                inside = np.float32(1.0) - (du * du + dv * dv) / (reach * reach)
+                away = du * du + dv * dv
                 here = inverse + slope_u * du + slope_v * dv
-                if inside > 0 and here >= nearest[row - rows[0], column] * (1 - tolerance):
+                if away < reach * reach and here >= least[y, column]:
+                    inside = np.float32(1.0) - away / (reach * reach)
                     weight = inside * inside
-                    cell = sums[row - rows[0], column]
-                    cell[0] += weight * red
-                    cell[1] += weight * green
-                    cell[2] += weight * blue
-                    cell[3] += weight * here
-                    cell[4] += weight * size
-                    cell[5] += weight
+                    sums[y, column, 0] += weight * red
+                    sums[y, column, 1] += weight * green
+                    sums[y, column, 2] += weight * blue
+                    sums[y, column, 3] += weight * here
+                    sums[y, column, 4] += weight * size
+                    sums[y, column, 5] += weight
     for row in range(rows[0], rows[1]):
         for column in range(width):
-            cell = sums[row - rows[0], column]
-            if nearest[row - rows[0], column] > 0 and cell[5] > 0:
+            weight = sums[row - rows[0], column, 5]
+            if weight > 0:
                 for channel in range(3):
-                    image[channel, row, column] = cell[channel] / cell[5]
-                inverse_image[row, column] = cell[3] / cell[5]
-                size_image[row, column] = cell[4] / cell[5]
+                    image[channel, row, column] = sums[row - rows[0], column, channel] / weight
+                inverse_image[row, column] = sums[row - rows[0], column, 3] / weight
+                size_image[row, column] = sums[row - rows[0], column, 4] / weight
 
 
 @njit(parallel=True, cache=True, error_model="numpy")
 def unhidden(inverse, size, gap):
     """Inverse zdepth [H, W] with 0 where at least 6 of 8 directions meet something nearer within a few of its discs."""
     height, width = inverse.shape
-    farthest = int(GAP_REACH * size.max())
+    reaches, peaks = _surroundings(inverse, size)
     out = inverse.copy()
     for row in prange(height):
         for column in range(width):
+            tile = row // TILE, column // TILE
             threshold = inverse[row, column] * (1 + gap)
-            if threshold == 0:
+            if threshold == 0 or threshold >= peaks[tile]:
                 continue
             open_sides = 0
             for direction in range(9):
@@ -193,7 +269,7 @@ def unhidden(inverse, size, gap):
                 if dy == 0 and dx == 0:
                     continue
                 open_sides += 1
-                for step in range(1, farthest + 1):
+                for step in range(1, reaches[tile] + 1):
                     y, x = row + dy * step, column + dx * step
                     if not (0 <= y < height and 0 <= x < width):
                         break
@@ -211,20 +287,25 @@ def unhidden(inverse, size, gap):
 def closed(rgb, inverse, size, gap):
     """rgb and inverse zdepth with gaps filled: pixels that lie between two close pixels of one surface, the nearest."""
     height, width = inverse.shape
-    farthest = int(GAP_REACH * size.max())
-    rgb_out, inverse_out = np.zeros_like(rgb), inverse.copy()
+    reaches, _ = _surroundings(inverse, size)
+    rgb_out, inverse_out = rgb.copy(), inverse.copy()
     for row in prange(height):
         for column in range(width):
             if inverse[row, column] > 0:
-                for channel in range(3):
-                    rgb_out[channel, row, column] = rgb[channel, row, column]
+                continue
+            for channel in range(3):
+                rgb_out[channel, row, column] = 0
+            farthest = reaches[row // TILE, column // TILE]
+            if farthest == 0:
                 continue
             weights, nearest = np.float32(0), np.float32(0)
             for axis in range(4):
                 dy, dx = (0, 1, 1, 1)[axis], (1, 0, 1, -1)[axis]
                 ahead = _reach(inverse, size, farthest, row, column, dy, dx)
+                if ahead == 0:
+                    continue
                 behind = _reach(inverse, size, farthest, row, column, -dy, -dx)
-                if ahead == 0 or behind == 0:
+                if behind == 0:
                     continue
                 y0, x0, y1, x1 = row + dy * ahead, column + dx * ahead, row - dy * behind, column - dx * behind
                 if abs(inverse[y0, x0] - inverse[y1, x1]) > gap * max(inverse[y0, x0], inverse[y1, x1]):
@@ -248,6 +329,32 @@ def closed(rgb, inverse, size, gap):
                     rgb_out[channel, row, column] /= weights
                 inverse_out[row, column] /= weights
     return rgb_out, inverse_out
+
+
+@njit(parallel=True, cache=True, error_model="numpy")
+def _surroundings(inverse, size):
+    """Of each tile of the picture: from how many pixels away another one may close or hide something in it, int64, and
+    the largest inverse zdepth of those that do, float32; both 0 where there is none."""
+    height, width = inverse.shape
+    rows, columns = -(-height // TILE), -(-width // TILE)
+    own, peak = np.zeros((rows, columns), np.int64), np.zeros((rows, columns), np.float32)
+    for i in prange(rows):
+        for row in range(i * TILE, min(height, (i + 1) * TILE)):
+            for column in range(width):
+                if inverse[row, column] > 0:
+                    j = column // TILE
+                    own[i, j] = max(own[i, j], int(GAP_REACH * size[row, column]))
+                    peak[i, j] = max(peak[i, j], inverse[row, column])
+    reaches, peaks = np.zeros((rows, columns), np.int64), np.zeros((rows, columns), np.float32)
+    around = own.max() // TILE + 1
+    for i in prange(rows):
+        for j in range(columns):
+            for y in range(max(0, i - around), min(rows, i + around + 1)):
+                for x in range(max(0, j - around), min(columns, j + around + 1)):
+                    if own[y, x] > (max(abs(y - i), abs(x - j)) - 1) * TILE:
+                        reaches[i, j] = max(reaches[i, j], own[y, x])
+                        peaks[i, j] = max(peaks[i, j], peak[y, x])
+    return reaches, peaks
 
 
 @njit

@@ -46,7 +46,7 @@ def spread_view(image, rotation, intrinsics, cos_lat, sin_lat, cos_lon, sin_lon,
                 _read(image, u, v, taps, False, out, row * width + column)
 
 
-@njit(inline="always")
+@njit(forceinline=True)
 def _read(image, x, y, taps, sphere, out, pixel):
     """Image [C, H, W] at (x, y) into out[:, pixel]."""
     channels, height, width = image.shape
@@ -69,7 +69,7 @@ def _read(image, x, y, taps, sphere, out, pixel):
         out[channel, pixel] = total
 
 
-@njit(inline="always")
+@njit(forceinline=True)
 def _at(row, column, height, width, sphere):
     """The pixel that stands for one beyond the edge."""
     if not sphere:
@@ -85,7 +85,7 @@ def _at(row, column, height, width, sphere):
     return row, column
 
 
-@njit(inline="always")
+@njit(forceinline=True)
 def _weights(t, count):
     """Of the neighbours of a point that lies t in [0, 1) right of a pixel's centre; cubic: Keys 1981, a = -0.75."""
     one, zero = np.float32(1), np.float32(0)
@@ -96,11 +96,11 @@ def _weights(t, count):
     return _outer(one + t), _inner(t), _inner(one - t), _outer(np.float32(2) - t)
 
 
-@njit(inline="always")
+@njit(forceinline=True)
 def _inner(d):
     return (np.float32(1.25) * d - np.float32(2.25)) * d * d + np.float32(1)
 
 
-@njit(inline="always")
+@njit(forceinline=True)
 def _outer(d):
     return ((np.float32(-0.75) * d + np.float32(3.75)) * d - np.float32(6)) * d + np.float32(3)

@@ -44,12 +44,12 @@ def survivors(inverse, known, from_lens, motion, lens, width, height, near, tole
         for column in range(columns):
             u, v, here = seen[row, column]
             if here > 0 and u >= 0 and u < width and v >= 0 and v < height:
-                slope = _step(seen, row, column, 0)[0] + _step(seen, row, column, 1)[0]
+                slope = _slope(seen, row, column, 0) + _slope(seen, row, column, 1)
                 survives[row, column] = nearest[0, int(v), int(u)] <= here * (1 + tolerance) + slope
     return survives
 
 
-@njit(inline="always")
+@njit(forceinline=True)
 def _place(inverse, row, column, from_lens, motion, lens, near, spot):
     """Writes pixel u, v and inverse zdepth in the other picture, if it lies before that camera."""
     z = np.float32(1.0) / inverse
@@ -62,7 +62,7 @@ def _place(inverse, row, column, from_lens, motion, lens, near, spot):
         spot[1] = lens[1] * (motion[1, 0] * x + motion[1, 1] * y + motion[1, 2] * z + motion[1, 3]) * spot[2] + lens[3]
 
 
-@njit(inline="always")
+@njit(forceinline=True)
 def _step(seen, row, column, axis):
     """To the next pixel of the same surface, the one whose inverse zdepth is closer: by how much that changes, and how
     far it lies in u and v; 0 where there is none."""
@@ -77,7 +77,15 @@ def _step(seen, row, column, axis):
     return (change if change < np.inf else np.float32(0.0)), u, v
 
 
-@njit(inline="always")
+@njit(forceinline=True)
+def _slope(seen, row, column, axis):
+    """By how much the inverse zdepth changes to the next pixel of the same surface, or over one of the other camera's
+    pixels if several lie in it: the nearest of these hides none of the others."""
+    change, u, v = _step(seen, row, column, axis)
+    return change / min(max(u, v, np.float32(1.0) / np.float32(STRETCH)), np.float32(1.0))
+
+
+@njit(forceinline=True)
 def _cover(seen, row, column, most, nearest):
     """Draws a pixel, as a rectangle that reaches those of its neighbours, into inverse zdepths [H, W]; the nearest
     stays. most: pixels that it may reach."""
