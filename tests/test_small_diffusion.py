@@ -144,7 +144,7 @@ def test_an_untrained_autoencoder_makes_thumbnails_and_enlarges_them():
 
 
 def test_errors_of_colour_count_as_much_as_those_of_brightness():
-    grey, red = torch.full((1, 3, 4, 4), 0.1), torch.zeros(1, 3, 4, 4)
+    grey, red = torch.full((1, 3, 8, 8), 0.1), torch.zeros(1, 3, 8, 8)
     red[:, 0], red[:, 2] = 0.1, -0.1
     assert float(opponent(grey)[:, 1:].abs().max()) < 1e-6
     assert float(opponent(red)[:, 0].abs().max()) < 1e-6
