@@ -37,6 +37,7 @@ TELLING = {  # of each file, what makes it another choice than its neighbours
     "inpainter/sdxl": "size circular strength guidance",
     "inpainter/sdxl_lcm": "size circular strength steps scheduler guidance",
     "inpainter/small_diffusion": "steps guidance margin_px working_px",
+    "completer/small_controlnet": "inpainter.steps inpainter.guidance inpainter.margin_px inpainter.working_px",
     "inpainter/z_image": "size steps guidance",
     **dict.fromkeys((f"metric/{kind}" for kind in ("contradicted", "ghosts", "hallucinations", "haze")), "kind"),
     **dict.fromkeys(("metric/style_contrast", "metric/style_texture", "metric/unsupported"), "kind"),
