@@ -1,5 +1,7 @@
 """Sweeps as Slurm jobs, with programs in Slurm's place that answer as it does."""
 
+import os
+import signal
 import sys
 from pathlib import Path
 
@@ -84,3 +86,19 @@ def test_another_launcher_is_left_alone(tmp_path, monkeypatch, capsys):
         print("at once", file=sys.stderr)
         assert capsys.readouterr().err == "at once\n"
     assert not list(Path(tmp_path).iterdir())
+
+
+def test_a_job_that_is_warned_before_it_trains_is_queued_again(cluster, tmp_path, monkeypatch):
+    asked = tmp_path / "asked"
+    cluster(scontrol=f'echo "$@" > {asked}')
+    monkeypatch.setenv("SLURM_JOB_ID", "78")
+    monkeypatch.delenv("SLURM_PROCID", raising=False)
+    before = signal.getsignal(slurm.WARNING)
+    try:
+        slurm.heed_warning()
+        with pytest.raises(SystemExit) as caught:
+            os.kill(os.getpid(), slurm.WARNING)
+    finally:
+        signal.signal(slurm.WARNING, before)
+    assert caught.value.code == 143
+    assert asked.read_text() == "requeue 78\n"

@@ -15,19 +15,20 @@ from tests.slurm.cluster import Cluster, cluster, missing
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(missing() is not None, reason=str(missing()))]
 
 ROOT = Path(__file__).resolve().parents[2]
-STEPS, EVERY = 400, 20
+STEPS, EVERY = 1500, 20
+LONG = 100_000  # steps of a training that no job has time for
 PATIENCE_S = 600.0
 
 
-def submit(made: Cluster, checkpoint: Path, out: Path, log: Path, limit: str = "60", early_s: int = 30) -> str:
+def submit(made: Cluster, checkpoint: Path, out: Path, log: Path, limit: str = "60", steps: int = STEPS) -> str:
     """The id of a job of two processes that train into `out`."""
     settings = [
         *("inpainter=sd15", f"inpainter.path={checkpoint}", "inpainter.steps=2", "data=room", "data.size=64"),
-        *("data.scenes.views=6", f"controlnet.steps={STEPS}", "controlnet.batch=1", "controlnet.workers=0"),
+        *("data.scenes.views=6", f"controlnet.steps={steps}", "controlnet.batch=1", "controlnet.workers=0"),
         *("controlnet.validation_samples=0", f"controlnet.checkpoint_every={EVERY}", "controlnet.loss_every=1"),
         *("quiet=true", f"out={out}"),
     ]
-    asked = ["--ntasks-per-node=2", "--cpus-per-task=1", "--mem=0", f"--time={limit}", f"--signal=USR1@{early_s}"]
+    asked = ["--ntasks-per-node=2", "--cpus-per-task=1", "--mem=0", f"--time={limit}", "--signal=USR1@10"]
     said = subprocess.run(
         ["sbatch", "--parsable", *asked, f"--output={log}", "slurm/controlnet.sbatch", *settings],
         cwd=ROOT,
@@ -102,11 +103,11 @@ def test_requeued_cancelled_out_of_time_and_off_its_node_it_ends_with_the_same_c
 
 
 def test_out_of_time_it_saves_is_queued_again_and_goes_on(checkpoints, tmp_path):
-    """With Slurm's own clock: a limit of one minute, of which this training takes more."""
+    """With Slurm's own clock, which may warn a minute early."""
     tmp_path.chmod(0o755)
     out, log = tmp_path / "out", tmp_path / "job.log"
     with cluster(tmp_path / "cluster") as made:
-        job = submit(made, checkpoints["sd"], out, log, limit="1", early_s=10)
+        job = submit(made, checkpoints["sd"], out, log, limit="2", steps=LONG)
         wait_for("being warned", lambda: log.exists() and "saved, and queued again" in log.read_text(), log, made, job)
         step = newest_step(out)
         assert step > 0

@@ -10,7 +10,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from worldgen import command
+from worldgen import command, slurm
 from worldgen.config import RUNS_DIR, compose_program, instantiate
 from worldgen.errors import UserError, expect, is_whole
 from worldgen.paths import user_path
@@ -48,6 +48,7 @@ _DECIDES_NOTHING = (
 
 def main(arguments: Sequence[str]) -> int:
     """Runs one command; returns the exit status."""
+    slurm.heed_warning()
     return command.begin(arguments, USAGE, partial(command.describe_groups, "controlnet"), _obey, _SMALLER)
 
 

@@ -5,13 +5,9 @@ time is over, SIGUSR2 what submitit (hydra/launcher=slurm) asks for. The first o
 come to its end, which ends with a checkpoint; a second one does what it did before the training.
 """
 
-import logging
 import os
-import shutil
 import signal
-import subprocess
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -21,12 +17,9 @@ from typing import Any
 from pytorch_lightning import LightningModule, Trainer
 
 from train.lightning.step_callback import StepCallback
+from worldgen import slurm
 
-_HEEDED = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
-_REQUEUED_S = 20.0  # in which Slurm has queued a job again, and ended its processes
-_STOPPED = 128 + signal.SIGTERM  # the status that shells know
-
-_log = logging.getLogger("worldgen")
+_HEEDED = (signal.SIGTERM, slurm.WARNING, signal.SIGUSR2)
 
 
 @dataclass
@@ -67,7 +60,7 @@ def stoppable() -> Iterator[Stop]:
         _restore(stop)
         if stop.signum is not None:
             _hand_on(stop.signum, stop.before[stop.signum])
-        raise SystemExit(_STOPPED) from error
+        raise SystemExit(slurm.STOPPED) from error
     finally:
         _restore(stop)
 
@@ -83,7 +76,7 @@ class StopWhenAsked(StepCallback):
         asked = self._stop.signum is not None
         if trainer.strategy.reduce_boolean_decision(asked, all=False):
             self._save(trainer)
-            raise SystemExit(_STOPPED)
+            raise SystemExit(slurm.STOPPED)
 
 
 def _restore(stop: Stop) -> None:
@@ -95,17 +88,5 @@ def _hand_on(signum: int, before: Any) -> None:
     """What else is to happen, now that all is saved."""
     if callable(before):
         before(signum, None)
-    job = os.environ.get("SLURM_JOB_ID")
-    if signum != signal.SIGUSR1 or not job:
-        return
-    if os.environ.get("SLURM_PROCID", "0") != "0":
-        time.sleep(_REQUEUED_S)  # srun ends all tasks with the first one, and one of them has yet to ask
-        return
-    if not shutil.which("scontrol"):
-        _log.warning("job %s: no scontrol here to queue it again; sbatch it again, and it goes on", job)
-        return
-    asked = subprocess.run(["scontrol", "requeue", job], capture_output=True, text=True, check=False)
-    if asked.returncode:
-        _log.warning("job %s: not queued again (%s); sbatch it again, and it goes on", job, asked.stderr.strip())
-    else:
-        _log.warning("job %s: its time is nearly over; saved, and queued again", job)
+    if signum == slurm.WARNING:
+        slurm.queue_again()
