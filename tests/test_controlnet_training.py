@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 pytest.importorskip("diffusers")
 
 from tests.controlnet_training import MODEL, SETTINGS, data, train
+from train.controlnet import training
 from train.controlnet.cli import main
 from train.controlnet.module import ControlNetModule
 from train.controlnet.settings import ControlNetSettings
@@ -165,6 +166,22 @@ def test_a_step_of_several_batches_is_the_step_of_one(checkpoints, trained, tmp_
 
 def _curve(folder: Path) -> list[str]:
     return (folder / "metrics.csv").read_text().splitlines()[1:]
+
+
+def test_what_is_called_waiting_is_the_time_that_batches_take_but_for_the_first(monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(training.time, "perf_counter", lambda: clock[0])
+
+    def made():
+        for seconds in (50.0, 1.0, 3.0):
+            clock[0] += seconds
+            yield seconds
+
+    waiting = training.Waiting(made())
+    assert waiting.share == 0
+    for _ in waiting:
+        clock[0] += 4  # a step, a picture, a checkpoint
+    assert waiting.share == 4 / 16
 
 
 def test_ranks_and_workers_share_one_order_of_samples():

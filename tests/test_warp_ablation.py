@@ -102,6 +102,9 @@ def test_given_controlnets_paint_views_that_are_scored_and_compared(checkpoints,
 
     folders = [save_controlnet(tmp_path / name, checkpoints["sd"]) for name in ("forward", "forward_backward")]
     out = tmp_path / "out"
+    earlier = out / "forward-0" / "pred" / "of-an-earlier-run.png"
+    earlier.parent.mkdir(parents=True)
+    earlier.touch()
     arguments = [
         *(f"methods.{folder.name}={folder}" for folder in folders),
         *("inpainter=sd15", f"inpainter.path={checkpoints['sd']}", "inpainter.steps=2"),

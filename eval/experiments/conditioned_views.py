@@ -1,5 +1,6 @@
 """Views painted from their neighbours' points by trained ControlNets: to files that are scored, and compared here."""
 
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -85,7 +86,8 @@ def _samples(data: DictConfig, views: int) -> list[ConditionedSample]:
 
 def _save(folder: Path, samples: Sequence[ConditionedSample], painted: Sequence[Tensor]) -> None:
     for name in (PREDICTED, TRUE):
-        (folder / name).mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(folder / name, ignore_errors=True)  # views of an earlier run would be scored with these
+        (folder / name).mkdir(parents=True)
     for sample, rgb in zip(samples, painted, strict=True):
         name = f"{sample.scene}-{sample.number:03}.png"
         save_image(folder / PREDICTED / name, rgb)

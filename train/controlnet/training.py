@@ -4,13 +4,13 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning import Callback
 
 from train.controlnet.module import ControlNetModule, parameters_of
 from train.controlnet.samples import PaintedSamples
@@ -57,14 +57,15 @@ def train_controlnet(
     batches = StepBatches(
         data, settings.steps, settings.batch, settings.accumulate, settings.workers, seed, lambda: _place(module)
     )
-    waiting = Waiting()
-    callbacks: list[Callback] = [waiting]
+    waiting = Waiting(batches)
+    callbacks: list[Callback] = []
     if settings.validation_samples:
         shown = samples_of(data, settings.validation_samples, seed + _APART)
         callbacks.append(PaintedSamples(shown, settings.validate_every, out_dir / SAMPLES_DIR, seed))
     identity, curves = identity_of(settings, made_of, seed), settings.logger if is_first() else "none"
     with quiet_lightning(), logging_to(curves, out_dir, identity, asdict(settings), "controlnet") as logger:
-        train_module(module, batches, _training(settings, runtime), out_dir, identity, logger, track, callbacks)
+        train_module(module, waiting, _training(settings, runtime), out_dir, identity, logger, track, callbacks)
+    waited = waiting.share
     if not is_first():
         return {}
     module.result.save_pretrained(out_dir)
@@ -75,7 +76,7 @@ def train_controlnet(
         "loss_first": _mean(module.losses[: settings.loss_every]),
         "loss_last": _mean(module.losses[-settings.loss_every :]),
         **_last_scores(module),
-        "waiting_share": waiting.share,
+        "waiting_share": waited,
         "seconds": round(time.perf_counter() - began, 1),
     }
 
@@ -94,29 +95,33 @@ def identity_of(settings: ControlNetSettings, made_of: Mapping[str, Any], seed: 
     return hashlib.sha256(said.encode()).hexdigest()[:16]
 
 
-class Waiting(Callback):
-    """How much of the time went by between steps, while nothing but data was waited for."""
+class Waiting:
+    """Batches, and how much of the time went by while nothing but the next one was waited for."""
 
-    def __init__(self) -> None:
-        self._waited_s = self._worked_s = 0.0
-        self._since: float | None = None
+    def __init__(self, batches: Iterable[ConditionedBatch]) -> None:
+        self._batches, self._waited_s = batches, 0.0
+        self._since: float | None = None  # the first batch came, whose wait is that for workers to start
 
     @property
     def share(self) -> float:
-        """Of the time in all, the first batch left out: it waits for workers to start."""
-        return round(self._waited_s / max(1e-9, self._waited_s + self._worked_s), 4)
+        """Of the time since the first batch came."""
+        if self._since is None:
+            return 0.0
+        return round(self._waited_s / max(1e-9, time.perf_counter() - self._since), 4)
 
-    def on_train_batch_start(self, trainer: Trainer, module: LightningModule, *_: Any) -> None:
-        now = time.perf_counter()
-        if self._since is not None:
-            self._waited_s += now - self._since
-        self._since = now
-
-    def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *_: Any) -> None:
-        now = time.perf_counter()
-        assert self._since is not None
-        self._worked_s += now - self._since
-        self._since = now
+    def __iter__(self) -> Iterator[ConditionedBatch]:
+        batches = iter(self._batches)
+        while True:
+            asked = time.perf_counter()
+            batch = next(batches, None)
+            if batch is None:
+                return
+            came = time.perf_counter()
+            if self._since is None:
+                self._since = came
+            else:
+                self._waited_s += came - asked
+            yield batch
 
 
 def _training(settings: ControlNetSettings, runtime: Runtime) -> TrainingSettings:
