@@ -1,6 +1,7 @@
 """A ControlNet is trained on what it will be shown, alone, and as if nobody had ever stopped it; and then completes."""
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
@@ -244,6 +245,20 @@ def test_the_command_trains_saves_and_keeps_what_is_done(checkpoints, tmp_path, 
     assert main(small(checkpoints, tmp_path / "run", "controlnet.loss_every=5")) == 0
     assert weights.stat().st_mtime_ns == made
     assert json.loads(capsys.readouterr().out.splitlines()[-1]) == told
+
+
+def test_other_weights_at_the_same_place_are_another_training(checkpoints, tmp_path, monkeypatch):
+    """So that a stopped one does not go on over them."""
+    asked = []
+    monkeypatch.setattr(training, "train_controlnet", lambda *arguments: asked.append(arguments[3]) or {})
+    base = tmp_path / "base"
+    shutil.copytree(checkpoints["sd"], base)
+    for number in range(3):
+        if number == 2:
+            shutil.copytree(checkpoints["sd_text_to_image"], base, dirs_exist_ok=True)
+        arguments = [*small(checkpoints, tmp_path / str(number)), f"inpainter.path={base}"]
+        assert main([each for each in arguments if each != f"inpainter.path={checkpoints['sd']}"]) == 0
+    assert asked[0] == asked[1] != asked[2]
 
 
 @pytest.mark.parametrize(

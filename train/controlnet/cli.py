@@ -105,17 +105,19 @@ def _train(out: Path, config: DictConfig, made_of: dict[str, Any], reporter: Rep
     from train.controlnet.training import train_controlnet
     from train.lightning.trainer import is_first
     from worldgen.progress import untracked
+    from worldgen.runs.contents import contents_of, with_contents
     from worldgen.runs.folder import RunFolder
     from worldgen.runs.record import is_made
 
+    read = with_contents(made_of, contents_of(made_of, {}))  # a checkpoint serves no other weights at the same place
     if not is_first():
         if not is_made(out / STEP, made_of):
-            train_controlnet(settings, data, inpainter, made_of, out / STEP, runtime, untracked, config.seed)
+            train_controlnet(settings, data, inpainter, read, out / STEP, runtime, untracked, config.seed)
         return None
     reporter.note(f"{len(data.scenes)} scenes, {config.data.warp} -> {out}")
 
     def fit(folder: Path) -> dict[str, Any]:
-        return train_controlnet(settings, data, inpainter, made_of, folder, runtime, reporter.track, config.seed)
+        return train_controlnet(settings, data, inpainter, read, folder, runtime, reporter.track, config.seed)
 
     with RunFolder.open(out, _sha256(config.data), "data") as folder, reporter.step(1, 1, STEP, "ControlNet") as line:
         line.result = folder.step(STEP, made_of, (), fit, edited_ok=False, assets=inpainter.versions())
