@@ -4,14 +4,17 @@ import pytest
 import torch
 
 from tests.outdoors import meadow_view
-from worldgen.embedded.overhead import grow_upwards, shows_sky
+from worldgen.embedded.overhead import shows_sky
+from worldgen.embedded.plain_ring import plain_ring
 from worldgen.embedded.prefill import QuiltedPrefill
 from worldgen.embedded.quilting import quilt_ring
-from worldgen.embedded.texture import colour_field, plane_texture, spread_texture
+from worldgen.embedded.singular import strangeness
+from worldgen.embedded.texture import colour_field, grain, plane_texture, spread_texture
 from worldgen.errors import UserError
 from worldgen.geometry.equirect import directions
 from worldgen.geometry.seams import close_seams, degrees_to_seam
 from worldgen.recipe.panorama import embed
+from worldgen.types import View
 
 HEIGHT, WIDTH = 128, 256
 
@@ -87,12 +90,107 @@ def test_ground_texture_comes_from_the_ground():
     assert 0.002 < texture.std() < 0.05
 
 
-def test_columns_grow_upwards_from_their_topmost_known_row():
-    columns = torch.rand(1, 1, WIDTH, generator=torch.Generator().manual_seed(0)).expand(3, HEIGHT, WIDTH)
-    known = torch.zeros(HEIGHT, WIDTH, dtype=torch.bool)
-    known[50:90] = True
-    grown = grow_upwards(columns * known, known)
-    torch.testing.assert_close(grown[:, 20:90], columns[:, 20:90])
+def portrait() -> View:
+    """Somebody in a motley red coat before a sky-blue wall, over a green floor."""
+    camera = meadow_view().camera
+    motley = (
+        torch.rand(3, 8, 5, generator=torch.Generator().manual_seed(0)) * torch.tensor([0, 0.6, 0.6])[:, None, None]
+    )
+    motley[0] = 1.0
+    rgb = torch.tensor([0.5, 0.7, 0.9])[:, None, None].repeat(1, camera.height, camera.width)
+    rgb[:, camera.height // 2 :] = torch.tensor([0.2, 0.5, 0.2])[:, None, None]
+    body = (slice(None), slice(20, -10), slice(camera.width // 3, camera.width * 2 // 3))
+    rgb[body] = torch.nn.functional.interpolate(motley[None], rgb[body].shape[1:], mode="nearest")[0]
+    return View(camera, rgb, torch.ones(rgb.shape[1:], dtype=torch.bool))
+
+
+def test_what_comes_once_is_stranger_than_what_comes_again():
+    once, again = portrait().rgb, meadow_view().rgb
+    assert strangeness(once) > 0.15
+    assert strangeness(again) < 0.1
+    assert strangeness(once.flip(-1)) == pytest.approx(strangeness(once), abs=0.01)
+    twice = torch.cat([once, once], 2)
+    assert strangeness(twice) < 0.5 * strangeness(once)
+
+
+def test_a_thing_that_comes_once_stands_in_the_world_once():
+    photo = portrait()
+    canvas = embed(photo, WIDTH)
+    rgb, known = QuiltedPrefill()(photo, canvas.rgb, canvas.photo, True, 0)
+    red = (rgb[0] > rgb[1] + 0.3) & known
+    assert bool(red.any())
+    assert not bool((red & ~canvas.photo).any())
+    behind = rgb[:, :, :8].mean(2)
+    assert (behind[:, HEIGHT * 2 // 5] - torch.tensor([0.5, 0.7, 0.9])).abs().max() < 0.1
+    assert (behind[:, HEIGHT * 3 // 5] - torch.tensor([0.2, 0.5, 0.2])).abs().max() < 0.1
+
+
+def test_the_plain_ring_joins_both_sides_and_keeps_the_photo():
+    photo = portrait()
+    photo.rgb[2] = torch.linspace(0, 1, photo.camera.width)
+    canvas = embed(photo, WIDTH)
+    ring = plain_ring(canvas.rgb, canvas.photo)
+    assert torch.equal(ring.copy == 0, canvas.photo)
+    assert torch.equal(ring.rgb[:, canvas.photo], canvas.rgb[:, canvas.photo])
+    row = ring.rgb[2, HEIGHT // 2]
+    assert bool((ring.copy[HEIGHT // 2] >= 0).all())
+    right = int(canvas.photo[HEIGHT // 2].nonzero().max()) + 1
+    behind = torch.cat([row[right:], row[: WIDTH - right]])
+    assert bool((behind.diff() <= 1e-4).all())  # from the right's blue down to the left's, round the back
+    assert row[right] > 0.8
+    assert behind[-1] < 0.2
+
+
+def disc_on_noise(size: int = 48) -> torch.Tensor:
+    """A texture [3, N, N] of coarse noise, streaked from left to right, with something bold in it."""
+    noise = torch.randn(3, size, size, generator=torch.Generator().manual_seed(3))
+    texture = 0.1 * torch.nn.functional.avg_pool2d(noise[None], (1, 9), stride=1, padding=(0, 4))[0]
+    far = torch.cartesian_prod(torch.arange(size), torch.arange(size)).view(size, size, 2) - size // 2
+    texture[:, far.square().sum(-1) < 30] = 0.8
+    return texture - texture.mean((1, 2), keepdim=True)
+
+
+def test_nothing_is_recognised_in_grain():
+    texture = disc_on_noise()
+    made = grain(texture, 0, most_contrast=1.0)
+    assert made.mean().abs() < 1e-4
+    assert made.std() < 0.6 * texture.std()  # the noise's contrast, not the disc's
+    assert made.abs().max() < 6 * made.std()
+    for mirrored in (made.flip(-1), made.flip(-2), made.transpose(-1, -2)):
+        centred = torch.fft.irfft2(torch.fft.rfft2(made) * torch.fft.rfft2(mirrored).conj(), s=made.shape[1:]).sum(0)
+        assert centred.abs().max() < 0.5 * made.square().sum()
+
+
+def test_grain_has_no_direction_goes_on_round_its_border_and_is_never_bold():
+    made = grain(disc_on_noise(), 0, most_contrast=0.02)
+    across, along = (made - made.roll(1, 2)).std(), (made - made.roll(1, 1)).std()
+    assert across == pytest.approx(float(along), rel=0.15)  # the streaks are gone
+    assert (made - made.roll(1, 2))[:, :, 0].std() == pytest.approx(float(across), rel=0.4)
+    assert made.std() == pytest.approx(0.02, rel=1e-3)
+    assert not torch.equal(made, grain(disc_on_noise(), 1, most_contrast=0.02))
+
+
+def crowded_view(times: int) -> View:
+    """A photo full of bold things from its top to its bottom, the same ones so many times."""
+    camera = meadow_view().camera
+    things = torch.rand(3, camera.height // 6, 24 // times, generator=torch.Generator().manual_seed(0))
+    coarse = things.repeat(1, 1, times)
+    rgb = torch.nn.functional.interpolate(coarse[None], (camera.height, camera.width), mode="nearest")[0]
+    return View(camera, rgb, torch.ones(rgb.shape[1:], dtype=torch.bool))
+
+
+@pytest.mark.parametrize("times", [1, 4])  # a plain ring, and copies
+@pytest.mark.parametrize("indoor", [False, True])
+def test_overhead_and_underfoot_are_plain_whatever_the_photo_shows_and_the_guess(times, indoor):
+    """No copies upside down, no ornaments: both were there."""
+    photo = crowded_view(times)
+    canvas = embed(photo, WIDTH)
+    assert not shows_sky(canvas.rgb, canvas.photo)
+    rgb, known = QuiltedPrefill()(photo, canvas.rgb, canvas.photo, indoor, 0)
+    assert rgb[:, canvas.photo].std() > 0.2
+    for pole in (slice(0, HEIGHT // 6), slice(-HEIGHT // 6, None)):
+        assert bool(known[pole].all())
+        assert rgb[:, pole].std((1, 2)).max() < 0.1
 
 
 def test_a_meadow_shows_sky_and_noise_shows_none():

@@ -1,8 +1,9 @@
 """What fills the unknown while a small network fills a panorama from one photo.
 
 MI-GAN closes gaps well and invents clutter where it has to continue a picture into nothing. So it gets gaps only: the
-photo goes on round the horizon in mirrored and shifted copies, a smooth sky and ground with the photo's own texture
-lie over the poles, and what is between them is left to the network. A network that knows the world needs none of it.
+photo goes on round the horizon in mirrored and shifted copies, or, where it shows things that come once, in its sides'
+colours; what lies overhead and underfoot is plain, its colour a smooth continuation and its grain as coarse as the
+photo's ground; and what is between them is left to the network. A network that knows the world needs none of it.
 """
 
 import math
@@ -11,20 +12,21 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from worldgen.embedded.overhead import grow_upwards, shows_sky
+from worldgen.embedded.overhead import shows_sky
+from worldgen.embedded.plain_ring import plain_ring
 from worldgen.embedded.quilting import quilt_ring
-from worldgen.embedded.texture import colour_field, plane_texture, spread_texture
+from worldgen.embedded.singular import strangeness
+from worldgen.embedded.texture import colour_field, grain, plane_texture, spread_texture
 from worldgen.errors import expect
-from worldgen.geometry.blending import smoothstep
 from worldgen.geometry.equirect import directions
 from worldgen.geometry.seams import close_seams, degrees_to_seam
 from worldgen.types import View
 
 _SKY, _GROUND = 1000, 1001  # names of pieces, beside the copies of the photo
-_POLE_GAPS = 4  # gaps towards the poles are wider by this: roofs and things on the ground have to end there
-_FADED_DEG = 25.0  # from the zenith
+_POLE_GAPS = 4  # gaps between copies and the poles are wider by this
+_STRANGE = 0.14  # from which on a photo's things come once: landscapes, streets and forests have 0.05 to 0.13
 _SHRINK = 1.5  # texture is shown smaller than it is by this, or it would be as blurred as what is far away
-_CALM_CEILING = 0.02  # most contrast (standard deviation) that a made-up ceiling may have
+_CALM_CEILING, _GROUND_CONTRAST = 0.006, 0.03  # most (standard deviation) that what is made up may have
 
 
 @dataclass(frozen=True)
@@ -39,41 +41,28 @@ class QuiltedPrefill:
     def __call__(self, photo: View, rgb: Tensor, own: Tensor, indoor: bool, seed: int) -> tuple[Tensor, Tensor]:
         """Continues the photo, which lies on a panorama [3, H, W] where `own`, bool [H, W]: rgb, known outside gaps."""
         height, width = own.shape
-        ring = quilt_ring(rgb, own)
+        once = strangeness(photo.rgb) > _STRANGE
+        ring = plain_ring(rgb, own) if once else quilt_ring(rgb, own)
         known = ring.copy >= 0
         half = height // 2
-        sky = _pole(photo, ring.rgb, known, down=False, is_sky=not indoor, seed=seed)
+        is_sky = not indoor and shows_sky(ring.rgb, known)
+        sky = _pole(photo, ring.rgb, known, down=False, is_sky=is_sky, seed=seed)
         ground = _pole(photo, ring.rgb, known, down=True, is_sky=False, seed=seed + 1)
         filled = torch.where(known, ring.rgb, torch.cat([sky, ground], 1))
         pole = torch.cat([torch.full((half, width), _SKY), torch.full((height - half, width), _GROUND)])
         piece = torch.where(known, ring.copy, pole)
-        overhead = not indoor and not shows_sky(ring.rgb, known)
-        if overhead:
-            filled, piece = _grow_overhead(filled, piece)
-        return close_seams(filled, piece), own | ~_gaps(piece, overhead, self.gap_deg)
+        return close_seams(filled, piece), own | ~_gaps(piece, 1 if once else _POLE_GAPS, self.gap_deg)
 
 
-def _gaps(piece: Tensor, overhead: bool, gap_deg: float) -> Tensor:
-    """bool [H, W]: what is left to the network, round the photo, between its copies and towards the poles."""
+def _gaps(piece: Tensor, wider: int, gap_deg: float) -> Tensor:
+    """bool [H, W]: what is left to the network, round the photo, between its copies and towards the poles.
+
+    wider: how many times as wide the last are, for roofs and things on the ground to end there.
+    """
     poles = (piece == _GROUND).int() + 2 * (piece == _SKY).int()
     gap = degrees_to_seam(piece) < gap_deg / 2
     gap |= degrees_to_seam(piece == 0) < gap_deg
-    gap |= degrees_to_seam(poles) < _POLE_GAPS * gap_deg / 2
-    if overhead:  # what fades out near the zenith needs none
-        gap[: round(_FADED_DEG / 180 * len(piece))] = False
-    return gap
-
-
-def _grow_overhead(rgb: Tensor, piece: Tensor) -> tuple[Tensor, Tensor]:
-    """What stands in the ring goes on upwards, and all but fades out at the zenith, where its lines would meet."""
-    above, known = piece == _SKY, piece < _SKY
-    grown = grow_upwards(torch.where(known, rgb, 0.0), known)
-    copies = grow_upwards(torch.where(known, piece, 0)[None].float(), known)[0].round().int()
-    height = len(piece)
-    from_zenith = (torch.arange(height) + 0.5) / height * 180
-    fade = smoothstep(from_zenith / _FADED_DEG)[:, None]
-    colour = (grown * above).sum((1, 2))[:, None, None] / above.sum().clamp(min=1)
-    return torch.where(above, colour + (grown - colour) * fade, rgb), torch.where(above, copies, piece)
+    return gap | (degrees_to_seam(poles) < wider * gap_deg / 2)
 
 
 def _pole(photo: View, rgb: Tensor, known: Tensor, down: bool, is_sky: bool, seed: int) -> Tensor:
@@ -85,8 +74,7 @@ def _pole(photo: View, rgb: Tensor, known: Tensor, down: bool, is_sky: bool, see
     texture = None if is_sky else plane_texture(photo, field, down, density)  # a photo's sky is no plane
     if texture is None:
         return field[:, rows]
-    if not down:
-        texture = texture * min(1.0, _CALM_CEILING / (float(texture.std()) + 1e-6))
+    texture = grain(texture, seed, _GROUND_CONTRAST if down else _CALM_CEILING)
     x, y, z = directions(height, width)[rows].unbind(-1)
     plane = _SHRINK * density / y.abs().clamp(min=0.2)
     return field[:, rows] + spread_texture(texture, x * plane, z * plane, seed)

@@ -16,6 +16,9 @@ _FIT_WIDTH = 256  # the colour field is smooth: a coarse panorama is enough to f
 # brightness in their upper quarter.
 _ZENITH_LUMA, _ZENITH_KEEPS = 0.55, 0.2
 _EXTRAPOLATION = 0.2  # sine of latitude beyond the photo's border up to which a trend goes on
+_LEAST_CYCLES = 4  # across a texture: what is coarser would be blotches, the same all over the ground
+_MAD_TO_SIGMA = 1.4826  # of a normal distribution
+_BORDER = 2  # pixels that bicubic sampling looks beyond a texture's end
 _INLIER = 0.06  # colour difference at which a pixel stops counting as sky or ground
 
 
@@ -90,7 +93,7 @@ def _robust_fit(terms: Tensor, colour: Tensor, prior: Tensor) -> Tensor:
 
 
 def plane_texture(photo: View, field: Tensor, down: bool, pixels_per_height: float) -> Tensor | None:
-    """The photo's most typical piece of ground (or ceiling, or sky as a plane), seen at right angles, without its mean.
+    """The photo's most typical piece of ground (or ceiling), seen at right angles, without its mean.
 
     Returns [3, N, N] at `pixels_per_height` pixels per camera height, mean 0, or None where the photo shows no plane.
     `field`: the colour, [3, H, W] panorama, that is typical.
@@ -142,11 +145,34 @@ def _untypical(plane: Tensor, fine: Tensor, typical: Tensor, at: tuple[int, int]
     return float(miss + 0.001 * peaks)
 
 
+def grain(texture: Tensor, seed: int, most_contrast: float) -> Tensor:
+    """What is left of a texture [3, N, N] when nothing in it can be recognised: colours, coarseness and contrast.
+
+    Noise with the texture's power at every frequency, whatever its direction, in each of its principal colours (after
+    Galerne, Gousseau and Morel, "Random phase textures", 2011). Periodic, mean 0. Things that lie on the ground are
+    few strong pixels, so contrast (standard deviation) is that of the others, and at most `most_contrast`.
+    """
+    size = texture.shape[-1]
+    window = torch.hann_window(size, periodic=False)
+    flat = (texture * window[:, None] * window).flatten(1)
+    _, colours = torch.linalg.eigh(flat @ flat.T)
+    power = torch.fft.rfft2((colours.T @ flat).view_as(texture)).abs().square()
+    rows, columns = torch.fft.fftfreq(size, 1 / size), torch.fft.rfftfreq(size, 1 / size)
+    ring = torch.hypot(rows[:, None], columns).round().long()
+    total = torch.zeros(3, int(ring.max()) + 1).index_add_(1, ring.flatten(), power.flatten(1))
+    amplitude = (total / ring.flatten().bincount()).sqrt()[:, ring]
+    amplitude[:, ring < _LEAST_CYCLES] = 0.0
+    noise = torch.fft.rfft2(torch.randn(3, size, size, generator=torch.Generator().manual_seed(seed)))
+    mixed = (colours @ torch.fft.irfft2(noise * amplitude, s=(size, size)).flatten(1)).view_as(texture)
+    usual = _MAD_TO_SIGMA * float((texture - texture.mean((1, 2), keepdim=True)).abs().median())
+    return mixed * min(usual, most_contrast) / mixed.std().clamp(min=1e-6)
+
+
 def spread_texture(texture: Tensor, x: Tensor, y: Tensor, seed: int) -> Tensor:
-    """An endless texture like `texture` [3, N, N] (mean 0) at plane positions x, y [H, W] in its pixels; [3, H, W].
+    """An endless texture like the periodic `texture` [3, N, N] (mean 0) at plane positions x, y [H, W] in its pixels.
 
     Three randomly shifted copies are blended on a triangle grid, at equal variance (Heitz and Neyret, "By-example
-    noise", 2018, without their histogram transform).
+    noise", 2018, without their histogram transform). [3, H, W].
     """
     size = texture.shape[-1]
     cell = size / 2
@@ -160,22 +186,23 @@ def spread_texture(texture: Tensor, x: Tensor, y: Tensor, seed: int) -> Tensor:
         (base_x + upper, base_y + lower, lower * across + upper * (1 - across)),
         (base_x + lower, base_y + upper, lower * along + upper * (1 - along)),
     ]
+    around = F.pad(texture[None], (_BORDER,) * 4, mode="circular")
     total, power = torch.zeros(3, *x.shape), torch.zeros_like(x)
     for corner_x, corner_y, weight in corners:
         weight = weight**3
         shift_x, shift_y = _hash(corner_x, corner_y, seed), _hash(corner_y, corner_x, seed + 1)
-        grid = torch.stack([_bounce(x / size + shift_x), _bounce(y / size + shift_y)], -1)
-        total += weight * F.grid_sample(texture[None], grid[None], "bicubic", "border", align_corners=False)[0]
+        grid = torch.stack([_periodic(x / size + shift_x, size), _periodic(y / size + shift_y, size)], -1)
+        total += weight * F.grid_sample(around, grid[None], "bicubic", "border", align_corners=False)[0]
         power += weight * weight
     return total / power.sqrt()
 
 
-def _bounce(position: Tensor) -> Tensor:
-    """0..1 there and back again for ever, as a sampling coordinate -1..1."""
-    return 1 - (position % 2 - 1).abs() * 2
+def _periodic(position: Tensor, size: int) -> Tensor:
+    """Periods of a texture of `size` pixels to a sampling coordinate -1..1 of that texture with a border round it."""
+    return ((position % 1) * size + _BORDER) / (size + 2 * _BORDER) * 2 - 1
 
 
 def _hash(a: Tensor, b: Tensor, seed: int) -> Tensor:
-    """Random-looking numbers in 0..2, one per grid corner."""
+    """Random-looking numbers in 0..1, one per grid corner."""
     value = torch.sin(a * 12.9898 + b * 78.233 + seed * 7.47) * 437.58547
-    return 2 * (value - value.floor())
+    return value - value.floor()

@@ -1,0 +1,45 @@
+"""All round the horizon nothing but the colours that a photo has at its sides: for photos of things that come once."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from worldgen.embedded.quilting import Ring
+from worldgen.geometry.blending import smoothstep
+from worldgen.geometry.fill import blur
+
+_SIDE = 0.2  # of the photo's width, at each side, is what surrounds the thing
+_NEAR_DEG, _FAR_DEG = 1.5, 8.0  # colours are smoothed up and down so far, or every detail would go round the world
+_REACH_DEG = 20.0  # from the photo's side, where it still has some detail, to where it has none
+
+
+def plain_ring(rgb: Tensor, photo: Tensor) -> Ring:
+    """Continues the photo, bool [H, W] on a panorama [3, H, W], round the horizon; the photo's pixels stay.
+
+    Every row goes from the colour at the photo's right over to that at its left; rows that the sides do not reach are
+    left out.
+    """
+    height, width = photo.shape
+    columns = photo.any(0).nonzero()[:, 0]
+    first, last = int(columns[0]), int(columns[-1])
+    side = max(1, round(_SIDE * (last - first + 1)))
+    left, right = slice(first, first + side), slice(last + 1 - side, last + 1)
+    reached = photo[:, left].all(1) & photo[:, right].all(1)
+    rows = reached.nonzero()[:, 0]
+    if not len(rows):
+        return Ring(rgb * photo, torch.where(photo, 0, -1))
+    rows = slice(int(rows[0]), int(rows[-1]) + 1)
+    degree = height / 180
+    beyond = (torch.arange(width) - last).remainder(width)  # columns, from the right side on
+    far = torch.minimum(beyond, (first - last) % width - beyond) / (_REACH_DEG * degree)
+    share = (1 - torch.cos(math.pi * (beyond / max(1, (first - last) % width)).clamp(max=1))) / 2
+    sides = [rgb[:, rows, part].median(2, keepdim=True).values for part in (right, left)]
+    near, smooth = (
+        torch.lerp(*(blur(side, sigma_deg * degree) for side in sides), share) for sigma_deg in (_NEAR_DEG, _FAR_DEG)
+    )
+    around = rgb * photo
+    around[:, rows] = torch.lerp(near, smooth, smoothstep(far))
+    made = torch.zeros_like(photo)
+    made[rows] = True
+    return Ring(torch.where(photo, rgb, around * made), torch.where(photo, 0, torch.where(made, 1, -1)))
