@@ -1,0 +1,80 @@
+"""What Hydra makes of conf/ is kept for a whole session: a composition takes 0.3 s, and tests ask for the same choices
+some hundred times over. What a test sets besides them is applied anew each time."""
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import hydra
+import pytest
+import yaml
+from hydra._internal import defaults_list
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra.core.global_hydra import GlobalHydra
+
+from worldgen.config import CONF_DIR
+
+OURS = str(CONF_DIR.resolve())
+
+
+def remember(patch: pytest.MonkeyPatch) -> None:
+    """From now on, until `patch` is undone: whole configs, the choices' merged files, and which files these are."""
+    patch.setattr(yaml, "SafeLoader", yaml.CSafeLoader)  # OmegaConf's base: the same answers, in a third less time
+    patch.setattr(hydra, "compose", _whole(hydra.compose))
+    patch.setattr(defaults_list, "_create_defaults_list", _which_files(defaults_list._create_defaults_list))
+    method = "_compose_config_from_defaults_list"
+    patch.setattr(ConfigLoaderImpl, method, _merged_files(getattr(ConfigLoaderImpl, method)))
+
+
+def _whole(compose: Callable) -> Callable:
+    known: dict[str, Any] = {}
+
+    def remembered(*arguments: Any, **named: Any) -> Any:
+        places = GlobalHydra.instance().config_loader().get_search_path().get_path()
+        if not _is_ours([str(place.path) for place in places]):
+            return compose(*arguments, **named)
+        key = repr((arguments, sorted(named.items())))
+        if key not in known:
+            known[key] = compose(*arguments, **named)
+        return copy.deepcopy(known[key])
+
+    return remembered
+
+
+def _which_files(listed: Callable) -> Callable:
+    """The overrides are told what became of them: which were used, and what there was to choose from."""
+    known: dict[str, Any] = {}
+
+    def remembered(repo: Any, config_name: str | None, overrides: Any, **named: Any) -> Any:
+        if not _is_ours([source.full_path() for source in repo.get_sources()]):
+            return listed(repo, config_name, overrides, **named)
+        told = {name: value for name, value in vars(overrides).items() if name != "config_overrides"}
+        key = repr((config_name, told, sorted(named.items())))
+        if key not in known:
+            found = listed(repo, config_name, overrides, **named)
+            known[key] = copy.deepcopy((found, {name: vars(overrides)[name] for name in told}))
+        found, told = copy.deepcopy(known[key])
+        vars(overrides).update(told)
+        return found
+
+    return remembered
+
+
+def _merged_files(merged: Callable) -> Callable:
+    known: dict[str, Any] = {}
+
+    def remembered(loader: ConfigLoaderImpl, defaults: list, repo: Any) -> Any:
+        if not _is_ours([source.full_path() for source in repo.get_sources()]):
+            return merged(loader, defaults=defaults, repo=repo)
+        key = repr(defaults)
+        if key not in known:
+            known[key] = merged(loader, defaults=defaults, repo=repo)
+        return copy.deepcopy(known[key])
+
+    return remembered
+
+
+def _is_ours(places: list[str]) -> bool:
+    """Whether all files are conf/'s or Hydra's own; those of a test may change."""
+    files = {place.removeprefix("file://") for place in places if "://" not in place or place.startswith("file://")}
+    return files == {OURS}
