@@ -64,9 +64,9 @@ def files(folder: Path) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("settings", "calls"),  # of the completer, at which it dies
     [
-        (CompleteSettings(budget=6, size=48, min_hole=0.05), (0, 1, 3)),
+        pytest.param(CompleteSettings(budget=6, size=48, min_hole=0.05), (0, 1, 3), marks=pytest.mark.slow),
         (CompleteSettings(budget=10, size=48, at_once=3, min_hole=0.05), (0, 1, 3)),
-        (ALL, (3,)),
+        pytest.param(ALL, (3,), marks=pytest.mark.slow),
     ],
     ids=["one by one", "in rounds", "all"],
 )
