@@ -10,6 +10,7 @@ import pytest
 import yaml
 from hydra._internal import defaults_list
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.config_repository import ConfigRepository
 from hydra.core.global_hydra import GlobalHydra
 
 from worldgen.config import CONF_DIR
@@ -18,10 +19,12 @@ OURS = str(CONF_DIR.resolve())
 
 
 def remember(patch: pytest.MonkeyPatch) -> None:
-    """From now on, until `patch` is undone: whole configs, the choices' merged files, and which files these are."""
+    """From now on, until `patch` is undone: whole configs, the choices' merged files, which files
+    these are, and what is in each."""
     patch.setattr(yaml, "SafeLoader", yaml.CSafeLoader)  # OmegaConf's base: the same answers, in a third less time
     patch.setattr(hydra, "compose", _whole(hydra.compose))
     patch.setattr(defaults_list, "_create_defaults_list", _which_files(defaults_list._create_defaults_list))
+    patch.setattr(ConfigRepository, "load_config", _file(ConfigRepository.load_config))
     method = "_compose_config_from_defaults_list"
     patch.setattr(ConfigLoaderImpl, method, _merged_files(getattr(ConfigLoaderImpl, method)))
 
@@ -56,6 +59,19 @@ def _which_files(listed: Callable) -> Callable:
         found, told = copy.deepcopy(known[key])
         vars(overrides).update(told)
         return found
+
+    return remembered
+
+
+def _file(loaded: Callable) -> Callable:
+    known: dict[str, Any] = {}
+
+    def remembered(repo: ConfigRepository, config_path: str) -> Any:
+        if not _is_ours([source.full_path() for source in repo.get_sources()]):
+            return loaded(repo, config_path)
+        if config_path not in known:
+            known[config_path] = loaded(repo, config_path)
+        return copy.deepcopy(known[config_path])
 
     return remembered
 
