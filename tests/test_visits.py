@@ -94,6 +94,7 @@ def test_what_was_made_is_not_made_again(cloud, tmp_path):
     assert next(Mortal.calls) == needed - 3
 
 
+@pytest.mark.slow
 def test_all_takes_every_camera_of_the_cube_in_turn(cloud, tmp_path):
     done = completed(cloud, tmp_path, ALL)
     views = CompletedViews(tmp_path)
