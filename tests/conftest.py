@@ -28,10 +28,13 @@ TOGETHER = {
     "points": ("test_points.py", "test_conformance.py", "test_equirect.py", "test_panorama.py", "test_pairs.py"),
 }
 
+# Few tests that take long: as others, by their number, they would begin last, with one worker idle beside them.
+EARLY = ("test_oracle.py", "test_yaml_defaults.py", "test_visits.py", "test_adapter_types.py", "test_paper_scale.py")
+
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
-    """--dist loadfile, but for `TOGETHER`, each of whose lines one worker runs."""
+    """--dist loadfile, but for `TOGETHER`, each of whose lines one worker runs, and `EARLY`."""
     if config.getoption("dist") != "loadfile":
         return None
     from xdist.scheduler import LoadFileScheduling
@@ -40,6 +43,11 @@ def pytest_xdist_make_scheduler(config, log):
         def _split_scope(self, nodeid: str) -> str:
             file = super()._split_scope(nodeid)
             return next((name for name, files in TOGETHER.items() if PurePosixPath(file).name in files), file)
+
+        def schedule(self) -> None:
+            super().schedule()  # every worker has its first files now
+            for scope in [scope for scope in self.workqueue if PurePosixPath(scope).name in EARLY]:
+                self.workqueue.move_to_end(scope, last=False)
 
     return ByKernels(config, log)
 
