@@ -150,6 +150,7 @@ def test_it_is_silent_and_moves_the_bar(tmp_path, capfd, caplog):
     assert not caplog.records
 
 
+@pytest.mark.slow
 def test_the_field_absorbs_what_warped_views_would_smear(tmp_path):
     scene = replace(room_scene(generated=12, warp_px=2.5), held_out=())
     settings = {"steps": 240, "max_gaussians": 4000, "logger": "none"}

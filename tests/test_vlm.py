@@ -214,6 +214,7 @@ def test_a_model_that_does_not_chat_is_told(folders, tmp_path):
         adapter(picture())
 
 
+@pytest.mark.slow
 def test_another_kind_of_network_is_told(tmp_path):
     with pytest.raises(UserError, match="cannot be loaded as an image-text-to-text model") as caught:
         prompter(save_tiny_clip(tmp_path / "clip"))
