@@ -3,6 +3,7 @@ some hundred times over. What a test sets besides them is applied anew each time
 
 import copy
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import hydra
@@ -12,6 +13,7 @@ from hydra._internal import defaults_list
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import ConfigRepository
 from hydra.core.global_hydra import GlobalHydra
+from omegaconf import OmegaConf
 
 from worldgen.config import CONF_DIR
 
@@ -22,11 +24,25 @@ def remember(patch: pytest.MonkeyPatch) -> None:
     """From now on, until `patch` is undone: whole configs, the choices' merged files, which files
     these are, and what is in each."""
     patch.setattr(yaml, "SafeLoader", yaml.CSafeLoader)  # OmegaConf's base: the same answers, in a third less time
+    patch.setattr(OmegaConf, "load", staticmethod(_read(OmegaConf.load)))
     patch.setattr(hydra, "compose", _whole(hydra.compose))
     patch.setattr(defaults_list, "_create_defaults_list", _which_files(defaults_list._create_defaults_list))
     patch.setattr(ConfigRepository, "load_config", _file(ConfigRepository.load_config))
     method = "_compose_config_from_defaults_list"
     patch.setattr(ConfigLoaderImpl, method, _merged_files(getattr(ConfigLoaderImpl, method)))
+
+
+def _read(load: Callable) -> Callable:
+    known: dict[Path, Any] = {}
+
+    def remembered(file: Any) -> Any:
+        if not isinstance(file, str | Path) or CONF_DIR not in Path(file).parents:
+            return load(file)
+        if Path(file) not in known:
+            known[Path(file)] = load(file)
+        return copy.deepcopy(known[Path(file)])
+
+    return remembered
 
 
 def _whole(compose: Callable) -> Callable:
