@@ -1,23 +1,18 @@
 """For every test: no model hub, no telemetry, no clock, and the same random numbers whatever ran before it."""
 
-import copy
 import os
 import random
 from collections.abc import Callable, Iterator
 from pathlib import PurePosixPath
-from typing import Any
 
-import hydra
 import numba
 import numpy as np
 import pytest
 import torch
-import yaml
-from hydra.core.global_hydra import GlobalHydra
 from hypothesis import settings
 
+from tests import composing
 from tests.tiny_checkpoints import checkpoints, inpainter, refiner  # noqa: F401 fixtures
-from worldgen.config import CONF_DIR
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("WANDB_MODE", "offline")
@@ -33,10 +28,13 @@ TOGETHER = {
     "points": ("test_points.py", "test_conformance.py", "test_equirect.py", "test_panorama.py", "test_pairs.py"),
 }
 
+# Few tests that take long: as others, by their number, they would begin last, with one worker idle beside them.
+EARLY = ("test_oracle.py", "test_yaml_defaults.py", "test_visits.py", "test_adapter_types.py", "test_paper_scale.py")
+
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
-    """--dist loadfile, but for `TOGETHER`, each of whose lines one worker runs."""
+    """--dist loadfile, but for `TOGETHER`, each of whose lines one worker runs, and `EARLY`."""
     if config.getoption("dist") != "loadfile":
         return None
     from xdist.scheduler import LoadFileScheduling
@@ -45,6 +43,11 @@ def pytest_xdist_make_scheduler(config, log):
         def _split_scope(self, nodeid: str) -> str:
             file = super()._split_scope(nodeid)
             return next((name for name, files in TOGETHER.items() if PurePosixPath(file).name in files), file)
+
+        def schedule(self) -> None:
+            super().schedule()  # every worker has its first files now
+            for scope in [scope for scope in self.workqueue if PurePosixPath(scope).name in EARLY]:
+                self.workqueue.move_to_end(scope, last=False)
 
     return ByKernels(config, log)
 
@@ -82,20 +85,7 @@ def set_threads() -> Iterator[Callable[[int], None]]:
 
 @pytest.fixture(scope="session", autouse=True)
 def composed_once() -> Iterator[None]:
-    """What Hydra composes of conf/ is kept: it takes 0.15 s, and tests ask for the same some hundred times over."""
-    known: dict[str, Any] = {}
-    compose = hydra.compose
-
-    def remembered(*arguments: Any, **named: Any) -> Any:
-        places = GlobalHydra.instance().config_loader().get_search_path().get_path()
-        if str(CONF_DIR.resolve()) not in {str(place.path).removeprefix("file://") for place in places}:
-            return compose(*arguments, **named)  # of a test's own files, which may change
-        key = repr((arguments, sorted(named.items())))
-        if key not in known:
-            known[key] = compose(*arguments, **named)
-        return copy.deepcopy(known[key])
-
+    """What Hydra composes of conf/ is kept."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(hydra, "compose", remembered)
-        patch.setattr(yaml, "SafeLoader", yaml.CSafeLoader)  # OmegaConf's base: the same answers, in a third less time
+        composing.remember(patch)
         yield

@@ -50,8 +50,9 @@ def die_within_each(victims: list[str], overrides: list[str]) -> None:
     """One process after the other runs the recipe, each until its step, where it dies; all are forked from this one,
     which imports for them, but computes nothing: threads would not outlive a fork. Exit status 1: one did not die so,
     or left the step as if it were done."""
-    import train.lightning.trainer
-    import train.splat.module  # noqa: F401
+    if len(victims) > 1:
+        import train.lightning.trainer
+        import train.splat.module  # noqa: F401
     from worldgen import pipeline, steps
     from worldgen.config import compose
     from worldgen.present.console import Reporter

@@ -371,6 +371,7 @@ def test_the_network_is_asked_once_for_a_missing_file(monkeypatch):
     brisque_niqe._why_missing.cache_clear()
 
 
+@pytest.mark.slow
 def test_scoring_needs_no_pyiqa():
     code = (
         "import sys; import eval.metrics.brisque_niqe; sys.exit('pyiqa' in sys.modules or 'torchvision' in sys.modules)"

@@ -49,7 +49,10 @@ def test_a_choice_says_what_its_base_says_and_changes(conf):
         choice("tone", "hot")
 
 
-@pytest.mark.parametrize(("root", "group"), [("eval", "protocol"), ("train", "correction"), ("train", "density")])
+@pytest.mark.parametrize(
+    ("root", "group"),
+    [pytest.param("eval", "protocol", marks=pytest.mark.slow), ("train", "correction"), ("train", "density")],
+)
 def test_a_choice_by_itself_is_what_a_program_composes_of_it(root, group):
     for name in choices(group):
         config = compose_program(root, [f"{group}={name}"])

@@ -40,7 +40,7 @@ def test_depth_estimators(adapter):
     "adapter",
     [
         WallAhead(),
-        MERGED,
+        pytest.param(MERGED, marks=pytest.mark.slow),  # as in test_depth_choices.py, with a quicker network
         pytest.param(AutoDepth(RoomDepth(MERGED), GeometricDepth(relief=MERGED)), marks=pytest.mark.slow),
     ],
     ids=type,

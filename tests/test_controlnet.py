@@ -59,11 +59,12 @@ def pictures(adapter, *asked):
     return torch.stack([one.view.rgb for one in completed(adapter, *asked)])
 
 
-@pytest.mark.parametrize("base", ["sdxl", "sd"])
+@pytest.mark.parametrize("base", ["sdxl", pytest.param("sd", marks=pytest.mark.slow)])
 def test_it_keeps_its_contract(completer, base):
     conformance.check_view_completer(completer(base))
 
 
+@pytest.mark.slow
 def test_as_an_inpainter_it_keeps_that_contract_too(completer):
     conformance.check_inpainter(completer())
 
@@ -125,6 +126,7 @@ def test_it_shares_the_inpainters_networks(completer):
     assert adapter._pipe.vae is adapter.inpainter.pipe.vae
 
 
+@pytest.mark.slow
 def test_networks_that_wait_for_their_turn_wait_for_both(completer, monkeypatch):
     """With the processor in a GPU's place, which diffusers allows."""
     asked, plain = incomplete(1), completer()
@@ -138,6 +140,7 @@ def test_networks_that_wait_for_their_turn_wait_for_both(completer, monkeypatch)
         assert apart(waiting.inpainter(*views(1)), expected[1]) <= 1
 
 
+@pytest.mark.slow
 def test_in_another_dtype_all_networks_are(completer):
     adapter = completer()
     adapter.load(Runtime(dtype="bfloat16"))

@@ -44,7 +44,10 @@ def metric3d(tiny, place):
     return [f"{place}.variant=small", f"{place}.checkout={tiny['metric3d_code']}", f"{place}.path={tiny['metric3d']}"]
 
 
-@pytest.mark.parametrize("depth", ["paper", "moge", "depth_pro", "metric3d"])
+SLOWLY = [pytest.param(name, marks=pytest.mark.slow) for name in ("moge", "depth_pro")]  # see test_a_views_depth
+
+
+@pytest.mark.parametrize("depth", ["paper", "metric3d", *SLOWLY])
 def test_a_panoramas_depth_by_networks_for_views(tiny, depth):
     networks = {
         "paper": [f"depth.shape.path={tiny['moge1']}", *metric3d(tiny, "depth.metric")],

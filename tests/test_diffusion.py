@@ -22,18 +22,24 @@ CHECKPOINT = {
 }  # others: by their names
 
 
-@pytest.mark.parametrize("name", ["sdxl", "sd", "flux", "z_image", "text_to_image"])
+SLOWLY = [pytest.param(name, marks=pytest.mark.slow) for name in ("sd", "flux", "z_image", "text_to_image")]
+
+
+@pytest.mark.parametrize("name", ["sdxl", *SLOWLY])  # of the others see test_every_choice_runs
 def test_inpainters_keep_their_contract(inpainter, name):
     conformance.check_inpainter(inpainter(name, strength=0.99))
 
 
+@pytest.mark.slow
 def test_qwen_image_is_guided_in_its_own_way(inpainter):
     guided = inpainter("qwen_image", guidance=None, negative_prompt=" ", options={"true_cfg_scale": 4.0})
     conformance.check_inpainter(guided)
     assert apart(guided(*views(1)), inpainter("qwen_image", guidance=None)(*views(1))) > 5
 
 
-@pytest.mark.parametrize("name", ["text_to_image", "sd_text_to_image", "z_image"])
+@pytest.mark.parametrize(
+    "name", ["text_to_image", *(pytest.param(name, marks=pytest.mark.slow) for name in ("sd_text_to_image", "z_image"))]
+)
 def test_refiners_keep_their_contract(refiner, name):
     conformance.check_image_to_image(refiner(name))
 

@@ -120,6 +120,7 @@ def test_only_run_folders_have_held_out_views(tmp_path):
         HeldOutProtocol(name="held_out", metrics=("psnr",)).pictures("a", tmp_path)
 
 
+@pytest.mark.slow
 def test_the_ordinary_command_makes_its_table(here, capsys):
     write_sweep(here / "runs" / "distortion_ablation", strengths=(2,))
     assert cli.main(["table=distortion_ablation", "metrics=[psnr]", "processes=1", "quiet=true"]) == 0

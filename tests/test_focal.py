@@ -39,7 +39,9 @@ def test_exact_points_give_the_exact_angle_in_any_unit(deg, seed, size, unit):
     assert focal_px(points) == pytest.approx(Camera.from_fov(*size, deg).fx, rel=1e-4)
 
 
-@pytest.mark.parametrize("kind", ["scattered", "near", "far", "moved", "flat"])
+@pytest.mark.parametrize(
+    "kind", ["far", "flat", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("scattered", "near", "moved"))]
+)
 @given(WIDE, st.integers(0, 9999))
 @settings(max_examples=30, deadline=None)
 def test_noise_and_a_fifth_of_outliers_move_it_by_half_a_degree_at_most(kind, deg, seed):

@@ -131,6 +131,7 @@ def test_a_second_run_keeps_everything_and_saying_so_by_hand_is_the_same(photo, 
     assert redone(run(photo, world, "panorama=given", "panorama.width=256")) == []
 
 
+@pytest.mark.slow
 def test_taken_as_a_photo_after_all_everything_is_made_again(photo, tmp_path):
     run(photo, tmp_path / "run", "until=panorama")
     assert redone(run(photo, tmp_path / "run", "until=panorama", "panorama=anchored", "panorama.width=256"))[:3] == [

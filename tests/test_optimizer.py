@@ -74,7 +74,8 @@ def test_the_seed_decides(fitted, tmp_path):
     assert not same(fit(tmp_path / "other", seed=1).gaussians, result.gaussians)
 
 
-@pytest.mark.parametrize("step", [25, pytest.param(39, marks=pytest.mark.slow)])
+@pytest.mark.slow  # test_a_damaged_checkpoint_is_passed_over goes on, too, in one process
+@pytest.mark.parametrize("step", [25, 39])
 def test_killed_and_called_again_it_ends_as_if_nothing_had_happened(fitted, tmp_path, step):
     result, folder = fitted
     command = [sys.executable, "-m", "tests.small_training", str(tmp_path), str(step)]
@@ -149,6 +150,7 @@ def test_it_is_silent_and_moves_the_bar(tmp_path, capfd, caplog):
     assert not caplog.records
 
 
+@pytest.mark.slow
 def test_the_field_absorbs_what_warped_views_would_smear(tmp_path):
     scene = replace(room_scene(generated=12, warp_px=2.5), held_out=())
     settings = {"steps": 240, "max_gaussians": 4000, "logger": "none"}

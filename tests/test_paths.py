@@ -32,7 +32,7 @@ def test_text_is_still_itself_where_a_config_was_resolved(text):
         assert (config.a.b, config.a.c[0], config.d) == (text, text, 3)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES[:2], *(pytest.param(name, marks=pytest.mark.slow) for name in NAMES[2:])])
 def test_every_program_takes_a_path_as_it_stands(name, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     config = compose(None, [f"image={name}/photo.jpg", f"out={name}"])

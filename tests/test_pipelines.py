@@ -241,6 +241,7 @@ def test_nothing_is_printed(inpainter, capfd):
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.slow
 def test_release_frees_the_networks(inpainter):
     adapter = inpainter()
     adapter.release()

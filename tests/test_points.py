@@ -21,7 +21,7 @@ angles, pitches = st.floats(-180, 180, width=32), st.floats(-90, 90, width=32)
 CORNERS = [torch.tensor([x, y, z]) for x in (-1.0, 1.0) for y in (-1.0, 1.0) for z in (-1.0, 1.0)]
 
 
-@pytest.fixture(params=["numba", "torch"])
+@pytest.fixture(params=["numba", pytest.param("torch", marks=pytest.mark.slow)])  # equal: the twins' own test
 def renderer(request, monkeypatch) -> None:
     """Both ways to render, by numba as on the CPU and by torch as on a GPU."""
     if request.param == "torch":

@@ -56,6 +56,7 @@ def test_without_a_profile_nothing_stands_in():
     assert PanoramaSettings().finish is None
 
 
+@pytest.mark.slow
 def test_the_recipe_runs_with_a_fake_for_every_adapter(tmp_path):
     row, column = np.mgrid[0:96, 0:128]
     photo = tmp_path / "hills.png"

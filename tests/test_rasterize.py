@@ -264,7 +264,9 @@ def _all_but_sh(gaussians: Gaussians) -> list[torch.Tensor]:
 
 
 @pytest.mark.skipif(numba.config.CPU_NAME == "generic", reason="vectors of two to four numbers: LLVM may do without")
-@pytest.mark.parametrize(("kernel", "products"), [("blend", 15), ("blend_backward", 30)])
+@pytest.mark.parametrize(
+    ("kernel", "products"), [("blend", 15), pytest.param("blend_backward", 30, marks=pytest.mark.slow)]
+)
 def test_blending_loops_became_vector_instructions(kernel, products):
     """Numba drops vectorisation without a word, and the kernel is then several times slower."""
     raster.compile_kernels()

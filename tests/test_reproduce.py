@@ -40,7 +40,10 @@ def here(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.mark.parametrize("profile", groups()["profile"])
+OTHERS = [pytest.param(name, marks=pytest.mark.slow) for name in groups()["profile"] if name != "paper"]
+
+
+@pytest.mark.parametrize("profile", ["paper", *OTHERS])
 def test_experiments_compose_with_every_profile(profile):
     for experiment in EXPERIMENTS:
         config = compose("photo.jpg", [f"experiment={experiment}", f"profile={profile}"])

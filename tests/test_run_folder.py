@@ -393,16 +393,17 @@ def run_until_killed(root: Path, letter: str, kill_at: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "start",
+    ("start", "every"),
     [
-        pytest.param("nothing", marks=pytest.mark.slow),
-        pytest.param("another config", marks=pytest.mark.slow),
-        "files of a person's own",
+        pytest.param("nothing", 1, marks=pytest.mark.slow),
+        pytest.param("another config", 1, marks=pytest.mark.slow),
+        pytest.param("files of a person's own", 1, marks=pytest.mark.slow),
+        ("files of a person's own", 5),
     ],
 )
-def test_killed_at_any_change_on_the_disk_the_run_resumes(tmp_path, start):
+def test_killed_at_any_change_on_the_disk_the_run_resumes(tmp_path, start, every):
     fork = multiprocessing.get_context("fork")
-    for kill_at in itertools.count():
+    for kill_at in itertools.count(step=every):
         root = tmp_path / str(kill_at)
         if start != "nothing":
             with opened(root) as folder:

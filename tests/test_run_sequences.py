@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -64,6 +65,7 @@ def texts(letter: str, edits: dict[str, str]) -> dict[str, str]:
     return {"first": first, "second": second, "third": edits.get("third", second + "!")}
 
 
+@pytest.mark.slow  # tests/test_run_folder.py: each of these actions alone, and kills at every fifth change
 @settings(max_examples=40)
 @given(actions=st.lists(ACTIONS, min_size=1, max_size=6), letter=LETTERS)
 def test_after_any_sequence_the_run_is_as_a_fresh_one_or_keeps_the_edits(actions, letter):

@@ -55,6 +55,7 @@ def test_each_sign_rises_where_its_fault_was_planted(clean, of_clean, tmp_path, 
     assert rose > of_clean.figures[fault] + 0.2
 
 
+@pytest.mark.slow
 def test_the_same_folder_gives_the_same_figures(clean, of_clean):
     assert measure(clean).figures == of_clean.figures
 

@@ -206,6 +206,7 @@ def test_a_process_that_dies_costs_only_its_own_picture(at_once, cache, log):
     assert [float(level) * 256 for *_, level in lines(log)].count(3) == 1
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on(cache, log):
     folder = cache.path(ENTRY).parents[1]
     command = [sys.executable, "-m", "tests.killed_scoring", str(folder), str(log)]
@@ -249,6 +250,7 @@ def test_what_only_the_first_picture_waits_for_is_no_work_to_share():
     assert paced(0.1, 1.0).worth_processes(left=100, processes=2)
 
 
+@pytest.mark.slow
 def test_processes_get_the_metrics_that_they_are_asked_for(at_once, monkeypatch):
     """Others may import networks, or not even travel."""
     away = Level(name="away", across_processes=False)

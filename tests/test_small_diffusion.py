@@ -111,7 +111,7 @@ def test_what_tests_is_never_trained_on():
     assert not held_out & set(names)
 
 
-@pytest.mark.parametrize("make", [autoencoder, denoiser])
+@pytest.mark.parametrize("make", [autoencoder, pytest.param(denoiser, marks=pytest.mark.slow)])
 def test_stopped_and_called_again_it_ends_as_if_nothing_had_happened(make, tmp_path):
     whole = trained(make(), tmp_path / "whole" / "out")
     with pytest.raises(RuntimeError, match="stop here"):

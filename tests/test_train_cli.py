@@ -54,17 +54,19 @@ def test_a_fit_is_left_as_a_run_folder_and_kept(tmp_path, capsys):
     assert "holds a world of another photo or scene (room-2px" in capsys.readouterr().err
 
 
-def test_a_sweep_has_a_folder_for_each_fit_and_makes_a_scene_once(tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("seeds", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_a_sweep_has_a_folder_for_each_fit_and_makes_a_scene_once(tmp_path, monkeypatch, capsys, seeds):
     made = []
     monkeypatch.setattr(scenes.RoomScene, "__call__", _counted(scenes.RoomScene.__call__, made))
     cli._made.cache_clear()
-    arguments = ["-m", *SMALL[:-1], f"out={tmp_path}", "seed=0,1", "correction=none,distortion", "quiet=true"]
+    seed = f"seed={','.join(map(str, range(seeds)))}"
+    arguments = ["-m", *SMALL[:-1], f"out={tmp_path}", seed, "correction=none,distortion", "quiet=true"]
     assert cli.main(arguments) == 0
-    assert len(made) == 2
+    assert len(made) == seeds
     found = {json.loads(path.read_text())["photo"]["name"] for path in tmp_path.glob("*/manifest.json")}
     assert found == {"room-2px"}
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines() if line.startswith("{")]
-    assert [line["correction"] for line in lines] == ["none", "distortion"] * 2
+    assert [line["correction"] for line in lines] == ["none", "distortion"] * seeds
     assert all(Path(line["run"]).parent == tmp_path for line in lines)
 
 

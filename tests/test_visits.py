@@ -64,9 +64,9 @@ def files(folder: Path) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("settings", "calls"),  # of the completer, at which it dies
     [
-        (CompleteSettings(budget=6, size=48, min_hole=0.05), (0, 1, 3)),
+        pytest.param(CompleteSettings(budget=6, size=48, min_hole=0.05), (0, 1, 3), marks=pytest.mark.slow),
         (CompleteSettings(budget=10, size=48, at_once=3, min_hole=0.05), (0, 1, 3)),
-        (ALL, (3,)),
+        pytest.param(ALL, (3,), marks=pytest.mark.slow),
     ],
     ids=["one by one", "in rounds", "all"],
 )
@@ -94,6 +94,7 @@ def test_what_was_made_is_not_made_again(cloud, tmp_path):
     assert next(Mortal.calls) == needed - 3
 
 
+@pytest.mark.slow
 def test_all_takes_every_camera_of_the_cube_in_turn(cloud, tmp_path):
     done = completed(cloud, tmp_path, ALL)
     views = CompletedViews(tmp_path)
