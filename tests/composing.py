@@ -1,5 +1,7 @@
-"""What Hydra makes of conf/ is kept for a whole session: a composition takes 0.3 s, and tests ask for the same choices
-some hundred times over. What a test sets besides them is applied anew each time."""
+"""What Hydra makes of conf/ is kept for a whole session: a composition takes 0.3 s, and tests ask for hundreds.
+
+What a test sets besides its choices is applied anew each time. Some of what is patched is private to Hydra.
+"""
 
 import copy
 from collections.abc import Callable
@@ -21,8 +23,7 @@ OURS = str(CONF_DIR.resolve())
 
 
 def remember(patch: pytest.MonkeyPatch) -> None:
-    """From now on, until `patch` is undone: whole configs, the choices' merged files, which files
-    these are, and what is in each."""
+    """Keeps whole configs, the choices' merged files, which files these are, and what is in each; `patch` undoes it."""
     patch.setattr(yaml, "SafeLoader", yaml.CSafeLoader)  # OmegaConf's base: the same answers, in a third less time
     patch.setattr(OmegaConf, "load", staticmethod(_read(OmegaConf.load)))
     patch.setattr(hydra, "compose", _whole(hydra.compose))
