@@ -26,18 +26,19 @@ def plain_ring(rgb: Tensor, photo: Tensor) -> Ring:
     side = max(1, round(_SIDE * (last - first + 1)))
     left, right = slice(first, first + side), slice(last + 1 - side, last + 1)
     reached = photo[:, left].all(1) & photo[:, right].all(1)
-    rows = reached.nonzero()[:, 0]
-    if not len(rows):
+    found = reached.nonzero()[:, 0]
+    if not len(found):
         return Ring(rgb * photo, torch.where(photo, 0, -1))
-    rows = slice(int(rows[0]), int(rows[-1]) + 1)
-    degree = height / 180
-    beyond = (torch.arange(width) - last).remainder(width)  # columns, from the right side on
-    far = torch.minimum(beyond, (first - last) % width - beyond) / (_REACH_DEG * degree)
-    share = (1 - torch.cos(math.pi * (beyond / max(1, (first - last) % width)).clamp(max=1))) / 2
-    sides = [rgb[:, rows, part].median(2, keepdim=True).values for part in (right, left)]
+    rows = slice(int(found[0]), int(found[-1]) + 1)
+    degree, gap = height / 180, (first - last) % width
+    beyond = (torch.arange(width) - last) % width  # columns, from the right side on
+    share = (1 - torch.cos(math.pi * (beyond / max(1, gap)).clamp(max=1))) / 2
+    at_right, at_left = (rgb[:, rows, part].median(2, keepdim=True).values for part in (right, left))
     near, smooth = (
-        torch.lerp(*(blur(side, sigma_deg * degree) for side in sides), share) for sigma_deg in (_NEAR_DEG, _FAR_DEG)
+        torch.lerp(blur(at_right, sigma_deg * degree), blur(at_left, sigma_deg * degree), share)
+        for sigma_deg in (_NEAR_DEG, _FAR_DEG)
     )
+    far = torch.minimum(beyond, gap - beyond) / (_REACH_DEG * degree)
     around = rgb * photo
     around[:, rows] = torch.lerp(near, smooth, smoothstep(far))
     made = torch.zeros_like(photo)
