@@ -9,6 +9,7 @@ of wall and of processor (all threads), of each step and of each kind of work; t
 import argparse
 import json
 from collections.abc import Sequence
+from contextlib import closing
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -103,8 +104,8 @@ def measured(width: int, size: int, views: int) -> dict[str, Any]:
     watch, results = Stopwatch(), []
     with TemporaryDirectory() as folder:
         config = configured(Path(folder), width, size, views)
-        with watch.on(KINDS):
-            run = RunReader(pipeline.run(config, Reporter(quiet=True), results.append).root)
+        with watch.on(KINDS), closing(Reporter(quiet=True)) as reporter:
+            run = RunReader(pipeline.run(config, reporter, results.append).root)
         disk = sum(path.stat().st_size for path in run.root.rglob("*") if path.is_file())
         facts = {"points": len(run.cloud()), "views": len(run.completed())}
     whole = [sum(seconds) for seconds in zip(*watch.seconds.values(), strict=True)]
