@@ -1,5 +1,6 @@
 """How much cameras still do not see: the kernel against its twin in torch, and what more points can change."""
 
+import numpy as np
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -25,7 +26,7 @@ def test_torch_does_what_the_kernel_does(count, seed, chosen):
     cloud, views = specks(count, seed), cameras(chosen)
     known = torch.zeros(len(views), 48, 48, dtype=torch.bool)
     twin, w2c = known.clone(), torch.stack([camera.w2c for camera in views])
-    hole_scores._mark_seen(known.numpy(), cloud.xyz.numpy(), cloud.spacing.numpy(), w2c.numpy(), 24.0)
+    hole_scores._mark_seen(known.numpy(), cloud.xyz.numpy(), cloud.spacing.numpy(), w2c.numpy(), np.float32(24))
     mark_seen_by_torch(twin, cloud.xyz, cloud.spacing, w2c, 24.0)
     assert (known == twin).float().mean() > 0.999
     mark_seen_by_torch(twin, cloud.xyz[:0], cloud.spacing[:0], w2c, 24.0)

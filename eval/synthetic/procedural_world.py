@@ -57,10 +57,11 @@ class ProceduralWorld:
         """From origin [3] along unit rays [h, w, 3]: colours [h, w, 3] and distances [h, w], metres."""
         flat = rays.reshape(-1, 3)
         rgb, faces = np.zeros((len(flat), 3), np.float32), np.zeros(len(flat), np.int32)
-        distance = torch.from_numpy(
+        distance = torch.from_numpy(  # for an origin with strides, numba would compile it anew: 10 s
             trace_boxes(
-                origin.numpy(), flat.contiguous().numpy(), self.solids, np.float32(self.radius), self.pictures,
-                self.texel_m, self.shades, self.levels, self.starts, _SIDE, np.float32(pixel_rad), rgb, faces,
+                origin.contiguous().numpy(), flat.contiguous().numpy(), self.solids, np.float32(self.radius),
+                self.pictures, self.texel_m, self.shades, self.levels, self.starts, _SIDE, np.float32(pixel_rad),
+                rgb, faces,
             )
         )  # fmt: skip
         shown = torch.from_numpy(self.pictures[faces] == PANORAMA)

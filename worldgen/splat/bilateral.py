@@ -91,5 +91,5 @@ class _FusedCorrect(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
         rgb, grid = (tensor.numpy() for tensor in ctx.saved_tensors)
-        to_rgb, to_grid = correct_gradients(rgb, grid, grad.contiguous().numpy())
-        return torch.from_numpy(to_rgb), torch.from_numpy(to_grid).permute(3, 2, 0, 1)
+        to_rgb, parts = correct_gradients(rgb, grid, grad.contiguous().numpy())
+        return torch.from_numpy(to_rgb), torch.from_numpy(parts.sum(axis=0)).permute(3, 2, 0, 1)

@@ -126,7 +126,7 @@ class _FusedWarp(torch.autograd.Function):
         if ctx.needs_input_grad[0]:
             to_image = torch.from_numpy(image_gradient(positions, upstream))
         if ctx.needs_input_grad[1]:
-            to_offsets = torch.from_numpy(offset_gradient(image, positions, upstream, ctx.nodes))
+            to_offsets = torch.from_numpy(offset_gradient(image, positions, upstream, ctx.nodes).sum(axis=0))
         return to_image, to_offsets
 
 

@@ -53,8 +53,8 @@ def _blur(planes: Tensor) -> Tensor:
 class _FusedLoss(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, render: Tensor, target: Tensor, weight: Tensor, ssim_share: float) -> Tensor:
-        arrays = [np.ascontiguousarray(tensor.detach().numpy()) for tensor in (render, target, weight)]
-        loss, grad = l1_ssim(*arrays, ssim_share)
+        x, y, counted = (np.ascontiguousarray(tensor.detach().numpy()) for tensor in (render, target, weight))
+        loss, grad = l1_ssim(x, y, counted, ssim_share)
         ctx.save_for_backward(torch.from_numpy(grad))
         return torch.tensor(loss, dtype=torch.float32)
 

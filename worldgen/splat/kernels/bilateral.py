@@ -84,7 +84,8 @@ def correct_forward(rgb, grid):
 
 @njit(**PARALLEL)
 def correct_gradients(rgb, grid, grad):
-    """grad [3, H, W] of the corrected picture -> gradients of rgb [3, H, W] and of grid [Y, X, L, 12].
+    """grad [3, H, W] of the corrected picture -> gradients of rgb [3, H, W] and, to be summed up over strips, of grid
+    [S, Y, X, L, 12]. Numba takes seconds longer to compile a sum along an axis.
 
     A pixel's colour also decides where it reads; that gives nothing where its luma is clamped to 0 or 1.
     """
@@ -129,4 +130,4 @@ def correct_gradients(rgb, grid, grad):
                 for luma in range(lumas):
                     _add(part[y0], x, luma, _ONE - share_y, to_nodes[x, luma])
                     _add(part[y1], x, luma, share_y, to_nodes[x, luma])
-    return to_rgb, parts.sum(axis=0)
+    return to_rgb, parts

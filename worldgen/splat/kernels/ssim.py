@@ -102,7 +102,9 @@ def _per_window_mass(support):
         start, stop = strip * _STRIP, min(height, (strip + 1) * _STRIP)
         planes = np.zeros((1, stop - start + 2 * RADIUS, width + 2 * RADIUS), np.float32)
         for y in range(max(0, start - RADIUS), min(height, stop + RADIUS)):
-            planes[0, y - start + RADIUS, RADIUS : RADIUS + width] = support[y]
+            row = planes[0, y - start + RADIUS]
+            for x in range(width):
+                row[RADIUS + x] = support[y, x]
         tall, mass = np.empty((1, width + 2 * RADIUS), np.float32), np.empty((1, width), np.float32)
         for y in range(start, stop):
             _blur_to_row(planes, y - start, tall, mass)
@@ -112,18 +114,24 @@ def _per_window_mass(support):
     return result
 
 
-@njit(**PARALLEL)
 def l1_ssim(render, target, weight, ssim_share):
     """The loss and its gradient with respect to `render`; what it computes: see `losses.photometric_loss`.
 
     render, target: float32 [C, H, W], contiguous; weight: float32 [H, W]; ssim_share: float.
     Returns (float, float32 [C, H, W]).
     """
-    channels, height, width = render.shape
-    support = np.where(weight > 0, _ONE, _ZERO)
-    per_mass = _per_window_mass(support)
-    l1_factor = np.float32((1 - ssim_share) / render.size)
+    # Whole arrays are numpy's work: numba takes ten seconds longer to compile a kernel that does it.
+    support = (weight > 0).astype(np.float32)
     ssim_weight = weight * np.float32(ssim_share / render.size)
+    l1_factor = np.float32((1 - ssim_share) / render.size)
+    sums, grad = _strips(render, target, weight, support, _per_window_mass(support), ssim_weight, l1_factor)
+    return sums.sum(), grad
+
+
+@njit(**PARALLEL)
+def _strips(render, target, weight, support, per_mass, ssim_weight, l1_factor):
+    """The losses of strips of rows, float64 [C * strips], and the gradient [C, H, W]."""
+    channels, height, width = render.shape
     strips = (height + _STRIP - 1) // _STRIP
     grad = np.empty_like(render)
     sums = np.zeros(channels * strips)
@@ -152,4 +160,4 @@ def l1_ssim(render, target, weight, ssim_share):
             _blur_to_row(terms, row - start, tall[:3], blurred[:3])
             _gradient(x[row], y[row], support[row], weight[row], l1_factor, blurred, grad[channel, row], losses)
             sums[task] += _sum(losses)
-    return sums.sum(), grad
+    return sums, grad
