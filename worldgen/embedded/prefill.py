@@ -24,7 +24,7 @@ from worldgen.types import View
 
 _SKY, _GROUND = 1000, 1001  # names of pieces, beside the copies of the photo
 _POLE_GAPS = 4  # gaps between copies and the poles are wider by this
-_STRANGE = 0.14  # from which on a photo's things come once: landscapes, streets and forests have 0.05 to 0.13
+_STRANGE = 0.14  # from which on a photo's things come once: nine of ten crops of panoramas have less
 _SHRINK = 1.5  # texture is shown smaller than it is by this, or it would be as blurred as what is far away
 _CALM_CEILING, _GROUND_CONTRAST = 0.006, 0.03  # most (standard deviation) that what is made up may have
 
