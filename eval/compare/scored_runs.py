@@ -41,6 +41,13 @@ def scores_of_runs(scores_folder: Path) -> dict[Path, RunScores]:
     return {folder: run for folder, run in found.items() if run.scores or run.lost}
 
 
+def directions(scores_folder: Path) -> dict[str, str]:
+    """{metric: `lower` or `higher`, whichever is better}, as far as the evaluation says it."""
+    metrics = read_evaluation(scores_folder).get("metrics", {})
+    found = {metric: record.get("better") for metric, record in metrics.items() if isinstance(record, Mapping)}
+    return {metric: str(better) for metric, better in found.items() if better in ("lower", "higher")}
+
+
 def scored_items(evaluation: Mapping[str, Any], method: str) -> Iterator[tuple[str, Item]]:
     """Yields (image, what a method left behind for it), as far as it is still there.
 
