@@ -4,6 +4,8 @@ import json
 import os
 import shutil
 import socket
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -171,3 +173,10 @@ def test_folders_that_come_and_go_meanwhile_are_no_crash(tmp_path, capsys):
         done.set()
         thread.join()
     assert turns
+
+
+def test_what_only_compares_waits_for_no_network():
+    """torch takes seconds to import, and is needed only where scores find their runs."""
+    code = "import sys, eval.compare.cli; print(any(name in sys.modules for name in ('torch', 'plotly', 'wandb')))"
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == "False"

@@ -9,6 +9,8 @@ from eval.tables.statistics import Interval
 
 ARROWS = {"lower": " ↓", "higher": " ↑", None: ""}
 NOT_RANKED = " *"
+_MOST_LINES = 4  # that say which group lacks what
+_LONG = 10_000  # from here on numbers have their thousands apart
 
 
 def group_rows(grouped: Grouped) -> list[Row]:
@@ -104,6 +106,13 @@ def _lacking_lines(grouped: Grouped) -> list[str]:
         for group, mean in zip(grouped.groups, figure.means, strict=True):
             if mean.interval and mean.lacks:
                 found.setdefault((group.label, tuple(map(str, mean.lacks))), []).append(figure.name)
+    if len(found) > _MOST_LINES:
+        labels = dict.fromkeys(label for label, _ in found)
+        counts = sorted(len(lacks) for _, lacks in found)
+        return [
+            f"not ranked (*): {len(labels)} groups lack {counts[0]} to {counts[-1]} photos and seeds that others have; "
+            "allow_missing=true takes those that all have, if there are any"
+        ]
     return [
         f"not ranked (*): {label} lacks {len(lacks)} that others have ({'; '.join(lacks[:3])}"
         f"{'; ...' * (len(lacks) > 3)}), by {', '.join(names)}"
@@ -154,7 +163,8 @@ def _with_interval(interval: Interval) -> str:
     if interval.half_width == 0:
         return f"{interval.mean:.6g} ± 0"
     digits = max(0, 1 - math.floor(math.log10(interval.half_width)))
-    return f"{interval.mean:.{digits}f} ± {interval.half_width:.{digits}f}"
+    sep = "," if abs(interval.mean) >= _LONG else ""
+    return f"{interval.mean:{sep}.{digits}f} ± {interval.half_width:{sep}.{digits}f}"
 
 
 def _bounds(name: str, interval: Interval | None) -> Row:

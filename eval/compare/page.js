@@ -4,6 +4,7 @@ const columns = new Map(data.columns.map((column) => [column.name, column]));
 const $ = (id) => document.getElementById(id);
 const colourOf = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const MOST_VALUES = 30; // of a setting that is drawn as an axis, or told by colours, from the start
+const MOST_SETTINGS = 6; // that are drawn as axes from the start
 const PALETTE = ["#2a6f97", "#d1603d", "#4f9d69", "#8a5a9e", "#c9a227", "#3aa6a6", "#b5486b", "#6b7a3a", "#5b6fd1", "#8c6d4f"];
 const SCALE = [[0, "#31356e"], [0.3, "#2a6f97"], [0.6, "#4f9d69"], [0.85, "#c9a227"], [1, "#e8d36a"]];
 
@@ -44,9 +45,18 @@ function layout(more) {
 
 /* Parallel coordinates. */
 
+function settingsToDraw() {
+  const found = named(["setting"]).filter((column) => column.numeric || distinct(column.name).length <= MOST_VALUES);
+  return found.length <= MOST_SETTINGS ? found : found.filter((column) => column.name !== "seed");
+}
+
+function isWide(column, numbers) {
+  return column.kind === "setting" && column.numeric && Math.min(...numbers) > 0 && Math.max(...numbers) / Math.min(...numbers) >= 30;
+}
+
 const lines = {
   axes: [
-    ...named(["setting"]).filter((column) => column.numeric || distinct(column.name).length <= MOST_VALUES).slice(0, 6),
+    ...settingsToDraw().slice(0, MOST_SETTINGS),
     ...named(["figure"]).filter((column) => column.better && distinct(column.name).length > 1).slice(0, 5),
   ].map((column) => column.name),
 };
@@ -57,6 +67,11 @@ if (!lines.axes.some((name) => columns.get(name).kind === "figure")) {
 function dimension(name, runs) {
   const column = columns.get(name), found = runs.map((run) => value(run, name));
   const label = short(titled(column), 30);
+  if (isWide(column, found)) {
+    const values = found.map(Math.log10), [low, high] = [Math.min(...values), Math.max(...values)];
+    const decades = [...Array(Math.floor(high) - Math.ceil(low) + 1).keys()].map((n) => Math.ceil(low) + n);
+    return { label, values, range: [low, high], tickvals: decades, ticktext: decades.map((n) => String(Number(`1e${n}`))) };
+  }
   if (column.numeric) {
     let [low, high] = [Math.min(...found), Math.max(...found)];
     if (low === high) [low, high] = [low - 0.5, high + 0.5];
@@ -66,7 +81,7 @@ function dimension(name, runs) {
   }
   const names = [...new Set(found)].sort();
   const places = found.map((text) => names.indexOf(text));
-  return { label, values: places, tickvals: names.map((_, place) => place), ticktext: names.map((text) => short(text, 22)), range: [-0.3, names.length - 0.7] };
+  return { label, values: places, tickvals: names.map((_, place) => place), ticktext: names.map((text) => short(text, lines.axes.length > 6 ? 14 : 22)), range: [-0.3, names.length - 0.7] };
 }
 
 function drawLines() {
@@ -149,7 +164,10 @@ function drawDots() {
   } else {
     traces = [trace(drawn, { marker: { ...marker, color: colourOf("--accent") } })];
   }
-  const axis = (name) => ({ title: { text: titled(columns.get(name)) }, type: columns.get(name).numeric ? "linear" : "category" });
+  const axis = (name) => {
+    const shownAlong = columns.get(name), wide = isWide(shownAlong, drawn.map((run) => value(run, name)));
+    return { title: { text: titled(shownAlong) }, type: shownAlong.numeric ? (wide ? "log" : "linear") : "category" };
+  };
   const legend = { title: { text: column ? column.name : "" } };
   const more = { height: 480, margin: { l: 70, r: 30, t: 20, b: 60 }, xaxis: axis(x), yaxis: axis(y), hovermode: "closest", legend, showlegend: traces.length > 1 };
   const buttons = [["zoom2d", "pan2d", "resetScale2d", "toImage"]];
@@ -162,7 +180,7 @@ function setUpDots() {
   const y = firstFigure() || data.columns[0].name;
   const other = figures.find((column) => column.better && column.name !== y) || figures.find((column) => column.name !== y);
   const x = (other || few[0] || data.columns[0]).name;
-  const colour = (few.find((column) => column.name !== "photo") || few[0] || { name: "" }).name;
+  const colour = data.colour || (few.find((column) => column.name !== "photo") || few[0] || { name: "" }).name;
   const all = data.columns.map((column) => [column.name, titled(column)]);
   fill($("dots-x"), all, x);
   fill($("dots-y"), all, y);

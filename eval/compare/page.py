@@ -34,7 +34,9 @@ def page_of(found: Comparison, place: Path, title: str = "Runs side by side") ->
     if groups is None and (keys := usual_keys(found.runs)):
         groups = comparison(found.runs, keys).groups
     finished = sum(run.finished for run in found.runs)
-    data = json.dumps(page_data(found.runs, place, found.column), ensure_ascii=False).replace("<", "\\u003c")
+    data = json.dumps(
+        page_data(found.runs, place, found.column, groups.keys if groups else ()), ensure_ascii=False
+    ).replace("<", "\\u003c")
     style, script = ((_HERE / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
     head = f"<h1>{escape(title)}</h1>\n<p class='soft'>{len(found.runs)} runs, {finished} finished</p>"
     return (

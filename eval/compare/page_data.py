@@ -16,9 +16,14 @@ from eval.compare.runs_table import directions, figures_by_run
 _PAGES = ("report.html", "world.html", "export/world.html")
 
 
-def page_data(runs: Sequence[ComparedRun], place: Path, column: str | None = None) -> dict[str, Any]:
-    """{columns, runs, first} for page.js. place: the folder that links begin from; column: of the figure that is shown
-    first."""
+def page_data(
+    runs: Sequence[ComparedRun], place: Path, column: str | None = None, keys: Sequence[str] = ()
+) -> dict[str, Any]:
+    """{columns, runs, first, colour} for page.js.
+
+    place: the folder that links begin from; column: of the figure that is shown first; keys: what groups are told apart
+    by, of which the first gives the colour of dots.
+    """
     figures, better, thumbnails = figures_by_run(runs), directions(runs), data_uris(runs)
     step_seconds = {
         f"{step} (s)": {run: run.seconds[step] for run in runs if step in run.seconds} for step in STEP_ORDER
@@ -44,6 +49,7 @@ def page_data(runs: Sequence[ComparedRun], place: Path, column: str | None = Non
     return {
         "columns": columns,
         "first": column,
+        "colour": next((name for key in keys for name in values if name == key or name.startswith(f"{key}.")), None),
         "runs": [
             {
                 "name": run.name,
