@@ -15,9 +15,9 @@ lost a view in an evaluation has no score there, for it would be a mean over oth
 
 by=<setting>,<setting> averages runs that have these in common: photos are what intervals are over, and a photo's seeds
 are averaged first. A group that lacks what others have is not ranked; allow_missing=true takes the means over what all
-groups have. by= takes settings (panorama.heuristic), groups
-of them (panorama), photo, kind, and group, the folder that holds a run. baseline=<values of a group> adds differences,
-paired by photo and seed where both have them. sort=<column> puts the best first. The last line is one JSON object.
+groups have. by= takes settings (panorama.heuristic), groups of them (panorama), photo, kind, and group, the folder that
+holds a run. baseline=<values of a group> adds differences, paired by photo and seed where both have them. sort=<column>
+puts the best first. The last line is one JSON object.
 """
 
 import argparse

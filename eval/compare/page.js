@@ -106,6 +106,7 @@ function drawLines() {
     labelfont: { size: 12 }, tickfont: { size: 11 }, rangefont: { size: 1, color: "rgba(0,0,0,0)" },
     unselected: { line: { color: colourOf("--line"), opacity: 0.4 } },
   };
+  $("lines").style.minWidth = `${Math.max(48, 7 * lines.axes.length)}rem`;
   const margin = { l: 90, r: 110, t: lines.axes.length > 5 ? 110 : 60, b: 30 };
   Plotly.react("lines", [trace], layout({ height: 470, margin }), { displayModeBar: false, responsive: true });
 }
