@@ -14,7 +14,7 @@ from eval.benchmarks.compare import make_sweep
 from eval.compare.cli import main
 from eval.compare.compared import ComparedRun
 from eval.compare.comparison import as_text, comparison
-from eval.compare.grouping import group_by, usual_keys
+from eval.compare.grouping import group_by, telling_apart, usual_keys
 from eval.tables.statistics import unpaired_difference
 
 
@@ -168,10 +168,20 @@ def test_a_group_of_settings_is_told_by_what_differs_or_by_the_folders_names(tmp
     assert [group.label for group in group_by(sweep(), ["panorama"])] == ["anchored", "walk"]
     plain = [ComparedRun(str(n), "a", "finished", {"splat.steps": str(n), "splat.rate": "1"}) for n in (100, 20, 20)]
     assert [group.label for group in group_by(plain, ["splat"])] == ["20", "100"]  # as numbers
-    assert usual_keys(plain) == ["splat.steps"]
-    assert usual_keys(plain[:2]) == []  # every run would be a group
+    assert usual_keys([*plain, *plain]) == ["splat.steps"]
+    assert usual_keys(sweep()) == ["panorama"]  # as their names say
+    assert usual_keys(plain) == []  # nearly every run would be a group
     held = [ComparedRun("x", "", "finished", folder=tmp_path / place / "x") for place in ("art", "plain")]
     assert [group.label for group in group_by(held, ["group"])] == ["art", "plain"]
+
+
+def test_settings_that_differ_together_tell_no_more():
+    settings = [
+        {"panorama.heuristic": h, "panorama.finish": h[0], "seed": str(n)} for h in ("a1", "b1") for n in (0, 1)
+    ]
+    runs = [ComparedRun(str(n), "a", "finished", each) for n, each in enumerate(settings)]
+    assert telling_apart(runs) == ["panorama.finish", "seed"]
+    assert usual_keys(runs) == ["panorama.finish"]
 
 
 def test_unpaired_differences_are_welchs():

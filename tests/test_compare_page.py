@@ -85,7 +85,7 @@ def test_groups_and_notes_stand_on_it(html):
 
 def test_groups_come_by_themselves_where_runs_share_settings(made):
     runs = [from_folder(path.parent) for path in sorted(made.glob("*/manifest.json"))]
-    assert "<h2>By panorama.heuristic</h2>" in page_of(Comparison(tuple(runs)), made)
+    assert "<h2>By panorama</h2>" in page_of(Comparison(tuple(runs)), made)
     assert "<h2>By" not in page_of(Comparison(tuple(runs[:1])), made)
 
 

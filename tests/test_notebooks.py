@@ -60,7 +60,7 @@ def run(name: str, place: Path, monkeypatch) -> tuple[str, list[str]]:
 @pytest.mark.slow
 def test_compare_runs_finds_what_the_sweep_is_about(place, monkeypatch):
     text, pictures = run("compare_runs", place, monkeypatch)
-    assert "6 runs, 6 finished; by panorama.heuristic; best first by niqe" in text
+    assert "6 runs, 6 finished; by panorama; best first by niqe" in text
     assert (
         text.index("| anchored | 2 | **5.19") < text.index("| sequential | 2 | 5.69") < text.index("| adhoc | 2 | 7.44")
     )

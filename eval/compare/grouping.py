@@ -10,6 +10,7 @@ from worldgen.errors import UserError
 
 SEED = "seed"
 UNKNOWN = "unknown"
+_MOST_USUAL = 3
 _OWN_KEYS = ("photo", "kind", "group")  # of a run itself: no setting has such a name
 
 
@@ -46,11 +47,24 @@ def differing(runs: Iterable[ComparedRun]) -> list[str]:
     return sorted(key for key, found in values.items() if len(found) > 1)
 
 
+def telling_apart(runs: Sequence[ComparedRun]) -> list[str]:
+    """The settings that differ, without those that differ just where one with a shorter name does."""
+    found: dict[tuple[int, ...], str] = {}
+    for key in sorted(differing(runs), key=lambda key: (len(key), key)):
+        values = [run.settings.get(key) for run in runs]
+        found.setdefault(tuple(values.index(value) for value in values), key)
+    return sorted(found.values())
+
+
 def usual_keys(runs: Sequence[ComparedRun]) -> list[str]:
-    """What groups them where nobody says it: every setting that differs but the seed, if several runs have the same."""
-    keys = [key for key in differing(runs) if key != SEED]
-    found = group_by(runs, keys) if keys else []
-    return keys if len(found) > 1 and len(found) < len(runs) else []
+    """What groups them where nobody says it: what the folders' names of a sweep say that it set, or else every setting
+    that tells them apart; but the seed. None where that makes groups of hardly more than one run, or by more settings
+    than people take in."""
+    swept = set.intersection(*(set(_overrides(run)) for run in runs)) if runs else set()
+    keys = [key for key in sorted(swept) or telling_apart(runs) if key != SEED]
+    if not 0 < len(keys) <= _MOST_USUAL:
+        return []
+    return keys if 1 < len(group_by(runs, keys)) <= len(runs) / 2 else []
 
 
 def group_by(runs: Sequence[ComparedRun], keys: Sequence[str]) -> list[Group]:
@@ -99,9 +113,13 @@ def _own(run: ComparedRun, key: str) -> str:
 
 
 def _told_by_name(run: ComparedRun, key: str) -> str | None:
-    """A sweep names its folders by what it sets, such as photo-panorama=adhoc-seed=1."""
+    return _overrides(run).get(key)
+
+
+def _overrides(run: ComparedRun) -> dict[str, str]:
+    """What the name of its folder tells of it: a sweep's are such as photo-panorama=adhoc-seed=1."""
     folder = run.folder.resolve().name if run.folder else Path(run.name).name
-    return dict(part.split("=", 1) for part in folder.split("-") if "=" in part).get(key)
+    return dict(part.split("=", 1) for part in folder.split("-") if "=" in part)
 
 
 def _values_within(runs: Sequence[ComparedRun], key: str) -> list[str]:

@@ -46,7 +46,7 @@ function layout(more) {
 /* Parallel coordinates. */
 
 function settingsToDraw() {
-  const found = named(["setting"]).filter((column) => column.numeric || distinct(column.name).length <= MOST_VALUES);
+  const found = named(["setting"]).filter((column) => column.apart && (column.numeric || distinct(column.name).length <= MOST_VALUES));
   return found.length <= MOST_SETTINGS ? found : found.filter((column) => column.name !== "seed");
 }
 

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from eval.compare.compared import ComparedRun
-from eval.compare.grouping import differing
+from eval.compare.grouping import differing, telling_apart
 from eval.compare.kinds import STEP_ORDER
 from eval.compare.run_pictures import data_uris
 from eval.compare.runs_table import directions, figures_by_run
@@ -31,10 +31,13 @@ def page_data(
     values: dict[str, dict[ComparedRun, Any]] = {}
     columns: list[dict[str, Any]] = []
 
+    apart = {"photo", "kind", *telling_apart(runs)}
+
     def add(name: str, kind: str, of_runs: dict[ComparedRun, Any]) -> None:
         if of_runs:
             numeric = not any(isinstance(value, str) for value in of_runs.values())
-            columns.append({"name": name, "kind": kind, "numeric": numeric, "better": better.get(name)})
+            column = {"name": name, "kind": kind, "numeric": numeric, "better": better.get(name)}
+            columns.append(column | ({"apart": name in apart} if kind == "setting" else {}))
             values[name] = of_runs
 
     for name in ("photo", "kind"):

@@ -39,7 +39,7 @@ def _unscored(runs: Sequence[ComparedRun]) -> list[str]:
 
 def _kinds(runs: Sequence[ComparedRun]) -> list[str]:
     counts = Counter(run.kind for run in runs)
-    told = ", ".join(f"{count} of {kind}s" for kind, count in sorted(counts.items()))
+    told = ", ".join(f"{count} {kind}s" for kind, count in sorted(counts.items()))
     return [f"several kinds of runs, which do not compare: {told}"] if len(counts) > 1 else []
 
 
