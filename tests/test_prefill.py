@@ -116,7 +116,7 @@ def test_what_comes_once_is_stranger_than_what_comes_again():
 def test_a_thing_that_comes_once_stands_in_the_world_once():
     photo = portrait()
     canvas = embed(photo, WIDTH)
-    rgb, known = QuiltedPrefill()(photo, canvas.rgb, canvas.photo, True, 0)
+    rgb, known, _ = QuiltedPrefill()(photo, canvas.rgb, canvas.photo, True, 0)
     red = (rgb[0] > rgb[1] + 0.3) & known
     assert bool(red.any())
     assert not bool((red & ~canvas.photo).any())
@@ -186,7 +186,7 @@ def test_overhead_and_underfoot_are_plain_whatever_the_photo_shows_and_the_guess
     photo = crowded_view(times)
     canvas = embed(photo, WIDTH)
     assert not shows_sky(canvas.rgb, canvas.photo)
-    rgb, known = QuiltedPrefill()(photo, canvas.rgb, canvas.photo, indoor, 0)
+    rgb, known, _ = QuiltedPrefill()(photo, canvas.rgb, canvas.photo, indoor, 0)
     assert rgb[:, canvas.photo].std() > 0.2
     for pole in (slice(0, HEIGHT // 6), slice(-HEIGHT // 6, None)):
         assert bool(known[pole].all())
@@ -201,10 +201,22 @@ def test_a_meadow_shows_sky_and_noise_shows_none():
     assert not shows_sky(coarse * canvas.photo, canvas.photo)
 
 
+@pytest.mark.parametrize(
+    ("photo", "indoor", "beside", "overhead"),
+    [(meadow_view(), False, "copies", "sky"), (meadow_view(), True, "copies", "ceiling"), (portrait(), True, "sides", "")],
+)
+def test_it_says_what_it_took_the_photo_for(photo, indoor, beside, overhead):
+    canvas = embed(photo, WIDTH)
+    guesses = QuiltedPrefill()(photo, canvas.rgb, canvas.photo, indoor, 0).guesses
+    assert beside in guesses["beside_the_photo"]
+    assert "clear" in guesses["beside_the_photo"]
+    assert overhead in guesses["overhead"]
+
+
 def test_most_is_there_and_gaps_surround_the_photo():
     photo = meadow_view()
     canvas = embed(photo, WIDTH)
-    rgb, known = QuiltedPrefill(gap_deg=4.0)(photo, canvas.rgb, canvas.photo, False, 0)
+    rgb, known, _ = QuiltedPrefill(gap_deg=4.0)(photo, canvas.rgb, canvas.photo, False, 0)
     assert 0.4 < known.float().mean() < 0.95
     assert torch.equal(rgb[:, canvas.photo], canvas.rgb[:, canvas.photo])
     beside = (degrees_to_seam(canvas.photo) < 2) & ~canvas.photo

@@ -121,7 +121,7 @@ def panorama_step(job: Job, out: Path) -> dict:
     panorama = _whole(job.given_panorama) if job.is_given else _painted(job, out / "views")
     artifacts.save_panorama(out, panorama)
     height, width = panorama.photo.shape
-    return {"size": f"{width}x{height}", "from_the_photo_percent": _percent(panorama.photo)}
+    return {"size": f"{width}x{height}", "from_the_photo_percent": _percent(panorama.photo), **panorama.guesses}
 
 
 def _whole(rgb: Tensor) -> Panorama:

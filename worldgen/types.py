@@ -5,7 +5,7 @@ Cameras follow OpenCV (x right, y down, z forward); distances are in metres; ima
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
@@ -151,10 +151,14 @@ class Fov:
 
 @dataclass(frozen=True, eq=False)
 class Panorama:
-    """An equirectangular picture, W = 2H. rgb: [3, H, W]; photo: bool [H, W], True where the photo's own pixels lie."""
+    """An equirectangular picture, W = 2H. rgb: [3, H, W]; photo: bool [H, W], True where the photo's own pixels lie.
+
+    guesses: see `models.protocols.Prefilled`; known of a panorama that was just made, none of one that was read.
+    """
 
     rgb: Tensor
     photo: Tensor
+    guesses: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         height, width = self.photo.shape

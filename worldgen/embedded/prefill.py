@@ -20,11 +20,13 @@ from worldgen.embedded.texture import colour_field, grain, plane_texture, spread
 from worldgen.errors import expect
 from worldgen.geometry.equirect import directions
 from worldgen.geometry.seams import close_seams, degrees_to_seam
+from worldgen.models.protocols import Prefilled
 from worldgen.types import View
 
 _SKY, _GROUND = 1000, 1001  # names of pieces, beside the copies of the photo
 _POLE_GAPS = 4  # gaps between copies and the poles are wider by this
 _STRANGE = 0.14  # from which on a photo's things come once: nine of ten crops of panoramas have less
+_DOUBTFUL = 0.02  # so near to it streets and forests went either way
 _SHRINK = 1.5  # texture is shown smaller than it is by this, or it would be as blurred as what is far away
 _CALM_CEILING, _GROUND_CONTRAST = 0.006, 0.03  # most (standard deviation) that what is made up may have
 
@@ -38,10 +40,11 @@ class QuiltedPrefill:
     def __post_init__(self) -> None:
         expect("panorama.prefill.gap_deg", self.gap_deg, 0.5 <= self.gap_deg <= 30, "0.5 to 30")
 
-    def __call__(self, photo: View, rgb: Tensor, own: Tensor, indoor: bool, seed: int) -> tuple[Tensor, Tensor]:
-        """Continues the photo, which lies on a panorama [3, H, W] where `own`, bool [H, W]: rgb, known outside gaps."""
+    def __call__(self, photo: View, rgb: Tensor, own: Tensor, indoor: bool, seed: int) -> Prefilled:
+        """Continues the photo, which lies on a panorama [3, H, W] where `own`, bool [H, W]; known outside gaps."""
         height, width = own.shape
-        once = strangeness(photo.rgb) > _STRANGE
+        strange = strangeness(photo.rgb)
+        once = strange > _STRANGE
         ring = plain_ring(rgb, own) if once else quilt_ring(rgb, own)
         known = ring.copy >= 0
         half = height // 2
@@ -51,7 +54,15 @@ class QuiltedPrefill:
         filled = torch.where(known, ring.rgb, torch.cat([sky, ground], 1))
         pole = torch.cat([torch.full((half, width), _SKY), torch.full((height - half, width), _GROUND)])
         piece = torch.where(known, ring.copy, pole)
-        return close_seams(filled, piece), own | ~_gaps(piece, 1 if once else _POLE_GAPS, self.gap_deg)
+        known = own | ~_gaps(piece, 1 if once else _POLE_GAPS, self.gap_deg)
+        return Prefilled(close_seams(filled, piece), known, _guesses(strange, indoor, is_sky))
+
+
+def _guesses(strange: float, indoor: bool, is_sky: bool) -> dict[str, str]:
+    surely = "doubtful" if abs(strange - _STRANGE) < _DOUBTFUL else "clear"
+    goes_on = "its sides' colours, for what it shows comes once" if strange > _STRANGE else "copies of it"
+    overhead = "sky, for some is seen" if is_sky else "ceiling, plain" if indoor else "plain, for no sky is seen"
+    return {"beside_the_photo": f"{goes_on} ({strange:.3f}, {_STRANGE} divides; {surely})", "overhead": overhead}
 
 
 def _gaps(piece: Tensor, wider: int, gap_deg: float) -> Tensor:

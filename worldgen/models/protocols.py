@@ -7,8 +7,8 @@ in [0, 1]; H, W: pixels; B: views in one call. Nothing heavy is imported here, s
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 from worldgen.progress import Track, untracked
 
@@ -205,15 +205,22 @@ class CompleteViews(Protocol):
         ...
 
 
+class Prefilled(NamedTuple):
+    """rgb: the panorama filled, [3, H, W], its own pixels unchanged; known: bool [H, W], the inpainter gets the rest.
+
+    guesses: what the photo was taken for, and how surely, by what was decided; in words, for the report.
+    """
+
+    rgb: Tensor
+    known: Tensor
+    guesses: Mapping[str, str]
+
+
 class Prefill(Protocol):
     """Optional in panorama synthesis, for inpainters that close gaps and know no world: says what else is there."""
 
-    def __call__(self, photo: View, rgb: Tensor, own: Tensor, indoor: bool, seed: int) -> tuple[Tensor, Tensor]:
-        """photo: the view at +z; rgb [3, H, W]: the panorama, there where `own`, bool [H, W], is True.
-
-        Returns the panorama filled, [3, H, W], its own pixels unchanged, and where it is known, bool [H, W]: the
-        inpainter gets the rest.
-        """
+    def __call__(self, photo: View, rgb: Tensor, own: Tensor, indoor: bool, seed: int) -> Prefilled:
+        """photo: the view at +z; rgb [3, H, W]: the panorama, there where `own`, bool [H, W], is True."""
         ...
 
 

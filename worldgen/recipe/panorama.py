@@ -93,12 +93,12 @@ def synthesize(
 
     inpainter: of native, what is in `settings.painter`.
     """
-    canvas = embed(photo, settings.width)
+    canvas, guesses = embed(photo, settings.width), {}
     if settings.heuristic in AT_ONCE:
         canvas = _paint_at_once(canvas, prompts, inpainter, seed)
     else:
         if settings.prefill is not None:
-            rgb, known = settings.prefill(photo, canvas.rgb, canvas.photo, prompts.indoor, seed)
+            rgb, known, guesses = settings.prefill(photo, canvas.rgb, canvas.photo, prompts.indoor, seed)
             canvas = replace(canvas, rgb=rgb, confidence=known.float())
         canvas = _paint_by_schedule(canvas, SCHEDULES[settings.heuristic], prompts, inpainter, settings, track, seed)
     rgb = canvas.rgb
@@ -106,7 +106,8 @@ def synthesize(
         rgb = torch.where(canvas.photo, rgb, push_pull(rgb, canvas.confidence))
     if settings.finish is not None and settings.painter is None:
         rgb = settings.finish(rgb, ~canvas.photo)
-    return Panorama(reflect_outwards(rgb, canvas.photo, settings.width / 200).clamp(0, 1), canvas.photo)
+    rgb = reflect_outwards(rgb, canvas.photo, settings.width / 200).clamp(0, 1)
+    return Panorama(rgb, canvas.photo, guesses)
 
 
 def embed(photo: View, width: int) -> Canvas:
