@@ -26,7 +26,7 @@ def place(tmp_path_factory) -> Path:
     """runs/: two photos by three heuristics; evaluations/panorama_ablation: their scores."""
     place = tmp_path_factory.mktemp("sweep")
     rows = []
-    for photo in ("room", "hall"):
+    for photo in ("room", "garage"):
         for heuristic, niqe in NIQE.items():
             run = write_run(place / "runs" / f"{photo}-panorama={heuristic}", f"{photo}.jpg")
             (run / "panorama.png").symlink_to("panorama/panorama.png")
@@ -34,9 +34,9 @@ def place(tmp_path_factory) -> Path:
             manifest["photo"]["sha256"] = photo.ljust(64, "0")
             manifest["steps"]["panorama"]["config"] = {"panorama": {"heuristic": heuristic}, "seed": 0}
             (run / "manifest.json").write_text(json.dumps(manifest))
-            rows += [Score(heuristic, photo, view, "niqe", niqe + len(view) / 8) for view in ("a", "bb")]
+            rows += [Score(heuristic, photo, view, "niqe", niqe + len(photo + view) / 8) for view in ("a", "bb")]
     methods = {
-        name: {"path": str(place / "runs"), "kind": "runs", "images": ["hall", "room"], "failed": {}} for name in NIQE
+        name: {"path": str(place / "runs"), "kind": "runs", "images": ["garage", "room"], "failed": {}} for name in NIQE
     }
     metrics = {"niqe": {"better": "lower", "versions": {}}}
     evaluation = {"protocol": {"name": "panorama"}, "metrics": metrics, "methods": methods}
@@ -75,5 +75,5 @@ def test_paper_tables_stand_beside_ours(place, monkeypatch):
     assert "7.44" in text  # ours
     assert "6.01" in text  # the paper's, of panoramas
     assert text.count("data:image/jpeg") == 6
-    assert f"<code>{place / 'runs' / 'hall-panorama=adhoc'}</code>" in text
+    assert f"<code>{place / 'runs' / 'garage-panorama=adhoc'}</code>" in text
     assert "python -m eval.reproduce table=world" in text

@@ -1,7 +1,7 @@
 """How long does it take to set many runs side by side, against plain reading of the same files?
 
     python -m eval.benchmarks.compare                       200 runs, with an evaluation, as text and as a page
-    python -m eval.benchmarks.compare --runs 50 --width 2048
+    python -m eval.benchmarks.compare --runs 50 --no-previews
 
 The runs are made up: manifests as long as real ones, logs, a panorama each, and scores of every view. Ours are whole
 commands in processes of their own, imports and all; the page is made twice, as its small pictures are kept. The
@@ -35,9 +35,9 @@ _EFFECT = {"anchored": 0.0, "sequential": 0.4, "adhoc": 1.5}  # on NIQE
 _FILES = 12  # of a step, of each of which a manifest has a hash
 
 
-def make_sweep(folder: Path, count: int, width: int = 2048) -> Path:
+def make_sweep(folder: Path, count: int, width: int = 2048, previews: bool = True) -> Path:
     """So many run folders in `folder`, of some photos by three heuristics and two seeds, and `folder`/scores; every
-    tenth stopped. width: of their panoramas, pixels."""
+    tenth stopped. width: of their panoramas, pixels; previews: with the small pictures that reports bring."""
     generator = random.Random(0)
     rows, methods = [], {name: {"path": str(folder), "kind": "runs", "images": [], "failed": {}} for name in HEURISTICS}
     pictures = [_panorama(width, number) for number in range(4)]
@@ -50,6 +50,8 @@ def make_sweep(folder: Path, count: int, width: int = 2048) -> Path:
         picture = run / "panorama" / "panorama.png"
         picture.parent.mkdir()
         picture.write_bytes(pictures[number % 4])
+        if previews:
+            Image.open(picture).resize((384, 192)).save(run / "preview.jpg")
         image = f"{photo}-seed{seed}"
         methods[heuristic]["images"].append(image)
         rows += [
@@ -127,11 +129,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = Parser(prog="python -m eval.benchmarks.compare", description=__doc__, allow_abbrev=False)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--runs", type=int, default=200, help="how many (default: 200)")
+    parser.add_argument("--no-previews", action="store_true", help="as runs were that had none beside their reports")
     parser.add_argument("--width", type=int, default=2048, help="of the panoramas, pixels (default: 2048)")
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as name:
         place = Path(name)
-        sweep, cache = make_sweep(place / "sweep", options.runs, options.width), place / "cache"
+        sweep, cache = (
+            make_sweep(place / "sweep", options.runs, options.width, not options.no_previews),
+            place / "cache",
+        )
         compare = ["-m", "eval.compare", str(sweep), "by=panorama", "baseline=anchored", "sort=niqe"]
         seconds = {
             "plain reading": plain_reading(sweep),

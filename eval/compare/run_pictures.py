@@ -18,7 +18,7 @@ from worldgen.paths import cache_dir
 
 SIZE = 192, 96  # pixels at most
 _PLACES = {
-    "world": ("panorama.png", "refine/panorama.png", "panorama/panorama.png"),
+    "world": ("preview.jpg", "panorama.png", "refine/panorama.png", "panorama/panorama.png"),
     "fit": ("splat/held_out/pred/000.png",),
     "controlnet": ("controlnet/samples/*.png",),
 }
