@@ -15,6 +15,7 @@ from eval.compare.cli import main
 from eval.compare.compared import ComparedRun
 from eval.compare.comparison import as_text, comparison
 from eval.compare.grouping import group_by, telling_apart, usual_keys
+from eval.compare.run_notes import notes_on
 from eval.tables.statistics import unpaired_difference
 
 
@@ -173,6 +174,14 @@ def test_a_group_of_settings_is_told_by_what_differs_or_by_the_folders_names(tmp
     assert usual_keys(plain) == []  # nearly every run would be a group
     held = [ComparedRun("x", "", "finished", folder=tmp_path / place / "x") for place in ("art", "plain")]
     assert [group.label for group in group_by(held, ["group"])] == ["art", "plain"]
+
+
+def test_every_run_that_is_not_finished_is_counted():
+    runs = [run_of("a", "a", n, None, state=f"failed in splat: {n // 3}") for n in range(24)]
+    told = [line for line in notes_on(runs) if line.startswith("not finished")]
+    assert len(told) == 7
+    assert told[0].startswith("not finished: 3 runs (a-panorama=a-seed=0, ")
+    assert told[-1] == "not finished, for other reasons: 6 runs"
 
 
 def test_settings_that_differ_together_tell_no_more():

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from eval.compare.compared import ComparedRun
 
-_SHOWN = 3
+_SHOWN, _MOST_STATES = 3, 6
 _TOLD_APART = (
     "python",
     "worldgen",
@@ -28,7 +28,10 @@ def _unfinished(runs: Sequence[ComparedRun]) -> list[str]:
     for run in runs:
         if not run.finished:
             by_state.setdefault(run.state, []).append(run.name)
-    return [f"not finished: {_named(names)}: {state}" for state, names in by_state.items()]
+    states = sorted(by_state, key=lambda state: -len(by_state[state]))
+    lines = [f"not finished: {_named(by_state[state])}: {state}" for state in states[:_MOST_STATES]]
+    others = sum(len(by_state[state]) for state in states[_MOST_STATES:])
+    return [*lines, *([f"not finished, for other reasons: {others} runs"] if others else [])]
 
 
 def _unscored(runs: Sequence[ComparedRun]) -> list[str]:
