@@ -39,7 +39,8 @@ def make_sweep(folder: Path, count: int, width: int = 2048, previews: bool = Tru
     """So many run folders in `folder`, of some photos by three heuristics and two seeds, and `folder`/scores; every
     tenth stopped. width: of their panoramas, pixels; previews: with the small pictures that reports bring."""
     generator = random.Random(0)
-    rows, methods = [], {name: {"path": str(folder), "kind": "runs", "images": [], "failed": {}} for name in HEURISTICS}
+    rows: list[Score] = []
+    images: dict[str, list[str]] = {name: [] for name in HEURISTICS}
     pictures = [_panorama(width, number) for number in range(4)]
     for number in range(count):
         heuristic, seed = HEURISTICS[number % 3], number // 3 % 2
@@ -53,12 +54,14 @@ def make_sweep(folder: Path, count: int, width: int = 2048, previews: bool = Tru
         if previews:
             Image.open(picture).resize((384, 192)).save(run / "preview.jpg")
         image = f"{photo}-seed{seed}"
-        methods[heuristic]["images"].append(image)
+        images[heuristic].append(image)
         rows += [
             Score(heuristic, image, f"view{view}", metric, factor * niqe + view / 10)
             for view in range(VIEWS)
             for metric, factor in (("niqe", 1.0), ("brisque", 6.0))
         ]
+    kept = {"path": str(folder), "kind": "runs", "failed": {}}
+    methods = {name: kept | {"images": images[name]} for name in HEURISTICS}
     metrics = {name: {"better": "lower", "versions": {}} for name in ("niqe", "brisque")}
     write_scores(folder / "scores", rows, {"protocol": {"name": "panorama"}, "metrics": metrics, "methods": methods})
     return folder

@@ -8,7 +8,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from eval.compare.kinds import STEP_ORDER, STEPS_OF, figures_of, kind_of, signatures_in
+from eval.compare.kinds import STEP_ORDER, STEPS_OF, Kind, figures_of, kind_of, signatures_in
 from eval.compare.states import missing_steps, state_of
 from eval.compare.wandb_api import WandbRun
 from eval.scoring.scores import SCORES_FILE
@@ -38,7 +38,7 @@ class ComparedRun:
     figures: dict[str, float] = field(default_factory=dict)
     scores: dict[str, float] = field(default_factory=dict)
     folder: Path | None = None
-    kind: str = "world"
+    kind: Kind = "world"
     photo_sha256: str = ""
     versions: dict[str, str] = field(default_factory=dict)
     better: dict[str, str] = field(default_factory=dict)
@@ -148,7 +148,7 @@ def _cost(summary: Mapping[str, Any]) -> dict[str, Any]:
     return {name: summary.get(name, 0.0) for name in ("seconds", "peak_memory_mb")}
 
 
-def _of_steps(name: str, photo: str, steps: Mapping[str, Mapping[str, Any]], kind: str = "world") -> ComparedRun:
+def _of_steps(name: str, photo: str, steps: Mapping[str, Mapping[str, Any]], kind: Kind = "world") -> ComparedRun:
     """steps: as in a manifest."""
     config: dict[str, Any] = {}
     versions: dict[str, str] = {}

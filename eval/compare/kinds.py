@@ -86,7 +86,8 @@ def _better_in_tables() -> dict[str, str]:
 
     from worldgen.config import CONF_DIR
 
-    tables = [OmegaConf.load(path) for path in sorted((CONF_DIR / "table").glob("*.yaml"))]
+    found = [OmegaConf.to_container(OmegaConf.load(path)) for path in sorted((CONF_DIR / "table").glob("*.yaml"))]
+    tables = [table for table in found if isinstance(table, dict)]
     return {name: str(column["better"]) for table in tables for name, column in (table.get("columns") or {}).items()}
 
 
