@@ -9,9 +9,9 @@ from types import SimpleNamespace
 import pytest
 import wandb
 
-from eval.compare import cli
 from eval.compare.cli import main
 from eval.compare.compared import STEP_NAMES, from_wandb
+from eval.compare.runs_table import table
 from eval.compare.wandb_api import WandbRun
 from eval.scoring.scores import Score, write_scores
 
@@ -180,11 +180,13 @@ def test_every_format_holds_the_same_table(tmp_path, capsys):
     rows, _ = compared(capsys, tmp_path)
     for name in ("table.csv", "table.json", "sub/table.md"):
         assert main([str(tmp_path), "--out", str(tmp_path / name)]) == 0
-        assert json.loads(capsys.readouterr().out)["out"] == str(tmp_path / name)
+        assert json.loads(capsys.readouterr().out)["out"] == [str(tmp_path / name)]
     assert json.loads((tmp_path / "table.json").read_text()) == rows
     by_csv = list(csv.DictReader(io.StringIO((tmp_path / "table.csv").read_text())))
     assert [{key: "" if cell is None else str(cell) for key, cell in row.items()} for row in rows] == by_csv
-    lines = (tmp_path / "sub/table.md").read_text().splitlines()
+    told, _, lines = (tmp_path / "sub/table.md").read_text().partition("\n\n")
+    assert told == "- not finished: c: without lift and later steps"
+    lines = lines.splitlines()
     assert len(lines) == 4
     assert "a\\|b" in lines[2]
     assert lines[3].startswith("| c | room.jpg | without lift and later steps | anchored | 1.5 |")
@@ -268,4 +270,4 @@ def test_two_sweeps_may_hold_runs_of_one_name():
 
 
 def test_the_table_of_nothing_is_empty():
-    assert cli.table([]) == []
+    assert table([]) == []

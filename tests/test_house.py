@@ -67,6 +67,7 @@ ROOMS = {
     "viser": ["worldgen.present"],  # world.html
     "imageio_ffmpeg": ["worldgen.present", "worldgen.doctor"],  # the walk
     "rich": ["worldgen.present"],  # bars in terminals
+    "plotly": ["eval.compare"],  # plots on its page
     "IPython": ["worldgen.world"],  # notebooks
 }
 

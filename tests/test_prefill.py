@@ -203,7 +203,11 @@ def test_a_meadow_shows_sky_and_noise_shows_none():
 
 @pytest.mark.parametrize(
     ("photo", "indoor", "beside", "overhead"),
-    [(meadow_view(), False, "copies", "sky"), (meadow_view(), True, "copies", "ceiling"), (portrait(), True, "sides", "")],
+    [
+        (meadow_view(), False, "copies", "sky"),
+        (meadow_view(), True, "copies", "ceiling"),
+        (portrait(), True, "sides", ""),
+    ],
 )
 def test_it_says_what_it_took_the_photo_for(photo, indoor, beside, overhead):
     canvas = embed(photo, WIDTH)

@@ -1,29 +1,33 @@
 """What is known of a run that is to be compared: from its folder alone, or from what W&B was told of its steps."""
 
 import json
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from eval.compare.kinds import STEP_ORDER, STEPS_OF, Kind, figures_of, kind_of, signatures_in
+from eval.compare.states import missing_steps, state_of
 from eval.compare.wandb_api import WandbRun
+from eval.scoring.scores import SCORES_FILE
 from worldgen.errors import UserError
+from worldgen.runs.layout import LAYOUT, MANIFEST, layout_of
 from worldgen.runs.steps_table import STEPS
-from worldgen.runs.wandb_runs import group_of, is_number
+from worldgen.runs.wandb_runs import group_of
 
-MANIFEST = "manifest.json"
 STEP_NAMES = tuple(step.name for step in STEPS)
 _ABOUT = ("run", "photo", "step", "versions", "_wandb")  # keys of a step's config at W&B that are no settings
-_LOG_LINE = re.compile(r"\S+ \S+ (?P<level>[A-Z]+) worldgen: +(?P<number>\d+)/(?P<total>\d+) (?P<step>\w+)(?P<rest>.*)")
 
 
 @dataclass(frozen=True, eq=False)
 class ComparedRun:
-    """One world. state: `finished`, or what is missing; settings: by key; seconds: by step; peak_memory_mb: of the step
-    that took most, None where no step is known; figures: points, gaussians, psnr_db, loss, as far as they are known;
-    scores: by metric; folder: None where only W&B knows it."""
+    """One world, fit or ControlNet. state: `finished`, or what is missing; settings: by key; seconds: by step;
+    peak_memory_mb: of the step that took most, None where no step is known; figures: points, gaussians, psnr_db, loss,
+    ..., as far as they are known; scores: by metric; folder: None where only W&B knows it; kind: see `kinds`;
+    photo_sha256: "" where it is not known; versions: of packages and of the folder's layout; better: `lower` or
+    `higher`, by metric, where the evaluation says it."""
 
     name: str
     photo: str
@@ -34,6 +38,10 @@ class ComparedRun:
     figures: dict[str, float] = field(default_factory=dict)
     scores: dict[str, float] = field(default_factory=dict)
     folder: Path | None = None
+    kind: Kind = "world"
+    photo_sha256: str = ""
+    versions: dict[str, str] = field(default_factory=dict)
+    better: dict[str, str] = field(default_factory=dict)
 
     @property
     def finished(self) -> bool:
@@ -44,19 +52,31 @@ class ComparedRun:
 def folders_of_runs(paths: Sequence[Path]) -> list[Path]:
     """Run folders, and those in folders of them, each once; plain files, which `runs/*` may name too, are left out.
 
-    A folder that holds no run is kept: a run may have stopped before its first step. Raises UserError for a path that
-    is not there.
+    Paths may be patterns. A folder that holds no run is kept: a run may have stopped before its first step; one that
+    holds an evaluation is none. Raises UserError for a path that is not there.
     """
     found: dict[Path, Path] = {}
-    for path in paths:
-        if not path.exists():
-            raise UserError(f"{path}: no such folder, wanted run folders as `python -m worldgen` makes them")
+    for path in chain.from_iterable(map(_named, paths)):
         if not path.is_dir():
             continue
-        inside = [child.parent for child in sorted(path.glob(f"*/{MANIFEST}"))]
-        for folder in [path] if (path / MANIFEST).is_file() or not inside else inside:
+        is_run = (path / MANIFEST).is_file()
+        inside = sorted({child.parent for sign in (MANIFEST, "log.txt") for child in path.glob(f"*/{sign}")})
+        if not is_run and not inside and (path / SCORES_FILE).is_file():
+            continue
+        for folder in [path] if is_run or not inside else inside:
             found.setdefault(folder.resolve(), folder)
     return list(found.values())
+
+
+def _named(path: Path) -> list[Path]:
+    """A path, or what a pattern such as runs/* finds. Raises UserError where nothing is there."""
+    if path.exists():
+        return [path]
+    start, pattern = Path(path.anchor), str(path.relative_to(path.anchor))
+    found = sorted(start.glob(pattern)) if any(sign in pattern for sign in "*?[") else []
+    if not found:
+        raise UserError(f"{path}: no such folder, wanted run folders as `python -m worldgen` makes them")
+    return found
 
 
 def logged_folders(place: Path, group: str | None = None) -> list[Path]:
@@ -74,20 +94,28 @@ def logged_folders(place: Path, group: str | None = None) -> list[Path]:
 
 
 def from_folder(folder: Path) -> ComparedRun:
-    """A run folder as its manifest and log tell of it, however far it got."""
+    """A run folder as its manifest and log tell of it, however far it got, even while it is written."""
     name = folder.resolve().name
-    if not (folder / MANIFEST).is_file():
-        return ComparedRun(name, "", f"no run ({MANIFEST} is missing)", folder=folder)
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         photo, steps = manifest["photo"], manifest["steps"]
         if not all(isinstance(entry, Mapping) for entry in (photo, steps, *steps.values())):
             raise TypeError
-        run = _of_steps(name, str(photo.get("name", "")), steps)
+        kind = kind_of(steps, folder)
+        run = _of_steps(name, str(photo.get("name", "")), steps, kind)
+        sha256, layout = str(photo.get("sha256", "")), layout_of(manifest)
+    except FileNotFoundError:
+        return ComparedRun(name, "", f"no run ({MANIFEST} is missing)", folder=folder)
     except (OSError, KeyError, TypeError, ValueError, AttributeError):
         return ComparedRun(name, "", f"{MANIFEST} cannot be read", folder=folder)
-    known = {"folder": folder, "state": _state(folder, steps)}
-    return ComparedRun(**{**vars(run), **known})
+    known: dict[str, Any] = {"folder": folder, "state": state_of(folder, run.state), "photo_sha256": sha256}
+    if kind == "world":
+        known["figures"] = run.figures | signatures_in(folder)
+    if kind == "controlnet":  # its "photo" is the data, settings and all: a setting like any other
+        known |= {"photo": "", "photo_sha256": ""}
+    if layout not in (None, LAYOUT):
+        known["versions"] = run.versions | {"folder layout": str(layout)}
+    return replace(run, **known)
 
 
 def from_wandb(runs: Iterable[WandbRun]) -> list[ComparedRun]:
@@ -120,55 +148,22 @@ def _cost(summary: Mapping[str, Any]) -> dict[str, Any]:
     return {name: summary.get(name, 0.0) for name in ("seconds", "peak_memory_mb")}
 
 
-def _of_steps(name: str, photo: str, steps: Mapping[str, Mapping[str, Any]]) -> ComparedRun:
+def _of_steps(name: str, photo: str, steps: Mapping[str, Mapping[str, Any]], kind: Kind = "world") -> ComparedRun:
     """steps: as in a manifest."""
     config: dict[str, Any] = {}
+    versions: dict[str, str] = {}
     for step in steps.values():
         config |= step.get("config", {})
+        versions |= step.get("versions", {})
     memory = [float(step["peak_memory_mb"]) for step in steps.values()]
     return ComparedRun(
         name=name,
         photo=photo,
-        state=_missing(steps),
+        state=missing_steps(STEPS_OF[kind], steps),
         settings=settings(config),
-        seconds={step: float(steps[step]["seconds"]) for step in STEP_NAMES if step in steps},
+        seconds={step: float(steps[step]["seconds"]) for step in STEP_ORDER if step in steps},
         peak_memory_mb=max(memory, default=None),
-        figures=_figures({step: entry.get("facts", {}) for step, entry in steps.items()}),
+        figures=figures_of(kind, {step: entry.get("facts", {}) for step, entry in steps.items()}),
+        kind=kind,
+        versions={package: str(version) for package, version in versions.items()},
     )
-
-
-def _figures(facts: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
-    splat, points = facts.get("splat", {}), facts.get("lift", {}).get("points")
-    if is_number(points):
-        added = facts.get("complete", {}).get("points_added", 0)
-        points += added if is_number(added) else 0
-    found = {
-        "points": points,
-        "gaussians": splat.get("gaussians"),
-        "psnr_db": splat.get("panorama_psnr_db"),
-        "loss": splat.get("loss_last"),
-    }
-    return {name: value for name, value in found.items() if is_number(value)}
-
-
-def _missing(steps: Mapping[str, Any]) -> str:
-    missing = [step for step in STEP_NAMES if step not in steps]
-    return f"without {missing[0]}" + (" and later steps" if missing[1:] else "") if missing else "finished"
-
-
-def _state(folder: Path, steps: Mapping[str, Any]) -> str:
-    """What log.txt adds: whether the run came to the end that it was to have, or which step it never left."""
-    state = _missing(steps)
-    try:
-        lines = (folder / "log.txt").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return state
-    logged = [match for line in lines if (match := _LOG_LINE.match(line))]
-    if not logged:
-        return state
-    last = logged[-1]
-    if last["rest"].startswith(":"):  # "begins", and nothing after it
-        return f"stopped in {last['step']}"
-    if state != "finished" and last["number"] == last["total"]:
-        return f"finished up to {last['step']}"
-    return state

@@ -1,6 +1,6 @@
 """Which run folders an evaluation scored, and what it found of each: from its scores.csv and evaluation.json alone."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,8 +28,9 @@ def scores_of_runs(scores_folder: Path) -> dict[Path, RunScores]:
     """
     by_metric, evaluation = compare_views(read_scores(scores_folder)), read_evaluation(scores_folder)
     found: dict[Path, RunScores] = {}
+    examined: dict[str, Sequence[Item]] = {}
     for method in evaluation.get("methods", {}):
-        for image, item in scored_items(evaluation, method):
+        for image, item in scored_items(evaluation, method, examined):
             if item.run is None:
                 continue
             for metric, compared in by_metric.items():
@@ -41,8 +42,18 @@ def scores_of_runs(scores_folder: Path) -> dict[Path, RunScores]:
     return {folder: run for folder, run in found.items() if run.scores or run.lost}
 
 
-def scored_items(evaluation: Mapping[str, Any], method: str) -> Iterator[tuple[str, Item]]:
-    """Yields (image, what a method left behind for it), as far as it is still there.
+def directions(scores_folder: Path) -> dict[str, str]:
+    """{metric: `lower` or `higher`, whichever is better}, as far as the evaluation says it."""
+    metrics = read_evaluation(scores_folder).get("metrics", {})
+    found = {metric: record.get("better") for metric, record in metrics.items() if isinstance(record, Mapping)}
+    return {metric: str(better) for metric, better in found.items() if better in ("lower", "higher")}
+
+
+def scored_items(
+    evaluation: Mapping[str, Any], method: str, examined: dict[str, Sequence[Item]] | None = None
+) -> Iterator[tuple[str, Item]]:
+    """Yields (image, what a method left behind for it), as far as it is still there. examined: {path: what is there},
+    which grows, so that methods of one path have it looked at once.
 
     Methods that are one sweep's runs, told apart by a setting, share a path: then a run is the method's whose name is
     one of its settings.
@@ -50,9 +61,11 @@ def scored_items(evaluation: Mapping[str, Any], method: str) -> Iterator[tuple[s
     methods = evaluation.get("methods", {})
     try:
         path, images = methods[method]["path"], set(methods[method]["images"])
-        items = examine(method, path).items
+        items = (examined or {}).get(path) or examine(method, path).items
     except (UserError, KeyError, TypeError):
         return
+    if examined is not None:
+        examined[path] = items
     shared = sum(entry.get("path") == path for entry in methods.values()) > 1
     for item in items:
         if shared and item.run and method not in settings(item.run.config).values():

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from scipy import stats
+from scipy.special import stdtrit
 
 LEVEL = 0.95
 FEW = 5
@@ -92,6 +92,23 @@ def paired_difference(first: Mapping[str, float], second: Mapping[str, float]) -
     return mean_interval([first[image] - second[image] for image in common]) if common else None
 
 
+def unpaired_difference(first: Iterable[float], second: Iterable[float], level: float = LEVEL) -> Interval:
+    """The mean of `first` minus that of `second`, which have nothing in common, by Welch's t interval; the count is
+    that of the smaller sample. Raises ValueError for no values."""
+    samples = [np.asarray(list(values), dtype=np.float64) for values in (first, second)]
+    means = [mean_interval(values, level).mean for values in samples]
+    difference, count = means[0] - means[1], min(values.size for values in samples)
+    if count < 2 or not all(np.isfinite(values).all() for values in samples):
+        return Interval(difference, math.nan, math.nan, count)
+    variances = [float(values.var(ddof=1)) / values.size for values in samples]
+    total = sum(variances)
+    if total == 0:
+        return Interval(difference, difference, difference, count)
+    parts = [variance**2 / (values.size - 1) for variance, values in zip(variances, samples, strict=True)]
+    half = _quantile(total**2 / sum(parts), level) * math.sqrt(total)
+    return Interval(difference, difference - half, difference + half, count)
+
+
 def common_images(methods: Iterable[Iterable[str]]) -> list[str]:
     """The images that every method has, sorted."""
     names = [set(images) for images in methods]
@@ -99,5 +116,5 @@ def common_images(methods: Iterable[Iterable[str]]) -> list[str]:
 
 
 @lru_cache(maxsize=1024)
-def _quantile(degrees_of_freedom: int, level: float) -> float:
-    return float(stats.t.ppf((1 + level) / 2, degrees_of_freedom))
+def _quantile(degrees_of_freedom: float, level: float) -> float:
+    return float(stdtrit(degrees_of_freedom, (1 + level) / 2))

@@ -44,8 +44,8 @@ _UNITS = {"m": "m", "mb": "MB", "s": "s", "deg": "°", "db": "dB", "px": "px", "
 
 
 def write_report(run_dir: Path) -> Path:
-    """Writes `run_dir`/report.html, and the failure signatures that it tells of as signatures.json, from the folder's
-    manifest and artifacts; returns the report's path.
+    """Writes `run_dir`/report.html, and the failure signatures that it tells of as signatures.json, and a small
+    panorama as preview.jpg, from the folder's manifest and artifacts; returns the report's path.
 
     Steps that have not run yet are left out. Raises UserError where there is no manifest.
     """
@@ -53,6 +53,7 @@ def write_report(run_dir: Path) -> Path:
     report, found = run_dir / "report.html", measure(run_dir)
     told = {"figures": found.figures, "not_measured": found.missing}
     disk.write_text(run_dir / "signatures.json", json.dumps(told, indent=1, sort_keys=True) + "\n")
+    pictures.write_preview(run_dir)
     disk.write_text(report, report_html(manifest, run_dir, found))
     return report
 

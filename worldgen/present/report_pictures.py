@@ -10,15 +10,19 @@ import torch
 from PIL import Image
 from scipy.ndimage import distance_transform_edt
 
+from worldgen.errors import UserError
 from worldgen.geometry.cameras import look_at
 from worldgen.geometry.equirect import to_perspective
 from worldgen.io.clouds import load_cloud
 from worldgen.io.gaussians import load_gaussians
+from worldgen.runs import disk
 from worldgen.runs.reader import RunReader
 from worldgen.runs.steps_table import COMPLETE, LIFT, PANORAMA, SPLAT
 from worldgen.splat.rasterize import rasterize
 from worldgen.types import Camera, PointCloud
 
+PREVIEW = "preview.jpg"
+_PREVIEW_WIDTH = 384
 _WIDTH = 1200  # pixels of a picture that fills the page
 _ASIDE_M = (0.5, -0.1, 0.3)
 
@@ -91,6 +95,17 @@ def outlined_panorama(run_dir: Path) -> np.ndarray | None:
     marked = panorama.copy()
     marked[mask & ~eroded] = 255
     return marked
+
+
+def write_preview(run_dir: Path) -> None:
+    """`run_dir`/preview.jpg: the panorama, small, for pages that show many runs; nothing where there is none."""
+    try:
+        pixels = reduced(RunReader(run_dir).panorama_path(), _PREVIEW_WIDTH)
+    except UserError:
+        return
+    if pixels is not None:
+        with disk.landing(run_dir / PREVIEW) as fresh:
+            Image.fromarray(pixels).save(fresh, quality=85)
 
 
 def _panorama(run_dir: Path) -> tuple[np.ndarray | None, np.ndarray | None]:
