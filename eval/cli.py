@@ -89,7 +89,7 @@ def _run(config: DictConfig, methods: Mapping[str, str], frames: Mapping[str, Fi
     if config.wandb and (out / SCORES_FILE).exists():
         from eval.wandb_evaluation import log_evaluation
 
-        log_evaluation(out, table.figures())
+        log_evaluation(out, table, Reporter(config.quiet).note)
     print(render(table, config.format))
     stored = (out / "table.md").exists()
     if stored and not config.quiet:

@@ -140,7 +140,7 @@ def _with_scores(runs: Sequence[ComparedRun], asked: Sequence[Path]) -> list[Com
             known |= {f"{metric}{suffix}": value for metric, value in own.scores.items()}
             if own.lost:
                 print(f"not scored: {run.name}: {_lost_text(own.lost)} in {folder}", file=sys.stderr)
-        scored.append(replace(run, scores=known))
+        scored.append(replace(run, scores=run.scores | known))
     return scored
 
 

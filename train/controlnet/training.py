@@ -63,7 +63,8 @@ def train_controlnet(
         shown = samples_of(data, settings.validation_samples, seed + _APART)
         callbacks.append(PaintedSamples(shown, settings.validate_every, out_dir / SAMPLES_DIR, seed))
     identity, curves = identity_of(settings, made_of, seed), settings.logger if is_first() else "none"
-    with quiet_lightning(), logging_to(curves, out_dir, identity, asdict(settings), "controlnet") as logger:
+    told = {**made_of, "controlnet": asdict(settings), "seed": seed}
+    with quiet_lightning(), logging_to(curves, out_dir, identity, told, "controlnet") as logger:
         train_module(module, waiting, _training(settings, runtime), out_dir, identity, logger, track, callbacks)
     waited = waiting.share
     if not is_first():
