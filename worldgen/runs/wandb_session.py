@@ -7,6 +7,7 @@ What fails is told once, in one line, and nothing more is tried: each further tr
 """
 
 import logging
+import os
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -176,6 +177,7 @@ def _begun(
     folder: Path, identity: WandbIdentity, destination: Destination, config: Mapping[str, Any], wait_s: float
 ) -> "wandb.Run":
     """A run beside whatever other one this process may have. Raises what wandb raises."""
+    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # which a server that is away would have us wait for
     import wandb
 
     mode = destination.settled().mode
@@ -226,7 +228,8 @@ def _expect_login() -> None:
         from wandb.sdk.lib.wbauth import authenticate_session
     except ImportError:  # of another version, which asks
         return
-    if authenticate_session(host=wandb.setup().settings.base_url, source="worldgen", prompt=False) is None:
+    host = wandb.setup().settings.base_url
+    if authenticate_session(host=host, source="worldgen", prompt=False, update_session=False) is None:
         raise UserError("no login, wanted `wandb login`, WANDB_API_KEY, or WANDB_MODE=offline")
 
 
