@@ -1,4 +1,4 @@
-"""A world at Weights & Biases: one real offline run, read back from the disk; what W&B cannot have never stops a recipe."""
+"""A world at Weights & Biases: one real offline run, read back from the disk; what W&B cannot have stops no recipe."""
 
 import json
 import logging

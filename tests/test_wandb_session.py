@@ -67,7 +67,7 @@ def test_a_server_that_cannot_be_had_is_one_line(tmp_path, kind, reason):
 def test_what_a_server_did_not_take_lies_on_the_disk_and_is_logged_again(tmp_path):
     done = in_a_process("-m", "tests.wandb_server", str(tmp_path), "later", home=tmp_path)
     assert done.returncode == 0
-    goes_on, url, told = done.stdout.splitlines()
+    _, url, told = done.stdout.splitlines()
     assert url.startswith("W&B: http://127.0.0.1")
     assert told.startswith("W&B has not taken everything yet (Timed out finishing run)")
     assert told.endswith(f"or wandb sync --include-online {tmp_path}/wandb")

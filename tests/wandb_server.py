@@ -19,8 +19,8 @@ PATIENCE_S = 2.0
 
 @contextmanager
 def failing(kind: str) -> Iterator[str]:
-    """The address of a server. kind: a status; `nothing`: it never answers; `later`: it takes a run up, and then nothing
-    else."""
+    """The address of a server. kind: a status; `nothing`: it never answers; `later`: it takes a run up, and nothing
+    else after that."""
 
     class Handler(BaseHTTPRequestHandler):
         def answer(self) -> None:

@@ -128,8 +128,9 @@ def _session_for(run_dir: Path, identity: str, settings: Mapping[str, Any], job_
         yield session
 
 
-class LossCurve(StepCallback):
-    """Logs the mean of every so many of a module's `losses`, [steps]."""
+class StepCurves(StepCallback):
+    """Logs the mean of every so many values of each of a module's `curves`, [steps]. Of others than the loss NaN counts
+    as nothing: a step may have no PSNR."""
 
     def __init__(self, every_steps: int) -> None:
         self.every_steps = every_steps
@@ -137,7 +138,10 @@ class LossCurve(StepCallback):
     def on_step_end(self, trainer: Trainer, module: LightningModule, step: int) -> None:
         assert isinstance(module, LoggedModule)
         if step % self.every_steps == 0:
-            module.log_values(step, {"loss": module.losses[step - self.every_steps : step].mean().item()})
+            span = slice(step - self.every_steps, step)
+            values = {name: getattr(module, buffer)[span] for name, buffer in module.curves.items()}
+            means = {name: each.mean() if name == "loss" else each.nanmean() for name, each in values.items()}
+            module.log_values(step, {name: mean.item() for name, mean in means.items()})
 
 
 @contextmanager
