@@ -1,20 +1,15 @@
-"""A stand-in of W&B's server that fails in its ways, and a session with it in a process of its own, which prints what
-is said: `python -m tests.wandb_server FOLDER 500|401|nothing|later|no-login`."""
+"""A stand-in of W&B's server, which fails in its ways."""
 
 import json
-import os
-import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 
 RUN = {"id": "x", "name": "x", "displayName": "x", "description": None, "config": "{}", "historyLineCount": 0}
 PROJECT = {"project": {"id": "p", "name": "worldgen", "entity": {"id": "e", "name": "me"}}}
-PATIENCE_S = 2.0
 
 
 @contextmanager
@@ -48,23 +43,3 @@ def failing(kind: str) -> Iterator[str]:
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
-
-
-def main(folder: Path, kind: str) -> None:
-    from worldgen.runs import wandb_session as sessions
-    from worldgen.runs.wandb_identity import Destination, WandbIdentity, new_id, taken_up
-
-    sessions._INIT_TIMEOUT_S = PATIENCE_S
-    identity = taken_up(folder, WandbIdentity(new_id(), "world", "venice", "sweep", project="worldgen"))
-    where = Destination(mode="online")
-    with sessions.wandb_session(folder, identity, where, {}, print, wait_s=PATIENCE_S) as session:
-        session.do(lambda run: run.log({"x": 1}), "fov", "state")
-        print("goes on")
-
-
-if __name__ == "__main__":
-    with failing(sys.argv[2]) as address:
-        os.environ |= {"WANDB_BASE_URL": address, "WANDB_MODE": "online"}
-        if sys.argv[2] != "no-login":
-            os.environ["WANDB_API_KEY"] = "0" * 40
-        main(Path(sys.argv[1]), sys.argv[2])

@@ -94,14 +94,15 @@ class WandbTracking:
         """Where at W&B its runs go."""
         return Destination(self.project, self.entity, self.mode)
 
-    @contextmanager
-    def of_run(self, run: WorldRun, note: Callable[[str], None]) -> Iterator[LogStep]:
-        steps = _WandbSteps(self, run, note)
-        with steps:
-            yield steps.log
+    def of_run(self, run: WorldRun, note: Callable[[str], None]) -> AbstractContextManager[LogStep]:
+        try:
+            return _WandbSteps(self, run, note)
+        except Exception as error:  # what the folder keeps of W&B cannot be read, say
+            note(f"W&B cannot be had ({first_line(error)}); the run goes on")
+            return NoTracking().of_run(run, note)
 
 
-class _WandbSteps:
+class _WandbSteps(AbstractContextManager[LogStep]):
     """Logs each step once for each state of its files; what W&B missed is logged when the command runs again.
 
     Where all that is asked for was logged, no W&B run is begun until a step comes out otherwise."""
@@ -113,17 +114,16 @@ class _WandbSteps:
         self._opened: AbstractContextManager[WandbSession] | None = None
         self._session: WandbSession | None = None
 
-    def __enter__(self) -> "_WandbSteps":
+    def __enter__(self) -> LogStep:
         if not set(self._run.steps) <= set(self._identity.logged):
             self._begin()
-        return self
+        return self._log
 
     def __exit__(self, *error: Any) -> None:
         if self._opened is not None:
             self._opened.__exit__(*error)
 
-    def log(self, result: StepResult) -> None:
-        """Of one step."""
+    def _log(self, result: StepResult) -> None:
         record = load_record(result.path)
         state = state_of(record.key, look(result.path, record.files).sha256, list(self._settings.artifacts))
         if self._identity.logged.get(result.name) == state:

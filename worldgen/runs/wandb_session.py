@@ -15,6 +15,7 @@ from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from queue import Empty, SimpleQueue
+from threading import Event
 from typing import TYPE_CHECKING, Any, cast
 
 from worldgen.errors import UserError, first_line
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 WAIT_S = 120.0
 _INIT_TIMEOUT_S = 60
+_FLUSH_S, _ON_DISK_S = 1.0, 2.5  # how often offline runs are written to the disk; after which they are there
 _open: dict[Path, "WandbSession"] = {}
 _log = logging.getLogger("worldgen")
 
@@ -49,6 +51,7 @@ class WandbSession:
         self._failed: BaseException | None = None
         self._lines: SimpleQueue[str] = SimpleQueue()
         self._delivered: dict[str, str] = {}
+        self._closing = Event()
         self._thread = ThreadPoolExecutor(1, "wandb")
         self._thread.submit(self._guarded, self._begin)
 
@@ -69,6 +72,7 @@ class WandbSession:
 
     def close(self, exit_code: int = 0, preempted: bool = False) -> None:
         """Waits until W&B has what it was told, `wait_s` at most for the last of it. preempted: it will go on."""
+        self._closing.set()
         self._thread.submit(self._guarded, self._end, exit_code, preempted)
         self._thread.shutdown(wait=True)
         self._tell()
@@ -88,10 +92,11 @@ class WandbSession:
         assert run is not None  # it began
         if not (what and run.resumed and run.summary.get(f"logged/{what}") == state):
             action(run)
-        if what:
-            run.summary[f"logged/{what}"] = state
-            self.has(what, state)
-        if what and run.offline:  # it is on the disk, where it belongs
+        if not what:
+            return
+        run.summary[f"logged/{what}"] = state
+        self.has(what, state)
+        if run.offline and not self._closing.wait(_ON_DISK_S):
             self._keep()
 
     def _end(self, exit_code: int, preempted: bool) -> None:
@@ -181,17 +186,19 @@ def _begun(
     import wandb
 
     mode = destination.settled().mode
-    settings = wandb.Settings(
-        console="off",  # what a step prints is in log.txt
-        silent=True,
-        disable_git=True,
-        save_code=False,
-        x_disable_stats=gpu_name() is None,
-        x_save_requirements=False,
-        init_timeout=_INIT_TIMEOUT_S,
-        finish_timeout=wait_s,
-        finish_timeout_raises=True,
-    )
+    wanted: dict[str, Any] = {
+        "console": "off",  # what a step prints is in log.txt
+        "silent": True,
+        "disable_git": True,
+        "save_code": False,
+        "x_disable_stats": gpu_name() is None,
+        "x_save_requirements": False,
+        "x_transaction_log_flush_interval": _FLUSH_S,
+        "init_timeout": _INIT_TIMEOUT_S,
+        "finish_timeout": wait_s,
+        "finish_timeout_raises": True,
+    }
+    settings = wandb.Settings(**{name: wanted[name] for name in wanted.keys() & wandb.Settings.model_fields.keys()})
     if mode in (None, "online"):
         _expect_login()
     return wandb.init(
