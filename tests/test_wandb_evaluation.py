@@ -49,6 +49,15 @@ def write_evaluation(folder: Path, pictures: Path, kind: str = "panoramas", **mo
     return build(table, read_scores(folder), read_evaluation(folder), baseline="theirs")
 
 
+def write_scores_of_runs(folder: Path, runs: Path) -> Table:
+    """The same of one method, which run folders of ours are."""
+    table = write_evaluation(folder, runs, kind="runs")
+    rows = [row for row in read_scores(folder) if row.method == "mine" and row.metric == "niqe"]
+    evaluation = read_evaluation(folder)
+    write_scores(folder, rows, evaluation | {"methods": {"mine": evaluation["methods"]["mine"]}})
+    return table
+
+
 def world(folder: Path, **changes: object) -> WandbIdentity:
     """A run folder that W&B knows."""
     wanted = WandbIdentity(
@@ -95,10 +104,7 @@ def test_the_worlds_that_were_scored_get_their_scores(tmp_path):
     sweep, notes = tmp_path / "sweep", []
     known, other = (write_run(sweep / name, f"{name}.jpg") for name in ("room", "hall"))
     before = world(known, group="named", tags=("embedded",))
-    table = write_evaluation(tmp_path / "scores", sweep, kind="runs")
-    rows = [row for row in read_scores(tmp_path / "scores") if row.method == "mine" and row.metric == "niqe"]
-    evaluation = read_evaluation(tmp_path / "scores")
-    write_scores(tmp_path / "scores", rows, evaluation | {"methods": {"mine": evaluation["methods"]["mine"]}})
+    table = write_scores_of_runs(tmp_path / "scores", sweep)
     for _ in range(2):
         log_evaluation(tmp_path / "scores", table, notes.append)
     (file,) = begun(known)
@@ -119,7 +125,7 @@ def test_scores_come_from_the_files_that_worlds_keep_at_wandb(tmp_path):
     run_dir = write_run(tmp_path / "sweep" / "room")
     identity = world(run_dir)
     replace(identity, logged={f"artifact/panorama-{identity.id}": "state"}).save(run_dir)
-    table = write_evaluation(tmp_path / "scores", tmp_path / "sweep", kind="runs")
+    table = write_scores_of_runs(tmp_path / "scores", tmp_path / "sweep")
     log_evaluation(tmp_path / "scores", table)
     (scores,) = [one for one in read_offline(begun(tmp_path / "scores")[0]).artifacts if one["type"] == "scores"]
     assert scores["files"] == ["evaluation.json", "scores.csv"]
@@ -129,7 +135,7 @@ def test_scores_come_from_the_files_that_worlds_keep_at_wandb(tmp_path):
 def test_an_evaluation_stands_without_wandb(tmp_path, monkeypatch, caplog):
     run_dir, notes = write_run(tmp_path / "sweep" / "room"), []
     world(run_dir)
-    table = write_evaluation(tmp_path / "scores", tmp_path / "sweep", kind="runs")
+    table = write_scores_of_runs(tmp_path / "scores", tmp_path / "sweep")
     tries = []
     monkeypatch.setattr(wandb, "init", lambda **settings: tries.append(settings) or 1 / 0)
     with caplog.at_level(logging.WARNING, "worldgen"):
@@ -143,7 +149,7 @@ def test_an_evaluation_stands_without_wandb(tmp_path, monkeypatch, caplog):
 def test_the_command_line_logs_what_it_scored(tmp_path, capsys):
     (tmp_path / "pictures").mkdir()
     for name in ("room", "hall"):
-        Image.linear_gradient("L").resize((256, 128)).convert("RGB").save(tmp_path / "pictures" / f"{name}.png")
+        Image.linear_gradient("L").resize((512, 256)).convert("RGB").save(tmp_path / "pictures" / f"{name}.png")
     out = tmp_path / "out"
     arguments = [f"methods.mine={tmp_path / 'pictures'}", "protocol=images", "metrics=[niqe]", f"out={out}"]
     assert cli.main([*arguments, "wandb=true", "cache=false", "processes=1"]) == 0

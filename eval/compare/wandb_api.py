@@ -34,7 +34,7 @@ def online_runs(path: str, group: str | None) -> list[WandbRun]:
         ]
     except Exception as error:  # wandb raises its own, requests' and ValueErrors
         raise UserError(
-            f"wandb: {path} cannot be read ({first_line(error)}), wanted entity/project or a folder"
+            f"wandb: {path} cannot be read ({first_line(error).rstrip('.')}), wanted entity/project or a folder"
         ) from error
 
 
