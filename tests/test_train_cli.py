@@ -148,6 +148,22 @@ def test_a_fit_is_a_section_of_the_worlds_run_where_that_is_open(tmp_path, monke
     assert told.config == {"_wandb": {}, "seed": 3}
 
 
+def test_what_came_of_a_training_is_kept_on_request(tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_DATA_DIR", str(tmp_path / "data"))
+    out_dir = tmp_path / "run" / ".controlnet.new"
+    out_dir.mkdir(parents=True)
+    (out_dir / "weights.safetensors").write_bytes(b"weights")
+    with logging_to("wandb", out_dir, "identity", {}, "controlnet") as curves:
+        curves.keep([out_dir / "weights.safetensors"], {"data": "room"})
+    out_dir.rename(tmp_path / "run" / "controlnet")
+    (told,) = map(read_offline, begun(tmp_path / "run"))
+    (kept,) = told.artifacts
+    assert (kept["type"], kept["files"]) == ("controlnet", ["weights.safetensors"])
+    assert kept["metadata"] == {"made_from": {"data": "room"}}
+    assert [path.read_bytes() for path in (tmp_path / "data").rglob("*") if path.is_file()] == [b"weights"]
+
+
 def test_a_training_that_wandb_cannot_be_had_for_goes_on(tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(wandb, "init", lambda **settings: 1 / 0)
     (tmp_path / "splat").mkdir()

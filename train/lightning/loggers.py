@@ -16,6 +16,7 @@ from train.lightning.module import LoggedModule
 from train.lightning.settings import LoggerName
 from train.lightning.step_callback import StepCallback
 from worldgen.runs.provenance import git_commit, machine, package_versions
+from worldgen.runs.wandb_artifacts import log_outputs
 from worldgen.runs.wandb_identity import Destination, WandbIdentity, new_id, taken_up
 from worldgen.runs.wandb_media import curve_point, define_curves
 from worldgen.runs.wandb_names import ABOUT, tags_of
@@ -87,6 +88,10 @@ class WandbCurves(Logger):
             return {key: [wandb.Image(picture) for picture in pixels]}
 
         self._log(step or 0, {}, draw)
+
+    def keep(self, files: Sequence[Path], made_of: Mapping[str, Any]) -> None:
+        """Has W&B keep what came of the training; copies, for a step's folder gets another name when it is whole."""
+        self._session.do(lambda run: log_outputs(run, self._section, files, {"made_from": dict(made_of)}, copied=True))
 
     def _define(self, run: "wandb.Run") -> None:
         define_curves(run, self._section)

@@ -37,7 +37,9 @@ def log_artifacts(
     if "weights" in asked:
         for place, sha256 in record.assets.items():
             if path := _weights_at(place):
-                names.append(_log(run, "weights", sha256[:_SHORT], [path], {"place": place, "sha256": sha256}, True))
+                names.append(
+                    _log(run, "weights", sha256[:_SHORT], [path], {"place": place, "sha256": sha256}, is_input=True)
+                )
     name, files = _OF_STEP.get(result.name, (None, ()))
     there = [result.path / file for file in files if (result.path / file).is_file()]
     if name not in asked or not there:
@@ -46,10 +48,10 @@ def log_artifacts(
     made_from |= {f"{step}_files_sha256": content for step, content in record.inputs.items()}
     if name == "panorama" and photo.is_file():
         facts = {"sha256": record.photo_sha256}
-        names.append(_log(run, "photo", record.photo_sha256[:_SHORT], [photo], facts, True))
+        names.append(_log(run, "photo", record.photo_sha256[:_SHORT], [photo], facts, is_input=True))
     if name == "splats" and "panorama" in asked:
         made_from["panorama"] = artifact_name("panorama", run.id)
-    names.append(_log(run, str(name), run.id, there, {"made_from": made_from}, False))
+    names.append(_log(run, str(name), run.id, there, {"made_from": made_from}, is_input=False))
     return names
 
 
@@ -58,22 +60,32 @@ def artifact_name(kind: str, identity: str) -> str:
     return f"{kind}-{identity}"
 
 
-def log_outputs(run: "wandb.Run", kind: str, paths: Sequence[Path], metadata: Mapping[str, Any]) -> str:
-    """Files, and folders with all in them, as what a run made; returns the artifact's name."""
-    return _log(run, kind, run.id, paths, metadata, False)
+def log_outputs(
+    run: "wandb.Run", kind: str, paths: Sequence[Path], metadata: Mapping[str, Any], copied: bool = False
+) -> str:
+    """Files, and folders with all in them, as what a run made; returns the artifact's name. copied: by wandb, for they
+    will not stay where they are."""
+    return _log(run, kind, run.id, paths, metadata, is_input=False, copied=copied)
 
 
 def _log(
-    run: "wandb.Run", kind: str, identity: str, paths: Sequence[Path], metadata: Mapping[str, Any], is_input: bool
+    run: "wandb.Run",
+    kind: str,
+    identity: str,
+    paths: Sequence[Path],
+    metadata: Mapping[str, Any],
+    *,
+    is_input: bool,
+    copied: bool = False,
 ) -> str:
     import wandb
 
     artifact = wandb.Artifact(artifact_name(kind, identity), type=kind, metadata=dict(metadata))
     for path in paths:
         if path.is_dir():
-            artifact.add_dir(str(path), policy="immutable")
+            artifact.add_dir(str(path), policy="mutable" if copied else "immutable")
         else:
-            artifact.add_file(str(path), policy="immutable")  # which makes no copy of it
+            artifact.add_file(str(path), policy="mutable" if copied else "immutable")
     if not is_input:
         run.log_artifact(artifact)
     elif not run.offline:
