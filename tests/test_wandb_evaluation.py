@@ -149,7 +149,7 @@ def test_an_evaluation_stands_without_wandb(tmp_path, monkeypatch, caplog):
 def test_the_command_line_logs_what_it_scored(tmp_path, capsys):
     (tmp_path / "pictures").mkdir()
     for name in ("room", "hall"):
-        Image.linear_gradient("L").resize((512, 256)).convert("RGB").save(tmp_path / "pictures" / f"{name}.png")
+        Image.effect_noise((512, 256), 60).convert("RGB").save(tmp_path / "pictures" / f"{name}.png")
     out = tmp_path / "out"
     arguments = [f"methods.mine={tmp_path / 'pictures'}", "protocol=images", "metrics=[niqe]", f"out={out}"]
     assert cli.main([*arguments, "wandb=true", "cache=false", "processes=1"]) == 0

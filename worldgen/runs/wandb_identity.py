@@ -19,7 +19,7 @@ from worldgen.runs.folder import load_json_or_nothing
 from worldgen.runs.record import hash_of
 
 PROJECT = "worldgen"
-_MODES = ("online", "offline", "disabled", "shared")
+_MODES = ("online", "offline", "disabled")
 _ID_BYTES = 8
 
 
