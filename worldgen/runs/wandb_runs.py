@@ -77,7 +77,7 @@ class WandbTracking:
     entity: str | None = None
     mode: str | None = None
     artifacts: Sequence[ArtifactName] = ()
-    max_points: int = 50_000
+    max_points: int = 20_000
     wait_s: float = WAIT_S
 
     def __post_init__(self) -> None:
