@@ -235,8 +235,8 @@ def test_the_api_is_asked_for_a_group(capsys, monkeypatch):
         def __init__(self, timeout: int) -> None:
             pass
 
-        def runs(self, path: str, filters: dict | None) -> list:
-            asked.append((path, filters))
+        def runs(self, path: str, filters: dict, per_page: int, lazy: bool = True) -> list:
+            asked.append((path, filters, lazy))
             config = {"about": {"run": "room", "photo": "room.jpg"}, "seed": 0}
             summary = {"fov/seconds": 2.0, "fov/peak_memory_mb": 50.0, "fov/deg": 80.0, "score/niqe": 4.5}
             summary |= {"pictures/panorama": {"_type": "image-file"}}
@@ -245,7 +245,7 @@ def test_the_api_is_asked_for_a_group(capsys, monkeypatch):
 
     monkeypatch.setattr(wandb, "Api", Api)
     rows, _ = compared(capsys, "wandb=me/worldgen", "group=sweep")
-    assert asked == [("me/worldgen", {"group": "sweep"})]
+    assert asked == [("me/worldgen", {"jobType": "world", "group": "sweep"}, False)]
     assert [(row["run"], row["fov (s)"], row["niqe"]) for row in rows] == [("room", 2.0, 4.5)]
 
 

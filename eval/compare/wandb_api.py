@@ -1,12 +1,15 @@
 """W&B's own runs, one for each world, as its API tells of them."""
 
 from dataclasses import dataclass, field
+from inspect import signature
 from typing import Any
 
 from worldgen.errors import UserError, first_line
 from worldgen.runs.steps_table import STEPS
 from worldgen.runs.wandb_names import ABOUT, WORLD, score_name
 from worldgen.runs.wandb_session import expect_wandb
+
+_PAGE = 200  # runs that one request brings
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,12 +25,17 @@ class WandbRun:
 
 
 def online_runs(path: str, group: str | None) -> list[WandbRun]:
-    """The runs of a project, `entity/project` or `project`. Raises UserError where W&B does not answer."""
+    """The worlds' runs of a project, `entity/project` or `project`. Raises UserError where W&B does not answer."""
     expect_wandb(f"wandb={path}")
     import wandb
 
     try:
-        found = wandb.Api(timeout=30).runs(path, filters={"group": group} if group else None)
+        api = wandb.Api(timeout=30)
+        whole = (
+            {"lazy": False} if "lazy" in signature(api.runs).parameters else {}
+        )  # else it asks for each run's config
+        filters = {"jobType": WORLD} | ({"group": group} if group else {})
+        found = api.runs(path, filters=filters, per_page=_PAGE, **whole)
         return [
             WandbRun(run.id, run.group or "", run.job_type or "", run.state, dict(run.config), _plain(run.summary))
             for run in found
