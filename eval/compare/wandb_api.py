@@ -31,9 +31,8 @@ def online_runs(path: str, group: str | None) -> list[WandbRun]:
 
     try:
         api = wandb.Api(timeout=30)
-        whole = (
-            {"lazy": False} if "lazy" in signature(api.runs).parameters else {}
-        )  # else it asks for each run's config
+        # Newer ones would ask for the config of each run by itself.
+        whole: dict[str, Any] = {"lazy": False} if "lazy" in signature(api.runs).parameters else {}
         filters = {"jobType": WORLD} | ({"group": group} if group else {})
         found = api.runs(path, filters=filters, per_page=_PAGE, **whole)
         return [
