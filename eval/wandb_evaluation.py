@@ -8,6 +8,7 @@ intervals, paired differences and figures. Every world of it that W&B knows has 
 import logging
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from html import escape
 from itertools import islice
 from pathlib import Path
@@ -107,11 +108,11 @@ def _log_worlds(
         what, state = f"scores/{protocol}", state_of(scores)
         if identity.logged.get(what) == state:
             continue
+        told = scores | {f"evaluated/{protocol}": evaluation_id}
         with wandb_session(folder, identity, where, {}, lines.append) as session:
-            told = scores | {f"evaluated/{protocol}": evaluation_id}
-            session.do(lambda run, told=told: run.summary.update(told), what, state)
-        if session.failed:
-            note(lines[-1])
+            session.do(partial(_add, told), what, state)
+        if troubles := [line for line in lines if not line.startswith("W&B: ")]:
+            note(troubles[-1])
             return
         added += 1
     if added:
@@ -120,6 +121,10 @@ def _log_worlds(
         places = " ".join(sorted({f"{folder.parent}/*/wandb" for folder in worlds}))
         later = f"; later: wandb sync {places}" if any("offline" in line for line in lines) else ""
         note(f"W&B: scores added to the runs of {added} worlds{others}{later}")
+
+
+def _add(told: Mapping[str, Any], run: "wandb.Run") -> None:
+    run.summary.update(dict(told))
 
 
 def _fill(
@@ -163,11 +168,10 @@ def _media(folder: Path, rows: Sequence[Score], evaluation: Mapping[str, Any], t
         for name, found in each.metrics.items()
     ]
     if differences:
-        columns = ["method", "baseline", "metric", *_INTERVAL]
-        media["differences"] = wandb.Table(columns=columns, data=differences)
+        media["differences"] = wandb.Table(columns=["method", "baseline", "metric", *_INTERVAL], data=differences)
     for metric in table.columns:
-        bars = [[m, of_m[metric].mean] for m, of_m in figures.items() if metric in of_m]
-        if bars := [bar for bar in bars if math.isfinite(bar[1])]:
+        means = {method: found[metric].mean for method, found in figures.items() if metric in found}
+        if bars := [[method, mean] for method, mean in means.items() if math.isfinite(mean)]:
             data = wandb.Table(columns=["method", metric], data=bars)
             media[f"figures/{metric}"] = wandb.plot.bar(data, "method", metric, title=table.columns[metric].label)
     for path in sorted(folder.glob("*.md")):

@@ -115,9 +115,9 @@ def settings(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
 
 def _state_at_wandb(run: WandbRun, by_steps: str, steps: Iterable[str]) -> str:
     until = run.config.get("until")
-    if by_steps == "finished" or until in steps:
-        return "finished" if by_steps == "finished" else f"finished up to {until}"
-    return by_steps if run.state == "finished" else f"{by_steps} ({run.state}, says W&B)"
+    if by_steps != "finished" and isinstance(until, str) and until in steps:
+        return f"finished up to {until}"
+    return by_steps if "finished" in (by_steps, run.state) else f"{by_steps} ({run.state}, says W&B)"
 
 
 def _of_steps(name: str, photo: str, steps: Mapping[str, Mapping[str, Any]]) -> ComparedRun:

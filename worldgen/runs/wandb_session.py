@@ -60,7 +60,7 @@ class WandbSession:
         """Whether W&B could not be had, as far as is known by now."""
         return self._failed is not None
 
-    def do(self, action: Callable[["wandb.Run"], None], what: str = "", state: str = "") -> None:
+    def do(self, action: Callable[["wandb.Run"], object], what: str = "", state: str = "") -> None:
         """Has `action` done with the run. what, state: are kept as logged once W&B has it for good; a run at W&B that
         has that state already, from a process that was killed, is left as it is."""
         self._thread.submit(self._guarded, self._act, action, what, state)
@@ -87,7 +87,7 @@ class WandbSession:
             later = f"offline, in {self.folder}/wandb; later: wandb sync {self.folder}/wandb"
             self._lines.put(f"W&B: {later if self._run.offline else self._run.url}")
 
-    def _act(self, action: Callable[["wandb.Run"], None], what: str, state: str) -> None:
+    def _act(self, action: Callable[["wandb.Run"], object], what: str, state: str) -> None:
         run = self._run
         assert run is not None  # it began
         if not (what and run.resumed and run.summary.get(f"logged/{what}") == state):
