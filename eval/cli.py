@@ -19,6 +19,7 @@ from worldgen.errors import UserError, expect
 from worldgen.models.runtime import with_runtime
 from worldgen.paths import user_path
 from worldgen.present.console import Reporter
+from worldgen.runs.wandb_session import expect_wandb
 
 USAGE = """\
 Scores panoramas, worlds and pictures by the field's metrics, and makes the paper's tables.
@@ -77,6 +78,8 @@ def _obey(arguments: Sequence[str]) -> None:
 
 
 def _run(config: DictConfig, methods: Mapping[str, str], frames: Mapping[str, FileFrame]) -> None:
+    if config.wandb:
+        expect_wandb("wandb=true")
     expect("format", config.format, config.format in FORMATS, f"one of {', '.join(FORMATS)}")
     from eval.tables.formats import as_json, render  # takes seconds to import, which mistakes above need not
 
@@ -89,7 +92,7 @@ def _run(config: DictConfig, methods: Mapping[str, str], frames: Mapping[str, Fi
     if config.wandb and (out / SCORES_FILE).exists():
         from eval.wandb_evaluation import log_evaluation
 
-        log_evaluation(out, table.figures())
+        log_evaluation(out, table, Reporter(config.quiet).note)
     print(render(table, config.format))
     stored = (out / "table.md").exists()
     if stored and not config.quiet:

@@ -227,7 +227,7 @@ def test_runs_that_wandb_was_told_of_offline_are_read_from_their_folders(tmp_pat
     assert [row["run"] for row in rows] == ["one", "two"]
     assert [row["run"] for row in compared(capsys, f"wandb={tmp_path}")[0]] == ["three", "one", "two"]
     assert main([f"wandb={tmp_path}", "group=nobody"]) == 2
-    assert "wandb: none in a folder nobody" in capsys.readouterr().err
+    assert "wandb: none of the group nobody" in capsys.readouterr().err
 
 
 def test_the_api_is_asked_for_a_group(capsys, monkeypatch):
@@ -237,17 +237,18 @@ def test_the_api_is_asked_for_a_group(capsys, monkeypatch):
         def __init__(self, timeout: int) -> None:
             pass
 
-        def runs(self, path: str, filters: dict | None) -> list:
-            asked.append((path, filters))
-            config = {"run": "room", "photo": "room.jpg", "step": "fov", "seed": 0}
-            summary = {"seconds": 2.0, "peak_memory_mb": 50.0, "deg": 80.0, "picture": {"_type": "image-file"}}
+        def runs(self, path: str, filters: dict, per_page: int, lazy: bool = True) -> list:
+            asked.append((path, filters, lazy))
+            config = {"about": {"run": "room", "photo": "room.jpg"}, "seed": 0}
+            summary = {"fov/seconds": 2.0, "fov/peak_memory_mb": 50.0, "fov/deg": 80.0, "score/niqe": 4.5}
+            summary |= {"pictures/panorama": {"_type": "image-file"}}
             found = {"id": "x", "group": "sweep", "state": "finished", "config": config, "summary": summary}
-            return [SimpleNamespace(job_type=kind, **found) for kind in ("fov", "eval")]
+            return [SimpleNamespace(job_type=kind, **found) for kind in ("world", "eval")]
 
     monkeypatch.setattr(wandb, "Api", Api)
     rows, _ = compared(capsys, "wandb=me/worldgen", "group=sweep")
-    assert asked == [("me/worldgen", {"group": "sweep"})]
-    assert [(row["run"], row["fov (s)"]) for row in rows] == [("room", 2.0)]
+    assert asked == [("me/worldgen", {"jobType": "world", "group": "sweep"}, False)]
+    assert [(row["run"], row["fov (s)"], row["niqe"]) for row in rows] == [("room", 2.0, 4.5)]
 
 
 def test_an_api_that_does_not_answer_is_one_line(capsys, monkeypatch):
@@ -263,10 +264,45 @@ def test_an_api_that_does_not_answer_is_one_line(capsys, monkeypatch):
 
 
 def test_two_sweeps_may_hold_runs_of_one_name():
-    config = {"run": "room", "photo": "room.jpg"}
-    runs = [WandbRun(group, group, "fov", "finished", config, {"seconds": 1.0}) for group in ("a", "b")]
+    runs = [at_wandb(group=group) for group in ("b", "a")]
     assert [run.name for run in from_wandb(runs)] == ["a/room", "b/room"]
-    assert from_wandb([WandbRun("x", "a", "splat", "finished", {"other": 1}, {})]) == []
+    assert from_wandb([WandbRun("x", "a", "world", "finished", {"other": 1}, {})]) == []
+
+
+def at_wandb(group: str = "sweep", state: str = "finished", steps=("fov", "prompts"), **config: object) -> WandbRun:
+    summary = {f"{step}/{name}": value for step in steps for name, value in (("seconds", 1.5), ("peak_memory_mb", 9.0))}
+    facts = {f"{step}/{name}": value for step, each in FACTS.items() for name, value in each.items() if step in steps}
+    scores = {"score/niqe": 4.5, "score/world/niqe": 5.5, "evaluated/panorama": "abc"}
+    about = {"run": "room", "photo": "room.jpg", "versions": {"torch": "2"}}
+    settings = {"panorama": {"heuristic": "anchored", "stand_in": True}, "seed": 0, "runtime": {"device": "cpu"}}
+    return WandbRun("x", group, "world", state, settings | config | {"about": about}, summary | facts | scores)
+
+
+def test_a_world_at_wandb_is_the_row_that_its_folder_is():
+    (row,) = from_wandb([at_wandb(steps=STEP_NAMES)])
+    assert row.settings["panorama.heuristic"] == "anchored"
+    assert row.settings["panorama.stand_in"] == "true"
+    assert not any(key.startswith(("about", "runtime")) for key in row.settings)
+    assert row.seconds == dict.fromkeys(STEP_NAMES, 1.5)
+    assert row.peak_memory_mb == 9.0
+    assert row.figures == {"points": 1020, "gaussians": 900, "psnr_db": 25.25, "loss": 0.0625}
+    assert row.scores == {"niqe": 4.5, "niqe (world)": 5.5}
+    assert (row.photo, row.state) == ("room.jpg", "finished")
+
+
+def test_a_world_at_wandb_says_how_far_it_came():
+    states = [
+        at_wandb("1", until="prompts"),
+        at_wandb("2", state="running"),
+        at_wandb("3", state="crashed", until="depth"),
+        at_wandb("4"),
+    ]
+    assert [run.state for run in from_wandb(states)] == [
+        "finished up to prompts",
+        "without panorama and later steps (running, says W&B)",
+        "without panorama and later steps (crashed, says W&B)",
+        "without panorama and later steps",
+    ]
 
 
 def test_the_table_of_nothing_is_empty():

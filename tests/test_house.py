@@ -62,7 +62,7 @@ ROOMS = {
     "torchmetrics": ["eval.metrics"],
     "torch_fidelity": ["eval.metrics"],
     "matplotlib": ["eval.experiments"],  # curves
-    "wandb": ["worldgen.runs", "train.lightning", "eval.compare", "eval.wandb_evaluation"],  # three kinds of W&B run
+    "wandb": ["worldgen.runs", "train.lightning", "eval.compare", "eval.wandb_evaluation"],  # runs at W&B
     "gsplat": ["worldgen.splat", "eval.benchmarks"],  # the rasteriser on CUDA, and its peer
     "viser": ["worldgen.present"],  # world.html
     "imageio_ffmpeg": ["worldgen.present", "worldgen.doctor"],  # the walk

@@ -63,7 +63,7 @@ def test_it_fits_the_panorama_and_reports_facts(fitted):
     exact = [view for view in room_views() if not view.generated]
     measured = sum(psnr_db(result.gaussians, view.camera) for view in exact) / len(exact)
     assert facts["panorama_psnr_db"] == pytest.approx(measured, abs=0.01)
-    assert (folder / "splat" / "metrics.csv").read_text().startswith("gaussians,held_out/psnr,loss,step\n")
+    assert (folder / "splat" / "metrics.csv").read_text().startswith("gaussians,held_out/psnr,loss,psnr_db,step\n")
     assert not (folder / ".checkpoints").exists()
     assert not any(tensor.requires_grad for tensor in result.gaussians.tensors().values())
 

@@ -5,6 +5,7 @@ import io
 import json
 import re
 import shutil
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -15,6 +16,7 @@ from PIL import Image
 from tests.scenes import BoxRoom
 from tests.small_world import FOV_DEG, HEIGHT, write_run
 from worldgen.errors import UserError
+from worldgen.geometry.cameras import look_at
 from worldgen.geometry.equirect import to_perspective
 from worldgen.present import report, report_pictures
 from worldgen.present.report import write_report
@@ -162,6 +164,16 @@ def test_splats_are_shown_through_the_photos_camera_and_from_a_step_aside(run_di
     truth = BoxRoom().view(report_pictures.photo_camera(run_dir)).rgb.permute(1, 2, 0).numpy()
     assert through.shape == aside.shape == truth.shape
     assert np.abs(through / 255 - truth).mean() < np.abs(aside / 255 - truth).mean()
+
+
+def test_side_steps_are_to_the_left_and_to_the_right(run_dir):
+    pictures = report_pictures.side_steps(run_dir, width=160)
+    assert set(pictures) == {"half_a_metre_left", "half_a_metre_right"}
+    for side, x in (("left", -0.5), ("right", 0.5)):
+        pose = look_at(0.0, position=torch.tensor([x, 0.0, 0.0]))
+        truth = BoxRoom().view(replace(report_pictures.photo_camera(run_dir, 160), c2w=pose)).rgb.permute(1, 2, 0)
+        errors = {name: np.abs(picture / 255 - truth.numpy()).mean() for name, picture in pictures.items()}
+        assert min(errors, key=errors.get) == f"half_a_metre_{side}"
 
 
 def test_panoramas_outline_is_the_photos_edge(run_dir):

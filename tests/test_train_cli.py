@@ -7,14 +7,18 @@ from pathlib import Path
 
 import pytest
 import torch
+import wandb
 
 from eval.synthetic import scenes
 from tests.small_training import SETTINGS, fit
 from tests.wandb_folders import begun, read_offline
 from train.lightning.checkpoints import AtomicCheckpointIO, checkpoints, newest_sound
+from train.lightning.loggers import logging_to
 from train.splat import cli
 from worldgen.errors import UserError
 from worldgen.io.gaussians import load_gaussians
+from worldgen.runs.wandb_identity import Destination, WandbIdentity, new_id
+from worldgen.runs.wandb_session import wandb_session
 
 SMALL = [
     *("scene=room", "scene.size=64", "scene.samples=1", "scene.generated=4", "scene.held_out=2", "scene.cloud_rows=48"),
@@ -42,7 +46,7 @@ def test_a_fit_is_left_as_a_run_folder_and_kept(tmp_path, capsys):
     pairs = [sorted(path.name for path in (out / "splat" / "held_out" / side).iterdir()) for side in ("pred", "true")]
     assert pairs == [["000.png", "001.png"]] * 2
     curve = (out / "splat" / "metrics.csv").read_text().splitlines()
-    assert curve[0] == "gaussians,held_out/lpips,held_out/psnr,held_out/ssim,loss,step"
+    assert curve[0] == "gaussians,held_out/lpips,held_out/psnr,held_out/ssim,loss,psnr_db,step"
     assert [row.rsplit(",", 1)[1] for row in curve[1:]] == ["6", "10", "12"]
 
     before = (out / "splat" / "gaussians.safetensors").stat().st_mtime_ns
@@ -116,11 +120,70 @@ def test_help_names_every_group(capsys):
 
 def test_wandb_is_told_of_losses_and_held_out_views(tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "offline")
-    fit(tmp_path, logger="wandb")
+    monkeypatch.setenv("WANDB_PROJECT", "ours")
+    fit(tmp_path / "sweep" / "room", logger="wandb")
     (told,) = map(read_offline, begun(tmp_path))
-    assert {"loss", "held_out/psnr", "gaussians", "seconds", "held_out"} <= told.summary.keys()
-    assert told.summary["gaussians"] > SETTINGS["max_gaussians"] / 2
-    assert list(tmp_path.rglob("media/images/held_out*.png"))
+    assert (told.job_type, told.name, told.group, told.project) == ("fit", "room · fit", "sweep", "ours")
+    assert (told.config["splat"]["steps"], told.config["seed"]) == (SETTINGS["steps"], 0)
+    assert "versions" in told.config["about"]
+    names = ("loss", "held_out/psnr", "gaussians", "seconds", "held_out")
+    assert {f"fit/{name}" for name in names} <= told.summary.keys()
+    assert told.curve("fit/step") == sorted(told.curve("fit/step"))
+    assert told.summary["fit/gaussians"] > SETTINGS["max_gaussians"] / 2
+    assert list(tmp_path.rglob("media/images/fit/held_out*.png"))
+
+
+def test_a_fit_is_a_section_of_the_worlds_run_where_that_is_open(tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    folder = tmp_path / "room"
+    (folder / "splat").mkdir(parents=True)
+    identity = WandbIdentity(new_id(), "world", "room", "sweep", project="worldgen")
+    with (
+        wandb_session(folder, identity, Destination(), {"seed": 3}, lambda line: None),
+        logging_to("wandb", folder / "splat", "identity", {"steps": 1}, "fit") as curves,
+    ):
+        curves.log_metrics({"loss": 0.5}, step=10)
+    (told,) = map(read_offline, begun(tmp_path))
+    assert (told.job_type, told.curve("fit/loss"), told.curve("fit/step")) == ("world", [0.5], [10])
+    assert told.config == {"_wandb": {}, "seed": 3}
+
+
+def test_what_came_of_a_training_is_kept_on_request(tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_DATA_DIR", str(tmp_path / "data"))
+    out_dir = tmp_path / "run" / ".controlnet.new"
+    out_dir.mkdir(parents=True)
+    (out_dir / "weights.safetensors").write_bytes(b"weights")
+    with logging_to("wandb", out_dir, "identity", {}, "controlnet") as curves:
+        curves.keep([out_dir / "weights.safetensors"], {"data": "room"})
+    out_dir.rename(tmp_path / "run" / "controlnet")
+    (told,) = map(read_offline, begun(tmp_path / "run"))
+    (kept,) = told.artifacts
+    assert (kept["type"], kept["files"]) == ("controlnet", ["weights.safetensors"])
+    assert kept["metadata"] == {"made_from": {"data": "room"}}
+    assert [path.read_bytes() for path in (tmp_path / "data").rglob("*") if path.is_file()] == [b"weights"]
+
+
+def test_a_training_that_wandb_cannot_be_had_for_goes_on(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(wandb, "init", lambda **settings: 1 / 0)
+    (tmp_path / "splat").mkdir()
+    with (
+        caplog.at_level(logging.WARNING, "worldgen"),
+        logging_to("wandb", tmp_path / "splat", "identity", {}, "fit") as curves,
+    ):
+        for step in (10, 20):
+            curves.log_metrics({"loss": 0.5}, step=step)
+    assert caplog.text.count("W&B cannot be had") == 1
+
+
+def test_another_training_in_the_same_folder_is_another_wandb_run(tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    (tmp_path / "splat").mkdir()
+    for identity in ("a", "a", "b"):
+        with logging_to("wandb", tmp_path / "splat", identity, {}, "fit") as curves:
+            curves.log_metrics({"loss": 0.5}, step=10)
+    ids = [read_offline(path).id for path in begun(tmp_path)]
+    assert ids[0] == ids[1] != ids[2]
 
 
 def test_a_checkpoint_of_another_model_is_named(tmp_path):

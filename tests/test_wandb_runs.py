@@ -1,8 +1,8 @@
-"""Weights & Biases: real offline runs, read back from the disk; what it cannot have never stops a recipe."""
+"""A world at Weights & Biases: one real offline run, read back from the disk; what W&B cannot have stops no recipe."""
 
 import json
 import logging
-import math
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +11,7 @@ import torch
 import wandb
 from PIL import Image
 
-from eval.scoring.scores import Score, write_scores
-from eval.tables.statistics import Interval
-from eval.wandb_evaluation import log_evaluation, pictures_of
 from tests.scenes import BoxRoom, room_cloud
-from tests.small_world import write_run
 from tests.test_pipeline import FAKES
 from tests.wandb_folders import begun, read_offline
 from worldgen import pipeline
@@ -25,14 +21,22 @@ from worldgen.config import compose
 from worldgen.errors import UserError
 from worldgen.io.clouds import save_cloud
 from worldgen.present.console import Reporter
-from worldgen.runs import wandb_runs
+from worldgen.runs import wandb_media, wandb_session
 from worldgen.runs.artifacts import save_image
 from worldgen.runs.folder import RunFolder
-from worldgen.runs.wandb_runs import NoTracking, WandbTracking, points_of, run_id
+from worldgen.runs.wandb_identity import kept
+from worldgen.runs.wandb_media import points_of
+from worldgen.runs.wandb_names import run_name, tags_of
+from worldgen.runs.wandb_runs import NoTracking, WandbTracking, WorldRun
+
+STEPS = ("panorama", "lift", "splat")
+SHA256 = "0" * 64
 
 
 @pytest.fixture(autouse=True)
 def offline(tmp_path, monkeypatch):
+    for name in ("PROJECT", "ENTITY"):
+        monkeypatch.delenv(f"WANDB_{name}", raising=False)
     monkeypatch.setenv("WANDB_MODE", "offline")
     for name in ("DATA", "CACHE", "CONFIG"):
         monkeypatch.setenv(f"WANDB_{name}_DIR", str(tmp_path / "wandb_home"))
@@ -43,8 +47,8 @@ def notes() -> list[str]:
     return []
 
 
-def make(run_dir: Path, log_step, seed: int = 0) -> None:
-    """A recipe of two steps that cost nothing."""
+def make(run_dir: Path, notes: list[str], tracking=None, width: int = 32, steps=STEPS, **config: object) -> None:
+    """A recipe of three steps that cost nothing."""
 
     def panorama(out: Path) -> dict:
         save_image(out / "panorama.png", BoxRoom().panorama(16)[0].rgb)
@@ -54,89 +58,171 @@ def make(run_dir: Path, log_step, seed: int = 0) -> None:
         save_cloud(out / "cloud.safetensors", room_cloud(16))
         return {"points": 512}
 
-    with RunFolder.open(run_dir, "0" * 64, "room.jpg") as folder:
-        log_step(folder.step("panorama", {"panorama": {"width": 32}, "seed": seed}, [], panorama))
-        log_step(folder.step("lift", {"lift": {"stride": 1}, "seed": 0}, ["panorama"], lift))
+    def splat(out: Path) -> dict:
+        (out / "metrics.csv").write_text("gaussians,loss,step\n,0.5,10\n,0.25,20\n900,,20\n")
+        (out / "gaussians.safetensors").write_bytes(b"splats")
+        return {"gaussians": 900}
+
+    chosen = {"profile": "embedded", "experiment": None}
+    settings = {"panorama": {"heuristic": "anchored", "width": width}, "seed": 0, "group": None, "chosen": chosen}
+    photo = run_dir.parent / "room.jpg"
+    photo.parent.mkdir(parents=True, exist_ok=True)
+    photo.write_bytes(b"a photo")
+    run = WorldRun(run_dir, photo, SHA256, settings | config, steps, lambda: {"left": np.zeros((4, 6, 3), np.uint8)})
+    with (
+        RunFolder.open(run_dir, SHA256, "room.jpg") as folder,
+        (tracking or WandbTracking(max_points=100)).of_run(run, notes.append) as log_step,
+    ):
+        made = {"panorama": panorama, "lift": lift, "splat": splat}
+        for number, step in enumerate(steps):
+            part = {"panorama": settings["panorama"]} if step == "panorama" else {}
+            log_step(folder.step(step, part, steps[:number], made[step], assets={"migan.onnx": "ab12"}))
 
 
-def watch(run_dir: Path, notes: list[str], group: str | None = None, **settings: object):
-    return WandbTracking(**settings).of_run(run_dir, "room.jpg", group, notes.append)
+def logged(run_dir: Path) -> list:
+    return [read_offline(path) for path in begun(run_dir)]
 
 
-def test_each_step_becomes_a_run_with_all_that_is_known_of_it(tmp_path, notes):
-    run_dir = tmp_path / "sweep" / "room-seed=1"
-    make(run_dir, watch(run_dir, notes, max_points=100))
-    panorama, lift = map(read_offline, begun(run_dir))
-    assert (panorama.job_type, lift.job_type) == ("panorama", "lift")
-    assert {panorama.group, lift.group} == {"sweep"}
-    assert panorama.id == run_id(run_dir, "panorama")
-    assert panorama.state == "finished"
-    assert panorama.config["run"] == "room-seed=1"
-    assert panorama.config["photo"] == "room.jpg"
-    assert panorama.config["panorama"] == {"width": 32}
-    assert "torch" in panorama.config["versions"]
-    assert panorama.summary["from_the_photo_percent"] == 5.5
-    assert panorama.summary["size"] == "32x16"
-    assert panorama.summary["seconds"] > 0
-    assert panorama.summary["peak_memory_mb"] > 0
-    assert lift.summary["points"] == 512
-    folder = begun(run_dir)[0].parent / "files"
-    logged = folder / panorama.summary["panorama"]["path"]
-    assert np.array_equal(np.asarray(Image.open(logged)), np.asarray(Image.open(run_dir / "panorama/panorama.png")))
-    cloud = json.loads((begun(run_dir)[1].parent / "files" / lift.summary["cloud"]["path"]).read_text())
-    assert np.array(cloud).shape == (100, 6)
-    assert len(notes) == 1
-    assert "wandb sync" in notes[0]
-
-
-def test_a_folder_whose_name_is_no_utf8_is_told_once(tmp_path, notes, capfd):
-    run_dir = tmp_path / "caf\udce9"
-    make(run_dir, watch(run_dir, notes))
-    (note,) = notes
-    assert note.startswith(f"W&B cannot be had ({run_dir}: not UTF-8, wanted a name that is)")
-    assert capfd.readouterr().err == ""
-    assert not begun(run_dir)
+def test_a_world_is_one_run_with_all_that_is_known_of_it(tmp_path, notes):
+    run_dir = tmp_path / "sweep" / "room-splat.steps=20"
+    make(run_dir, notes)
+    (run,) = logged(run_dir)
+    assert (run.job_type, run.group, run.project, run.state) == ("world", "sweep", "worldgen", "finished")
+    assert run.name == "room · anchored · seed 0 · splat.steps=20"
+    assert run.tags == ["embedded", "room"]
+    assert run.id == kept(run_dir, "world").id
+    assert run.config["panorama"] == {"heuristic": "anchored", "width": 32}
+    assert run.config["seed"] == 0
+    about = run.config["about"]
+    assert (about["photo"], about["photo_sha256"], about["profile"]) == ("room.jpg", SHA256, "embedded")
+    assert about["weights"] == {"migan.onnx": "ab12"}
+    assert {"python", "torch", "wandb", "worldgen"} <= set(about["versions"])
+    assert about["machine"]["cpus"] >= 1
+    for step in STEPS:
+        assert run.summary[f"{step}/seconds"] >= 0
+        assert run.summary[f"{step}/peak_memory_mb"] > 0
+    assert run.summary["panorama/from_the_photo_percent"] == 5.5
+    assert run.summary["panorama/size"] == "32x16"
+    assert (run.curve("fit/step"), run.curve("fit/loss")) == ([10, 20, 20], [0.5, 0.25])
+    files = begun(run_dir)[0].parent / "files"
+    logged_picture = np.asarray(Image.open(files / run.summary["pictures/panorama"]["path"]))
+    assert np.array_equal(logged_picture, np.asarray(Image.open(run_dir / "panorama/panorama.png")))
+    assert run.summary["pictures/left"]["width"] == 6
+    assert np.array(json.loads((files / run.summary["lift/cloud"]["path"]).read_text())).shape == (100, 6)
+    assert notes == [f"W&B: offline, in {run_dir}/wandb; later: wandb sync {run_dir}/wandb"]
 
 
 def test_what_was_logged_is_logged_no_more_until_it_changes(tmp_path, notes):
-    make(tmp_path / "run", watch(tmp_path / "run", notes))
-    make(tmp_path / "run", watch(tmp_path / "run", notes))
-    assert len(begun(tmp_path / "run")) == 2
-    make(tmp_path / "run", watch(tmp_path / "run", notes), seed=1)  # the same panorama: what is lifted of it stays
-    third = read_offline(begun(tmp_path / "run")[-1])
-    assert len(begun(tmp_path / "run")) == 3
-    assert third.id == run_id(tmp_path / "run", "panorama")
-    assert third.config["seed"] == 1
+    run_dir = tmp_path / "run"
+    make(run_dir, notes)
+    make(run_dir, notes)
+    assert len(begun(run_dir)) == len(notes) == 1
+    Image.new("RGB", (32, 16), "red").save(run_dir / "panorama/panorama.png")
+    make(run_dir, notes)  # what follows the edited picture is made again
+    first, again = logged(run_dir)
+    assert again.id == first.id
+    assert again.summary["panorama/edited_by_hand"] == ["panorama.png"]
+    assert {key for key in again.summary if key.endswith("/seconds")} == {f"{step}/seconds" for step in STEPS}
+    make(run_dir, notes, width=64, steps=STEPS[:1])
+    assert len(begun(run_dir)) == 2  # its panorama is the person's: nothing came out otherwise
 
 
-def test_a_picture_that_was_edited_is_logged_again(tmp_path, notes):
-    make(tmp_path / "run", watch(tmp_path / "run", notes))
-    Image.new("RGB", (32, 16), "red").save(tmp_path / "run/panorama/panorama.png")
-    make(tmp_path / "run", watch(tmp_path / "run", notes))
-    again = [read_offline(path) for path in begun(tmp_path / "run")[2:]]
-    assert [run.job_type for run in again] == ["panorama", "lift"]
-    assert again[0].summary["edited_by_hand"] == ["panorama.png"]
+def test_a_run_that_stopped_goes_on_with_the_same_w_and_b_run(tmp_path, notes):
+    class StoppedError(Exception):
+        pass
+
+    class Stopping(WandbTracking):
+        def of_run(self, run, note):
+            tracked = super().of_run(run, note)
+            log = tracked.__enter__()
+
+            class Stops:
+                def __enter__(self):
+                    return self.log
+
+                def __exit__(self, *error):
+                    return tracked.__exit__(*error)
+
+                def log(self, result):
+                    log(result)
+                    if result.name == "lift":
+                        raise StoppedError
+
+            return Stops()
+
+    with pytest.raises(StoppedError):
+        make(tmp_path / "run", notes, Stopping())
+    make(tmp_path / "run", notes)
+    stopped, rest = logged(tmp_path / "run")
+    assert (stopped.state, rest.state) == ("failed", "finished")
+    assert stopped.id == rest.id
+    assert [key for key in stopped.summary if key.endswith("/seconds")] == ["panorama/seconds", "lift/seconds"]
+    assert [key for key in rest.summary if key.endswith("/seconds")] == ["splat/seconds"]
 
 
-def test_a_step_whose_log_was_lost_goes_on_with_the_same_run(tmp_path, notes):
-    make(tmp_path / "run", NoTracking().of_run(tmp_path / "run", "room.jpg", None, notes.append))
+def test_a_copied_folder_gets_a_run_of_its_own_and_a_moved_one_keeps_its(tmp_path, notes):
+    make(tmp_path / "a", notes)
+    first = kept(tmp_path / "a", "world").id
+    shutil.copytree(tmp_path / "a", tmp_path / "b", symlinks=True)
+    make(tmp_path / "b", notes)
+    copied = logged(tmp_path / "b")[-1]
+    assert copied.id != first
+    assert copied.config["about"]["copied_from"] == first
+    assert "splat/seconds" in copied.summary  # told of all that the copy holds
+    (tmp_path / "a").rename(tmp_path / "c")
+    make(tmp_path / "c", notes)
+    assert kept(tmp_path / "c", "world").id == first
+    assert len(begun(tmp_path / "c")) == 1
+
+
+def test_a_broken_note_of_what_was_logged_is_no_loss(tmp_path, notes):
+    make(tmp_path / "run", notes, tracking=NoTracking())
     assert not begun(tmp_path / "run")
-    make(tmp_path / "run", watch(tmp_path / "run", notes))
-    (tmp_path / "run/wandb/logged.json").write_text("killed while it was wri")
-    make(tmp_path / "run", watch(tmp_path / "run", notes))
-    ids = [read_offline(path).id for path in begun(tmp_path / "run")]
-    assert len(ids) == 4
-    assert ids[:2] == ids[2:]
+    make(tmp_path / "run", notes)
+    (tmp_path / "run/wandb/world.json").write_text("killed while it was wri")
+    make(tmp_path / "run", notes)
+    assert ["splat/seconds" in run.summary for run in logged(tmp_path / "run")] == [True, True]
 
 
-def test_ids_are_of_the_folder_and_the_step(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    odd = tmp_path / "a b (1), ünï=code/#?%:"
-    ids = [run_id(path, step) for path in (tmp_path / "a", tmp_path / "b", odd) for step in ("fov", "lift")]
-    assert len(set(ids)) == 6
-    assert run_id(Path("a"), "fov") == ids[0]
-    assert all(len(found) <= 64 and found.replace("-", "").replace("_", "").isalnum() for found in ids)
-    assert all(found.isascii() for found in ids)
+def test_the_environment_is_heard_and_keys_win_over_it(tmp_path, notes, monkeypatch):
+    monkeypatch.setenv("WANDB_PROJECT", "of the environment")
+    monkeypatch.setenv("WANDB_ENTITY", "us")
+    composed = compose("photo.jpg", ["logger=wandb"]).logger
+    make(tmp_path / "run", notes, WandbTracking(**{key: value for key, value in composed.items() if key[0] != "_"}))
+    make(tmp_path / "run", notes, WandbTracking(project="named", entity="me"))
+    make(tmp_path / "run", notes, WandbTracking(project="named", entity="me"))
+    runs = logged(tmp_path / "run")
+    assert [(run.project, run.entity) for run in runs] == [("of the environment", "us"), ("named", "me")]
+    assert runs[0].id != runs[1].id
+    monkeypatch.setenv("WANDB_MODE", "online")
+    make(tmp_path / "other", notes, WandbTracking(mode="offline"))
+    assert len(begun(tmp_path / "other")) == 1
+    with pytest.raises(UserError, match=r"logger\.mode: sideways, wanted one of online"):
+        WandbTracking(mode="sideways")
+
+
+def test_files_are_kept_on_request_with_what_they_were_made_from(tmp_path, notes):
+    make(tmp_path / "run", notes, WandbTracking(artifacts=["panorama", "splats", "weights"]))
+    (run,) = logged(tmp_path / "run")
+    panorama, splats = run.artifacts
+    assert panorama["name"] == f"panorama-{run.id}"
+    assert (panorama["type"], panorama["files"]) == ("panorama", ["panorama.png"])
+    assert panorama["metadata"]["made_from"]["photo_sha256"] == SHA256
+    assert splats["files"] == ["gaussians.safetensors"]
+    assert splats["metadata"]["made_from"]["panorama"] == panorama["name"]
+    assert {f"artifact/{one['name']}" for one in run.artifacts} <= set(kept(tmp_path / "run", "world").logged)
+    make(tmp_path / "plain", notes)
+    assert logged(tmp_path / "plain")[0].artifacts == []
+    with pytest.raises(UserError, match=r"logger\.artifacts: cloud, wanted some of panorama, splats, weights"):
+        WandbTracking(artifacts=["cloud"])
+
+
+def test_names_are_readable():
+    assert run_name(Path("runs/venice"), "venice", "anchored", 0) == "venice · anchored · seed 0"
+    swept = Path("runs/s/venice-panorama=adhoc-seed=3-splat.steps=20-a=x-y")
+    assert run_name(swept, "venice", "adhoc", 3) == "venice · adhoc · seed 3 · splat.steps=20 · a=x-y"
+    assert run_name(Path("runs/kitchen"), "venice", "adhoc", 3) == "venice · adhoc · seed 3 · kitchen"
+    assert tags_of("embedded", None, "x" * 99, "embedded") == ("embedded", "x" * 64)
 
 
 def test_who_is_told_of_a_run_does_not_name_its_folder():
@@ -145,20 +231,20 @@ def test_who_is_told_of_a_run_does_not_name_its_folder():
 
 
 def test_a_group_can_be_named(tmp_path, notes):
-    make(tmp_path / "run", watch(tmp_path / "run", notes, group="mine"))
-    assert [read_offline(path).group for path in begun(tmp_path)] == ["mine", "mine"]
+    make(tmp_path / "run", notes, group="mine")
+    assert [run.group for run in logged(tmp_path)] == ["mine"]
 
 
 def test_a_run_that_is_under_way_is_left_alone(tmp_path, notes):
     with wandb.init(
         project="worldgen", id="training", dir=str(tmp_path), settings=wandb.Settings(silent=True)
     ) as other:
-        make(tmp_path / "run", watch(tmp_path / "run", notes))
+        make(tmp_path / "run", notes)
         assert wandb.run is other
         other.log({"loss": 0.5})
     (training,) = map(read_offline, begun(tmp_path / "wandb"))
     assert training.summary["loss"] == 0.5
-    assert "seconds" not in training.summary
+    assert "panorama/seconds" not in training.summary
 
 
 def test_an_unreachable_wandb_is_said_once_and_made_up_for_later(tmp_path, notes, monkeypatch, caplog):
@@ -170,33 +256,52 @@ def test_an_unreachable_wandb_is_said_once_and_made_up_for_later(tmp_path, notes
 
     with monkeypatch.context() as patched, caplog.at_level(logging.WARNING, "worldgen"):
         patched.setattr(wandb, "init", init)
-        make(tmp_path / "run", watch(tmp_path / "run", notes))
+        make(tmp_path / "run", notes)
     assert len(tries) == 1
-    assert (tmp_path / "run/lift/cloud.safetensors").exists()
-    assert "step panorama was not logged: CommError: no answer" in caplog.text
+    assert (tmp_path / "run/splat/gaussians.safetensors").exists()
+    assert "W&B: CommError: no answer." in caplog.text
     assert notes == ["W&B cannot be had (no answer); the run goes on, the same command logs it later"]
-    make(tmp_path / "run", watch(tmp_path / "run", notes))
-    assert [read_offline(path).job_type for path in begun(tmp_path / "run")] == ["panorama", "lift"]
+    make(tmp_path / "run", notes)
+    (run,) = logged(tmp_path / "run")
+    assert {f"{step}/seconds" for step in STEPS} <= set(run.summary)
 
 
 def test_a_picture_that_wandb_cannot_take_ends_its_run_and_not_ours(tmp_path, notes, monkeypatch):
-    monkeypatch.setattr(wandb_runs, "PICTURES", {"panorama": ".step.json"})
-    make(tmp_path / "run", watch(tmp_path / "run", notes))
-    assert len(notes) == 1
-    assert read_offline(begun(tmp_path / "run")[0]).state == "failed"
+    monkeypatch.setattr(wandb_media, "PICTURES", {"panorama": ".step.json"})
+    make(tmp_path / "run", notes)
+    assert len(notes) == 2
+    assert notes[1].startswith("W&B cannot be had (")
+    assert logged(tmp_path / "run")[0].state == "failed"
     assert wandb.run is None
+
+
+def test_a_folder_whose_name_is_no_utf8_is_told_once(tmp_path, notes, capfd):
+    run_dir = tmp_path / "caf\udce9"
+    make(run_dir, notes)
+    (note,) = notes
+    assert note.startswith(f"W&B cannot be had ({run_dir}: not UTF-8, wanted a name that is)")
+    assert capfd.readouterr().err == ""
+    assert not begun(run_dir)
+
+
+def test_side_steps_that_fail_are_no_loss(tmp_path, notes, monkeypatch, caplog):
+    monkeypatch.setattr(WorldRun, "side_steps", property(lambda run: lambda: 1 / 0, lambda run, value: None))
+    with caplog.at_level(logging.WARNING, "worldgen"):
+        make(tmp_path / "run", notes)
+    assert "W&B: no side-steps: ZeroDivisionError" in caplog.text
+    assert "splat/seconds" in logged(tmp_path / "run")[0].summary
 
 
 def test_nothing_is_kept_where_wandb_is_disabled(tmp_path, notes, monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "disabled")
-    make(tmp_path / "run", watch(tmp_path / "run", notes))
+    make(tmp_path / "run", notes)
     assert notes == []
-    assert not (tmp_path / "run/wandb/logged.json").exists()
+    assert not (tmp_path / "run/wandb/world.json").exists()
 
 
 def test_without_the_package_a_run_does_not_begin(tmp_path, monkeypatch):
     Image.new("RGB", (96, 96)).save(tmp_path / "photo.png")
-    monkeypatch.setattr(wandb_runs, "find_spec", lambda name: None)
+    monkeypatch.setattr(wandb_session, "find_spec", lambda name: None)
     config = compose(tmp_path / "photo.png", ["logger=wandb"], out=tmp_path / "run")
     with pytest.raises(UserError, match=r"logger=wandb: .* wanted pip install 'worldgen\[wandb\]'"):
         pipeline.run(config, Reporter(quiet=True))
@@ -208,11 +313,13 @@ def test_the_recipe_logs_its_steps(tmp_path):
     overrides = [*FAKES, "logger=wandb", "until=prompts"]
     for _ in range(2):
         pipeline.run(compose(tmp_path / "photo.png", overrides, out=tmp_path / "sweep/run"), Reporter(quiet=True))
-    assert len(begun(tmp_path / "sweep/run")) == 2
-    runs = {run.job_type: run for run in map(read_offline, begun(tmp_path / "sweep"))}
-    assert set(runs) == {"fov", "prompts"}
-    assert runs["fov"].summary["deg"] == 70.0
-    assert runs["prompts"].config["prompts"]["_target_"].endswith("TemplatePrompter")
+    (run,) = logged(tmp_path / "sweep/run")
+    assert run.summary["fov/deg"] == 70.0
+    assert run.config["prompts"]["_target_"].endswith("TemplatePrompter")
+    assert run.config["until"] == "prompts"
+    assert "image" not in run.config
+    assert run.tags == ["embedded", "tiny", "photo"]
+    assert run.name == "photo · anchored · seed 0 · run"
 
 
 def test_points_stand_upright_in_their_colours_and_stay_the_same(tmp_path):
@@ -227,60 +334,3 @@ def test_points_stand_upright_in_their_colours_and_stay_the_same(tmp_path):
     assert {tuple(point) for point in some} <= {tuple(point) for point in points}
     save_cloud(tmp_path / "none.safetensors", cloud[torch.zeros(len(cloud), dtype=torch.bool)])
     assert points_of(tmp_path / "none.safetensors", 50) is None
-
-
-def write_evaluation(folder: Path, pictures: Path) -> None:
-    rows = [Score("mine", "room", "panorama", "niqe", 4.0), Score("mine", "hall", "panorama", "niqe", 5.0)]
-    rows += [Score("mine", "room", "photo", "psnr", math.inf)]
-    method = {"path": str(pictures), "kind": "panoramas", "images": ["room", "hall"], "failed": {}}
-    write_scores(folder, rows, {"protocol": {"name": "panorama"}, "metrics": {}, "methods": {"mine": method}})
-    (folder / "table.md").write_text("| method | niqe |\n")
-
-
-def test_an_evaluation_is_one_run_with_scores_means_tables_and_pictures(tmp_path):
-    for name in ("room", "hall", "other"):
-        (tmp_path / "pictures").mkdir(exist_ok=True)
-        Image.new("RGB", (128, 64)).save(tmp_path / "pictures" / f"{name}.png")
-    folder = tmp_path / "sweep" / "scores"
-    write_evaluation(folder, tmp_path / "pictures")
-    figures = {"mine": {"niqe": Interval(4.5, -1.9, 10.9, 2), "psnr": Interval(math.inf, math.nan, math.nan, 1)}}
-    ids = {log_evaluation(folder, figures), log_evaluation(folder, figures)}
-    assert ids == {run_id(folder, "eval")}
-    assert len(begun(folder)) == 2
-    run = read_offline(begun(folder)[-1])
-    assert (run.id, run.group, run.job_type, run.state) == (*ids, "sweep", "eval", "finished")
-    assert run.config["protocol"] == {"name": "panorama"}
-    found = [run.summary[f"{name}/mine/niqe"] for name in ("mean", "low", "high", "n")]
-    assert found == [4.5, -1.9, 10.9, 2]
-    assert run.summary["n/mine/psnr"] == 1
-    assert "mean/mine/psnr" not in run.summary  # infinite
-    assert run.summary["pictures/mine"]["count"] == 2
-    files = begun(folder)[-1].parent / "files"
-    table = json.loads((files / run.summary["scores"]["path"]).read_text())
-    assert table["columns"] == ["method", "image", "view", "metric", "value"]
-    assert ["mine", "hall", "panorama", "niqe", 5.0] in table["data"]
-    assert "| method | niqe |" in (files / run.summary["tables/table"]["path"]).read_text()
-
-
-def test_an_evaluation_stands_without_wandb(tmp_path, monkeypatch, caplog):
-    write_evaluation(tmp_path / "scores", tmp_path)
-    monkeypatch.setattr(wandb, "init", lambda **settings: 1 / 0)
-    with caplog.at_level(logging.WARNING, "worldgen"):
-        assert log_evaluation(tmp_path / "scores", {}, group="mine") is None
-    assert "was not logged: ZeroDivisionError" in caplog.text
-    with pytest.raises(UserError, match=r"scores\.csv: no such file"):
-        log_evaluation(tmp_path / "nowhere", {})
-
-
-def test_runs_of_a_sweep_give_their_own_panoramas(tmp_path):
-    for heuristic in ("adhoc", "anchored"):
-        run_dir = write_run(tmp_path / f"room-panorama={heuristic}")
-        manifest = json.loads((run_dir / "manifest.json").read_text())
-        manifest["steps"]["panorama"]["config"] = {"panorama": {"heuristic": heuristic}}
-        (run_dir / "manifest.json").write_text(json.dumps(manifest))
-    method = {"path": str(tmp_path), "kind": "runs", "images": ["room"]}
-    found = pictures_of({"methods": {"adhoc": method, "anchored": method, "sequential": method}})
-    assert {name: pictures["room"].parts[-3] for name, pictures in found.items()} == {
-        "adhoc": "room-panorama=adhoc",
-        "anchored": "room-panorama=anchored",
-    }

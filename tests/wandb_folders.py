@@ -20,15 +20,27 @@ _WHOLE, _FIRST, _LAST = 1, 2, 4
 
 @dataclass(frozen=True, eq=False)
 class LoggedRun:
-    """One run as its file has it. state: unfinished, finished or failed; began_ns: since 1970."""
+    """One run as its file has it. state: unfinished, finished or failed; history: of each call of log; artifacts: name,
+    type, metadata and files; began_ns: since 1970."""
 
     id: str
+    project: str
+    entity: str
     group: str
     job_type: str
+    name: str
+    tags: list[str]
     state: str
+    preempted: bool
     config: dict[str, Any]
     summary: dict[str, Any]
+    history: list[dict[str, Any]]
+    artifacts: list[dict[str, Any]]
     began_ns: int
+
+    def curve(self, key: str) -> list[Any]:
+        """The values of a key, in the order of their logging."""
+        return [row[key] for row in self.history if key in row]
 
 
 def begun(folder: Path) -> list[Path]:
@@ -58,24 +70,43 @@ def read_offline(file: Path) -> LoggedRun:
     about: dict[str, Any] = {}
     config: dict[str, Any] = {}
     summary: dict[str, Any] = {}
-    state = "unfinished"
+    history: list[dict[str, Any]] = []
+    artifacts: list[dict[str, Any]] = []
+    state, preempted = "unfinished", False
     for payload in _payloads(content):
         record = wandb_internal_pb2.Record()
         record.ParseFromString(payload)
         kind = record.WhichOneof("record_type")
         if kind == "run":
             about = {"id": record.run.run_id, "group": record.run.run_group, "job_type": record.run.job_type}
+            about |= {"project": record.run.project, "entity": record.run.entity}
+            about |= {"name": record.run.display_name, "tags": list(record.run.tags)}
             about["began_ns"] = record.run.start_time.ToNanoseconds()
             _update(config, record.run.config.update)
         elif kind == "config":
             _update(config, record.config.update)
         elif kind == "summary":
             _update(summary, record.summary.update)
+        elif kind == "history":
+            row: dict[str, Any] = {}
+            _update(row, record.history.item)
+            history.append(row)
+        elif kind == "artifact":
+            artifacts.append(_artifact(record.artifact))
+        elif kind == "preempting":
+            preempted = True
         elif kind == "exit":
             state = "finished" if record.exit.exit_code == 0 else "failed"
     if not about:
         raise ValueError(f"{file}: tells of no run")
-    return LoggedRun(**about, state=state, config=config, summary=summary)
+    found = {"config": config, "summary": summary, "history": history, "artifacts": artifacts}
+    return LoggedRun(**about, **found, state=state, preempted=preempted)
+
+
+def _artifact(record: Any) -> dict[str, Any]:
+    files = [content.path for content in record.manifest.contents]
+    metadata = json.loads(record.metadata or "{}")
+    return {"name": record.name, "type": record.type, "metadata": metadata, "files": files}
 
 
 def _payloads(content: bytes) -> Iterator[bytes]:

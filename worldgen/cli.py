@@ -68,7 +68,7 @@ def job(config: DictConfig) -> None:
         hydra_config = HydraConfig.get()
         in_sweep = hydra_config.mode == hydra.types.RunMode.MULTIRUN
         suffix = command.run_suffix(list(hydra_config.overrides.task), NAMES_NO_RUN) if in_sweep else ""
-        _run(finish(config, suffix))
+        _run(finish(config, suffix, hydra_config.runtime.choices))
 
     command.one_of_many(run, _SMALLER)
 

@@ -6,7 +6,7 @@ What a person can get wrong (a key, a choice, a value's type, the syntax) ends a
 import difflib
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -65,7 +65,7 @@ def compose(image: str | Path | None, overrides: Sequence[str] = (), out: str | 
         config.image = literal(str(image))
     if out is not None:
         config.out = literal(str(out))
-    return finish(config)
+    return finish(config, chosen={each.key_or_group: str(each.value()) for each in map(_parse, overrides)})
 
 
 def compose_program(root: str, overrides: Sequence[str]) -> DictConfig:
@@ -123,10 +123,11 @@ def check(overrides: Sequence[str], sweep: bool = False, root: str = "config") -
                 _check_value(single, plain, root)
 
 
-def finish(config: DictConfig, sweep_suffix: str = "") -> DictConfig:
+def finish(config: DictConfig, sweep_suffix: str = "", chosen: Mapping[str, str] | None = None) -> DictConfig:
     """Checks the values at the top and fills in the run folder. Raises UserError.
 
-    sweep_suffix: tells the runs of a sweep apart; `out` is then the folder that holds them all.
+    sweep_suffix: tells the runs of a sweep apart; `out` is then the folder that holds them all. chosen: choices of
+    groups, of which those without a key of their own are noted.
     """
     wanted = "only with -m, which makes a run for each photo of the folder"
     expect("images", config.images, config.images is None, wanted)
@@ -143,6 +144,7 @@ def finish(config: DictConfig, sweep_suffix: str = "") -> DictConfig:
         out = run_folder(out or RUNS_DIR, image, sweep_suffix, config.namesakes)
     config.image = literal(str(image))
     config.out = literal(str(out))
+    config.chosen = {name: (chosen or {}).get(name) or choice for name, choice in config.chosen.items()}
     with one_line_errors():
         resolve(config)
     return config

@@ -24,8 +24,11 @@ from worldgen.runs.folder import RunFolder, StepResult, disk_errors
 from worldgen.runs.layout import MANIFEST
 from worldgen.runs.record import unchanged
 from worldgen.runs.steps_table import SPLAT, STEPS, StepSpec
+from worldgen.runs.wandb_runs import WorldRun
 
 if TYPE_CHECKING:
+    from numpy import ndarray
+
     from worldgen.steps import Job
 
 
@@ -40,13 +43,17 @@ def run(
     shape = examine(image)
     config = _settled(config, heuristic_for(image, shape, config.panorama.heuristic, reporter.note))
     job = cache(partial(prepare, config, reporter, shape, steps))
-    log_step = instantiate(config.logger).of_run(run_dir, image.name, config.group, reporter.note)
+    tracking = instantiate(config.logger)
     RunFolder.expect_free(run_dir)
     photo_sha256 = unchanged(run_dir, [(step, config_of(config, step)) for step in steps], image)
     finished = photo_sha256 is not None
     if finished:
         make_adapters(config, STEPS[len(steps) :])  # what made the others' files was checked when it did
-    with RunFolder.open(run_dir, photo_sha256 or job().photo.sha256, image.name) as folder:
+    sha256 = photo_sha256 or job().photo.sha256
+    tracked = WorldRun(
+        run_dir, image, sha256, _plain(config), [step.name for step in steps], partial(_side_steps, run_dir)
+    )
+    with RunFolder.open(run_dir, sha256, image.name) as folder, tracking.of_run(tracked, reporter.note) as log_step:
         reporter.log_to(folder.root / "log.txt")
         for number, step in enumerate(steps, start=1):
             with reporter.step(number, len(steps), step.name, step.title) as line:
@@ -172,6 +179,12 @@ def _report_is_current(run_dir: Path) -> bool:
     there: who finds one writes the report again in any case."""
     report, manifest = run_dir / "report.html", run_dir / MANIFEST
     return report.is_file() and report.stat().st_mtime_ns >= manifest.stat().st_mtime_ns
+
+
+def _side_steps(run_dir: Path) -> "dict[str, ndarray]":
+    from worldgen.present.report_pictures import side_steps
+
+    return side_steps(run_dir)
 
 
 def _write_report(run_dir: Path) -> None:

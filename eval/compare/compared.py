@@ -10,15 +10,14 @@ from typing import Any
 
 from eval.compare.kinds import STEP_ORDER, STEPS_OF, Kind, figures_of, kind_of, signatures_in
 from eval.compare.states import missing_steps, state_of
-from eval.compare.wandb_api import WandbRun
+from eval.compare.wandb_api import WandbRun, about, is_world, scores_of, steps_of
 from eval.scoring.scores import SCORES_FILE
 from worldgen.errors import UserError
 from worldgen.runs.layout import LAYOUT, MANIFEST, layout_of
 from worldgen.runs.steps_table import STEPS
-from worldgen.runs.wandb_runs import group_of
+from worldgen.runs.wandb_runs import logged_group
 
 STEP_NAMES = tuple(step.name for step in STEPS)
-_ABOUT = ("run", "photo", "step", "versions", "_wandb")  # keys of a step's config at W&B that are no settings
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,15 +79,14 @@ def _named(path: Path) -> list[Path]:
 
 
 def logged_folders(place: Path, group: str | None = None) -> list[Path]:
-    """The run folders below `place` whose steps W&B was told of, offline too: what they hold tells the same.
+    """The run folders below `place` that W&B was told of, offline too: what they hold tells the same.
 
-    group: only those in a folder of that name, which is the group that a sweep's runs have by default. Raises UserError
-    where there is none.
+    group: only those that W&B has in that group. Raises UserError where there is none.
     """
     logged = {path.parent for path in place.rglob("wandb") if (path.parent / MANIFEST).is_file()}
-    found = sorted(folder for folder in logged if group is None or group_of(folder) == group)
+    found = sorted(folder for folder in logged if group is None or logged_group(folder) == group)
     if not found:
-        which = f"none in a folder {group}" if logged else "no run folder that was logged"
+        which = f"none of the group {group}" if logged else "no run folder that was logged"
         raise UserError(f"wandb: {which} in {place}, wanted run folders of logger=wandb, or entity/project")
     return found
 
@@ -119,18 +117,18 @@ def from_folder(folder: Path) -> ComparedRun:
 
 
 def from_wandb(runs: Iterable[WandbRun]) -> list[ComparedRun]:
-    """Worlds, put together again from the W&B runs of their steps. Other runs are left out."""
-    worlds: dict[tuple[str, str, str], dict[str, dict[str, Any]]] = {}
-    for run in runs:
-        if run.job_type in STEP_NAMES and "run" in run.config:
-            key = (run.group, str(run.config["run"]), str(run.config.get("photo", "")))
-            config = {key: value for key, value in run.config.items() if key not in _ABOUT}
-            worlds.setdefault(key, {})[run.job_type] = {"config": config, "facts": run.summary, **_cost(run.summary)}
-    names = Counter(name for _, name, _ in worlds)
-    return [
-        _of_steps(name if names[name] == 1 else f"{group}/{name}", photo, steps)
-        for (group, name, photo), steps in sorted(worlds.items())
-    ]
+    """A row for each world's W&B run. Other runs are left out."""
+    worlds = sorted((run for run in runs if is_world(run)), key=lambda run: (run.group, str(about(run)["run"])))
+    names = Counter(about(run)["run"] for run in worlds)
+    rows = []
+    for run in worlds:
+        name = str(about(run)["run"])
+        steps = steps_of(run)
+        row = _of_steps(name if names[name] == 1 else f"{run.group}/{name}", str(about(run).get("photo", "")), steps)
+        state = _state_at_wandb(run, row.state, steps)
+        sha256 = str(about(run).get("photo_sha256") or "")
+        rows.append(replace(row, scores=scores_of(run), state=state, photo_sha256=sha256))
+    return rows
 
 
 def settings(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
@@ -144,8 +142,11 @@ def settings(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     return flat
 
 
-def _cost(summary: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: summary.get(name, 0.0) for name in ("seconds", "peak_memory_mb")}
+def _state_at_wandb(run: WandbRun, by_steps: str, steps: Iterable[str]) -> str:
+    until = run.config.get("until")
+    if by_steps != "finished" and isinstance(until, str) and until in steps:
+        return f"finished up to {until}"
+    return by_steps if "finished" in (by_steps, run.state) else f"{by_steps} ({run.state}, says W&B)"
 
 
 def _of_steps(name: str, photo: str, steps: Mapping[str, Mapping[str, Any]], kind: Kind = "world") -> ComparedRun:

@@ -1,10 +1,15 @@
-"""W&B's own runs, one for each step of a recipe, as its API tells of them."""
+"""W&B's own runs, one for each world, as its API tells of them."""
 
 from dataclasses import dataclass, field
+from inspect import signature
 from typing import Any
 
-from worldgen.errors import UserError
-from worldgen.runs.wandb_runs import expect_wandb, one_line
+from worldgen.errors import UserError, first_line
+from worldgen.runs.steps_table import STEPS
+from worldgen.runs.wandb_names import ABOUT, WORLD, score_name
+from worldgen.runs.wandb_session import expect_wandb
+
+_PAGE = 200  # runs that one request brings
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,20 +25,53 @@ class WandbRun:
 
 
 def online_runs(path: str, group: str | None) -> list[WandbRun]:
-    """The runs of a project, `entity/project` or `project`. Raises UserError where W&B does not answer."""
+    """The worlds' runs of a project, `entity/project` or `project`. Raises UserError where W&B does not answer."""
     expect_wandb(f"wandb={path}")
     import wandb
 
     try:
-        found = wandb.Api(timeout=30).runs(path, filters={"group": group} if group else None)
+        api = wandb.Api(timeout=30)
+        # Newer ones would ask for the config of each run by itself.
+        whole: dict[str, Any] = {"lazy": False} if "lazy" in signature(api.runs).parameters else {}
+        filters = {"jobType": WORLD} | ({"group": group} if group else {})
+        found = api.runs(path, filters=filters, per_page=_PAGE, **whole)
         return [
             WandbRun(run.id, run.group or "", run.job_type or "", run.state, dict(run.config), _plain(run.summary))
             for run in found
         ]
     except Exception as error:  # wandb raises its own, requests' and ValueErrors
         raise UserError(
-            f"wandb: {path} cannot be read ({one_line(error)}), wanted entity/project or a folder"
+            f"wandb: {path} cannot be read ({first_line(error).rstrip('.')}), wanted entity/project or a folder"
         ) from error
+
+
+def is_world(run: WandbRun) -> bool:
+    """Whether it is a world's, as `logger=wandb` logs it."""
+    return run.job_type == WORLD and isinstance(run.config.get(ABOUT), dict)
+
+
+def about(run: WandbRun) -> dict[str, Any]:
+    """What a world's config says beside its settings: run, photo, photo_sha256, versions, ..."""
+    return dict(run.config[ABOUT])
+
+
+def steps_of(run: WandbRun) -> dict[str, dict[str, Any]]:
+    """The steps that a world's run tells of, as a manifest has them."""
+    steps: dict[str, dict[str, Any]] = {}
+    for step in STEPS:
+        begins = f"{step.name}/"
+        facts = {key.removeprefix(begins): value for key, value in run.summary.items() if key.startswith(begins)}
+        if "seconds" in facts:
+            cost = {name: facts.pop(name, 0.0) for name in ("seconds", "peak_memory_mb")}
+            config = {name: run.config.get(name) for name in (*step.groups, "seed")}
+            steps[step.name] = {"config": config, "facts": facts, "versions": about(run).get("versions", {}), **cost}
+    return steps
+
+
+def scores_of(run: WandbRun) -> dict[str, float]:
+    """What evaluations found of a world, by metric; those of other protocols than `panorama` with it in brackets."""
+    named = {score_name(key): value for key, value in run.summary.items() if isinstance(value, int | float)}
+    return {name: float(value) for name, value in named.items() if name is not None}
 
 
 def _plain(summary: Any) -> dict[str, Any]:

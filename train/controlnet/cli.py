@@ -41,7 +41,7 @@ STEP = "controlnet"
 NAMES_NO_RUN = ("out", "quiet", "experiment", "runtime")
 _SMALLER = "controlnet.batch=1"
 _DECIDES_NOTHING = (
-    *("workers", "checkpoint_every", "validate_every", "validation_samples", "loss_every", "logger"),
+    *("workers", "checkpoint_every", "validate_every", "validation_samples", "loss_every", "logger", "artifact"),
     "strategy",
 )
 

@@ -16,6 +16,7 @@ class ControlNetSettings:
     none. min_snr_gamma: see `diffusion.objective.Objective`. prompt_dropout: share of samples that lose their prompt.
     gradient_checkpointing: less memory, and a third more time. workers: processes that make samples. checkpoint_every,
     validate_every, loss_every: steps from one to the next; validation_samples: that are painted each time, and scored.
+    artifact: whether W&B keeps the ControlNet, with logger=wandb.
     precision, devices (of each node: GPUs, or processes on CPUs), num_nodes, strategy: as Lightning's Trainer has them;
     auto = DDP where there are several processes.
     """
@@ -38,6 +39,7 @@ class ControlNetSettings:
     validation_samples: int = 4
     loss_every: int = 10
     logger: LoggerName = "csv"
+    artifact: bool = False
     precision: str = "32-true"
     devices: int = 1
     num_nodes: int = 1

@@ -18,7 +18,7 @@ from train.controlnet.settings import ControlNetSettings
 from train.controlnet.step_batches import Place, StepBatches
 from train.data.pair_batches import Batches
 from train.data.pairs import ConditionedBatch, ConditionedData
-from train.lightning.loggers import logging_to, quiet_lightning
+from train.lightning.loggers import WandbCurves, logging_to, quiet_lightning
 from train.lightning.settings import TrainingSettings
 from train.lightning.trainer import drop_checkpoints, is_first, train_module
 from worldgen.errors import expect
@@ -63,12 +63,15 @@ def train_controlnet(
         shown = samples_of(data, settings.validation_samples, seed + _APART)
         callbacks.append(PaintedSamples(shown, settings.validate_every, out_dir / SAMPLES_DIR, seed))
     identity, curves = identity_of(settings, made_of, seed), settings.logger if is_first() else "none"
-    with quiet_lightning(), logging_to(curves, out_dir, identity, asdict(settings), "controlnet") as logger:
+    told = {**made_of, "controlnet": asdict(settings), "seed": seed}
+    with quiet_lightning(), logging_to(curves, out_dir, identity, told, "controlnet") as logger:
         train_module(module, waiting, _training(settings, runtime), out_dir, identity, logger, track, callbacks)
-    waited = waiting.share
-    if not is_first():
-        return {}
-    module.result.save_pretrained(out_dir)
+        waited = waiting.share
+        if not is_first():
+            return {}
+        module.result.save_pretrained(out_dir)
+        if settings.artifact and isinstance(logger, WandbCurves):
+            logger.keep(sorted([*out_dir.glob("*.json"), *out_dir.glob("*.safetensors")]), made_of)
     drop_checkpoints(out_dir)
     return {
         "steps": settings.steps,
@@ -89,7 +92,14 @@ def samples_of(data: ConditionedData, count: int, seed: int) -> ConditionedBatch
 def identity_of(settings: ControlNetSettings, made_of: Mapping[str, Any], seed: int) -> str:
     """16 hex digits, equal where the same weights come of it: a checkpoint serves no other training."""
     telling = replace(
-        settings, logger="none", workers=0, checkpoint_every=1, validate_every=1, validation_samples=0, strategy="auto"
+        settings,
+        logger="none",
+        artifact=False,
+        workers=0,
+        checkpoint_every=1,
+        validate_every=1,
+        validation_samples=0,
+        strategy="auto",
     )
     said = json.dumps([_VERSION, asdict(telling), made_of, seed], sort_keys=True, default=str)
     return hashlib.sha256(said.encode()).hexdigest()[:16]

@@ -1,60 +1,141 @@
 """Where training curves go, and what keeps Lightning quiet meanwhile."""
 
 import logging
-import os
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pytorch_lightning import LightningModule, Trainer
-from pytorch_lightning.loggers import CSVLogger, Logger, WandbLogger
+from pytorch_lightning.loggers import CSVLogger, Logger
+from pytorch_lightning.utilities import rank_zero_only
+from torch import Tensor
 
 from train.lightning.module import LoggedModule
 from train.lightning.settings import LoggerName
 from train.lightning.step_callback import StepCallback
+from worldgen.runs.provenance import git_commit, machine, package_versions
+from worldgen.runs.wandb_artifacts import log_outputs
+from worldgen.runs.wandb_identity import Destination, WandbIdentity, new_id, taken_up
+from worldgen.runs.wandb_media import curve_point, define_curves
+from worldgen.runs.wandb_names import ABOUT, tags_of
+from worldgen.runs.wandb_runs import group_of
+from worldgen.runs.wandb_session import WandbSession, open_session, wandb_session
+
+if TYPE_CHECKING:
+    import wandb
+
+_log = logging.getLogger("worldgen")
 
 
 @contextmanager
 def logging_to(
-    name: LoggerName, folder: Path, run_id: str, settings: Mapping[str, Any], job_type: str = "train"
+    name: LoggerName, folder: Path, identity: str, settings: Mapping[str, Any], job_type: str = "train"
 ) -> Iterator[Logger | bool]:
     """A logger while the block runs.
 
-    csv: `metrics.csv` in the folder. wandb: the run of this id, resumed if there is one; WANDB_MODE is obeyed. It has
-    the run folder's name, and what it has in common with its neighbours, the runs of a sweep, is a group; `job_type` is
-    W&B's word for the kind of run. none: False, as Lightning's Trainer takes it.
+    csv: `metrics.csv` in the folder. wandb: a run of the kind `job_type` (see `WandbCurves`), which goes on where the
+    same training, by its `identity`, was stopped. none: False, as Lightning's Trainer takes it.
     """
     if name == "csv":
         curves = CSVLogger(folder, name="", version="")
         yield curves
         curves.save()  # what was logged after Lightning's last step
     elif name == "wandb":
-        import wandb
-
         run_dir = folder.resolve().parent
-        logger = WandbLogger(
-            project=os.environ.get("WANDB_PROJECT", "worldgen"),
-            save_dir=folder,
-            id=run_id,
-            name=run_dir.name,
-            group=run_dir.parent.name,
-            job_type=job_type,
-            resume="allow",
-            settings=wandb.Settings(silent=True),
-        )
-        try:
-            logger.log_hyperparams(dict(settings))
-            yield logger
-        finally:
-            logger.experiment.finish()
+        with _session_for(run_dir, identity, settings, job_type) as session:
+            yield WandbCurves(session, job_type)
     else:
         yield False
 
 
-class LossCurve(StepCallback):
-    """Logs the mean of every so many of a module's `losses`, [steps]."""
+class WandbCurves(Logger):
+    """A training's curves and pictures in the W&B run of its run folder, as a section called like the kind of training.
+
+    Where the process has a world's run open, as `python -m worldgen logger=wandb` has, it is a section of that."""
+
+    def __init__(self, session: WandbSession, section: str) -> None:
+        super().__init__()
+        self._session, self._section = session, section
+        self._logged_until = -1
+        session.do(self._define)
+
+    @property
+    def name(self) -> str:
+        return self._section
+
+    @property
+    def version(self) -> str:
+        return self._session.identity.id
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        self._log(step or 0, dict(metrics))
+
+    @rank_zero_only
+    def log_hyperparams(self, params: Any, *_: Any, **__: Any) -> None:
+        """Lightning's own, of which there are none: settings are in the run's config."""
+
+    @rank_zero_only
+    def log_image(self, key: str, images: Sequence[Tensor], step: int | None = None) -> None:
+        """images: [3, H, W] in [0, 1]."""
+        pixels = [(rgb.detach().clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy() for rgb in images]
+
+        def draw() -> dict[str, Any]:
+            import wandb
+
+            return {key: [wandb.Image(picture) for picture in pixels]}
+
+        self._log(step or 0, {}, draw)
+
+    def keep(self, files: Sequence[Path], made_of: Mapping[str, Any]) -> None:
+        """Has W&B keep what came of the training; copies, for a step's folder gets another name when it is whole."""
+        self._session.do(lambda run: log_outputs(run, self._section, files, {"made_from": dict(made_of)}, copied=True))
+
+    def _define(self, run: "wandb.Run") -> None:
+        define_curves(run, self._section)
+        before = run.summary.get(f"{self._section}/step") if run.resumed else None
+        self._logged_until = int(before) if isinstance(before, int | float) else -1
+
+    def _log(self, step: int, values: Mapping[str, Any], draw: Callable[[], Mapping[str, Any]] = dict) -> None:
+        """A resumed training logs again what it logged before it was stopped, which W&B has already where it is online;
+        offline each process has a file of its own."""
+
+        def log(run: "wandb.Run") -> None:
+            if step > self._logged_until:
+                run.log(curve_point(self._section, step, {**values, **draw()}))
+
+        self._session.do(log)
+
+
+@contextmanager
+def _session_for(run_dir: Path, identity: str, settings: Mapping[str, Any], job_type: str) -> Iterator[WandbSession]:
+    """The world's session where this process has one open for the run folder, or else the training's own."""
+    session = open_session(run_dir)
+    if session is not None:
+        yield session
+        return
+    where = Destination().settled()
+    wanted = WandbIdentity(
+        new_id(),
+        job_type,
+        f"{run_dir.name} · {job_type}",
+        group_of(run_dir),
+        tags_of(job_type),
+        where.project,
+        where.entity,
+        made_of=identity,
+    )
+    about = {"run": run_dir.name, "folder": str(run_dir), "git_commit": git_commit()}
+    config = {**settings, ABOUT: about | {"versions": package_versions(), "machine": machine()}}
+    with wandb_session(run_dir, taken_up(run_dir, wanted), where, config, _log.warning) as session:
+        yield session
+
+
+class StepCurves(StepCallback):
+    """Logs the mean of every so many values of each of a module's `curves`, [steps]. Of others than the loss NaN counts
+    as nothing: a step may have no PSNR."""
 
     def __init__(self, every_steps: int) -> None:
         self.every_steps = every_steps
@@ -62,7 +143,10 @@ class LossCurve(StepCallback):
     def on_step_end(self, trainer: Trainer, module: LightningModule, step: int) -> None:
         assert isinstance(module, LoggedModule)
         if step % self.every_steps == 0:
-            module.log_values(step, {"loss": module.losses[step - self.every_steps : step].mean().item()})
+            span = slice(step - self.every_steps, step)
+            values = {name: getattr(module, buffer)[span] for name, buffer in module.curves.items()}
+            means = {name: each.mean() if name == "loss" else each.nanmean() for name, each in values.items()}
+            module.log_values(step, {name: mean.item() for name, mean in means.items()})
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """What every module here has, so that a training that is resumed leaves the same curves as one that was not."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import pytorch_lightning as pl
 import torch
@@ -10,11 +11,12 @@ from torch import Tensor
 class LoggedModule(pl.LightningModule):
     """A module whose curves are part of its checkpoints.
 
-    losses: [steps], which `training_step` fills in (`loggers.LossCurve` logs them); history: (step, values) of whatever
-    was logged so far.
+    losses: [steps], which `training_step` fills in; curves: such buffers, by the names that `loggers.StepCurves` logs
+    them by; history: (step, values) of whatever was logged so far.
     """
 
     losses: Tensor
+    curves: ClassVar[Mapping[str, str]] = {"loss": "losses"}
 
     def __init__(self, steps: int) -> None:
         super().__init__()

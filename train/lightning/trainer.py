@@ -17,7 +17,7 @@ from pytorch_lightning.utilities import rank_zero_only
 
 from train.lightning.bar import ProgressBar
 from train.lightning.checkpoints import AtomicCheckpointIO, RegularCheckpoints, newest_sound
-from train.lightning.loggers import LossCurve
+from train.lightning.loggers import StepCurves
 from train.lightning.module import LoggedModule
 from train.lightning.settings import TrainingSettings
 from train.lightning.signals import StopWhenAsked, stoppable
@@ -53,7 +53,7 @@ def train_module(
             max_steps=settings.steps,
             logger=logger,
             callbacks=[
-                LossCurve(settings.loss_every),
+                StepCurves(settings.loss_every),
                 *callbacks,
                 saved,
                 ProgressBar(track, settings.steps, settings.what),

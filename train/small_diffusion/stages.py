@@ -42,7 +42,7 @@ def train_autoencoder(
     """The folder `vae` in `out_dir`, and facts. made_of: what decides the result, as JSON."""
     vae = new_autoencoder(settings.autoencoder, pictures.size, seed)
     module = AutoencoderModule(vae, pictures, settings.autoencoder, seed)
-    _train(module, "training the autoencoder", settings, out_dir, track, device, made_of)
+    _train(module, "autoencoder", settings, out_dir, track, device, made_of)
     vae = vae.eval().to(device)  # Lightning takes a module to the CPU when it is done
     latents = []
     for start in range(_FIRST_MEASURED, _FIRST_MEASURED + _MEASURED, 8):
@@ -83,7 +83,7 @@ def train_denoiser(
     pool = load_pool(latents_dir)
     unet = new_denoiser(settings.denoiser, pool.latents.shape[1], pool.latents.shape[-1], seed)
     module = DenoiserModule(unet, pool, settings.denoiser, seed)
-    _train(module, "training the inpainter", settings, out_dir, track, device, made_of)
+    _train(module, "denoiser", settings, out_dir, track, device, made_of)
     folder = out_dir / PIPELINE
     save_pipeline(_autoencoder(autoencoder_dir), module.averaged().eval().cpu(), settings.denoiser.prediction, folder)
     drop_checkpoints(out_dir)
@@ -93,7 +93,7 @@ def train_denoiser(
 
 def _train(
     module: SmallModule,
-    what: str,
+    kind: str,
     settings: SmallDiffusionSettings,
     out_dir: Path,
     track: Track,
@@ -102,8 +102,9 @@ def _train(
 ) -> None:
     identity = hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:16]
     accelerator = {"accelerator": "cpu" if device.type == "cpu" else "gpu"}
+    what = f"training the {kind}"
     training = TrainingSettings(module.steps, what, settings.checkpoint_every, _LOSS_EVERY, accelerator)
-    with quiet_lightning(), logging_to(settings.logger, out_dir, identity, made_of, "train") as logger:
+    with quiet_lightning(), logging_to(settings.logger, out_dir, identity, made_of, kind) as logger:
         train_module(module, range(module.steps), training, out_dir, identity, logger, track)
 
 

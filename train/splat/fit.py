@@ -59,12 +59,12 @@ def fit_gaussians(
     module = SplatModule(start, sky, scene.views, views, settings, seed, prunable)
     held_out = HeldOut(scene.held_out, usable(metrics), settings.evaluate_every)
     identity = fingerprint(settings, scene, seed)
-    summary = asdict(settings) | {"scene": scene.name}
+    told = {"splat": asdict(settings), "scene": scene.name, "seed": seed}
     accelerator = {"accelerator": "cpu" if device.type == "cpu" else "gpu"}
     training = TrainingSettings(
         settings.steps, "fitting Gaussians", settings.checkpoint_every, LOG_EVERY_STEPS, accelerator
     )
-    with quiet_lightning(), logging_to(settings.logger, out_dir, identity, summary, "fit") as logger:
+    with quiet_lightning(), logging_to(settings.logger, out_dir, identity, told, "fit") as logger:
         train_module(module, range(settings.steps), training, out_dir, identity, logger, track, [held_out])
         gaussians = _tidy(_onto(module.gaussians(), device), prunable)
         facts = {

@@ -9,7 +9,7 @@ from torch import Tensor
 from train.splat.settings import SplatSettings
 from worldgen.types import Camera, Scene
 
-_VERSION = 1  # raised when the same arguments come to make something else
+_VERSION = 2  # raised when the same arguments come to make something else
 
 
 def fingerprint(settings: SplatSettings, scene: Scene, seed: int) -> str:

@@ -6,7 +6,7 @@ everything, which can neither float nor block. There is no opacity reset.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from pytorch_lightning.core.optimizer import LightningOptimizer
@@ -32,7 +32,8 @@ class SplatModule(LoggedModule):
 
     What a step draws (its view, its background, its density control) follows from the seed and the step's number
     alone, so that a resumed run sees what an uninterrupted one does. sky: bool [N];
-    facts: of the views; prunable: see `density.refine`.
+    facts: of the views; prunable: see `density.refine`. psnrs_db: [steps], of the view that a step looked at, as far as
+    it counts.
     """
 
     middle: Tensor
@@ -41,7 +42,9 @@ class SplatModule(LoggedModule):
     grad_sum: Tensor
     grad_count: Tensor
     backgrounds: Tensor
+    psnrs_db: Tensor
 
+    curves: ClassVar = {"loss": "losses", "psnr_db": "psnrs_db"}
     automatic_optimization = False  # two or three optimisers, of which one is told which rows to move
 
     def __init__(
@@ -59,6 +62,7 @@ class SplatModule(LoggedModule):
         self.levels = ViewLevels(views, settings.coarse_levels, facts.pixels)
         self.order = view_order(facts.generated, settings.steps, seed)
         self.corrections = Corrections(settings.correction, facts.generated, seed)
+        self.register_buffer("psnrs_db", torch.zeros(settings.steps))
         generator = torch.Generator().manual_seed(seed)
         self.register_buffer("backgrounds", torch.rand(settings.steps, 3, generator=generator), persistent=False)
         self.register_buffer("middle", facts.middle, persistent=False)
@@ -116,9 +120,11 @@ class SplatModule(LoggedModule):
         absgrad = density is not None and watched and density.absgrad
         render = rasterize(self.gaussians(), view.camera, self.backgrounds[step], absgrad=absgrad)
         rgb = self.corrections(render.rgb, number)
-        loss = photometric_loss(rgb, view.over(self.backgrounds[step]), view.weight, settings.ssim_share)
+        target = view.over(self.backgrounds[step])
+        loss = photometric_loss(rgb, target, view.weight, settings.ssim_share)
         (loss + self.corrections.penalty(number)).backward()
         self.losses[step] = loss.detach()
+        self.psnrs_db[step] = _psnr_db(rgb.detach(), target, view.weight)
         if watched:
             assert render.info.rows is not None  # once it is rendered
             self._record().add(render.info.rows, render.info.centre_grad, level.width, level.height)
@@ -164,3 +170,9 @@ class SplatModule(LoggedModule):
         self.sky = self.sky[refined.origin]
         self.lr_scale = self._lr_scale()
         self.grad_sum, self.grad_count = (torch.zeros_like(refined.origin, dtype=torch.float32) for _ in range(2))
+
+
+def _psnr_db(render: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    """Scalar, of [3, H, W] pictures by the pixels' weight [H, W]; NaN where none counts."""
+    error = (render - target).square_().sum(dim=0)
+    return -10 * torch.log10((error * weight).sum() / (3 * weight.sum()))

@@ -25,6 +25,7 @@ PREVIEW = "preview.jpg"
 _PREVIEW_WIDTH = 384
 _WIDTH = 1200  # pixels of a picture that fills the page
 _ASIDE_M = (0.5, -0.1, 0.3)
+_SIDE_STEPS_M = {"half_a_metre_left": -0.5, "half_a_metre_right": 0.5}
 
 
 def data_uri(pixels: np.ndarray) -> str:
@@ -70,6 +71,19 @@ def splat_views(run_dir: Path) -> list[np.ndarray]:
     gaussians, aside = load_gaussians(path), look_at(0.0, position=torch.tensor(_ASIDE_M))
     with torch.no_grad():
         return [_pixels(rasterize(gaussians, one).rgb) for one in (camera, replace(camera, c2w=aside))]
+
+
+def side_steps(run_dir: Path, width: int = 512) -> dict[str, np.ndarray]:
+    """The finished splats as the photo looks at them, from half a metre beside its place, by name; none without."""
+    path, camera = RunReader(run_dir).path(SPLAT, "gaussians.safetensors"), photo_camera(run_dir, width)
+    if camera is None or not path.exists():
+        return {}
+    gaussians, found = load_gaussians(path), {}
+    with torch.no_grad():
+        for name, aside_m in _SIDE_STEPS_M.items():
+            pose = look_at(0.0, position=torch.tensor([aside_m, 0.0, 0.0]))
+            found[name] = _pixels(rasterize(gaussians, replace(camera, c2w=pose)).rgb)
+    return found
 
 
 def _pixels(rgb: torch.Tensor) -> np.ndarray:

@@ -1,149 +1,205 @@
-"""Weights & Biases as a second home for what a run folder holds: one W&B run for each step of the recipe.
+"""Weights & Biases as a second home for what a run folder holds: one W&B run for each world.
 
     python -m worldgen -m experiment=panorama_ablation images=photos logger=wandb
 
-A sweep's runs share a group; a step's name is its job type; its id follows from the run folder, so that a requeued job
-goes on with the same W&B run. Nothing here can end a run: where W&B cannot be had, that is said and the recipe goes on.
+Its config is that of the whole run; each step adds a section of figures (`panorama/seconds`), the fit its curves, and
+an evaluation, later, its scores (`score/brisque`). A sweep's runs share a group. Nothing here can end a run: where W&B
+cannot be had, that is said and the recipe goes on.
 """
 
-import hashlib
-import json
 import logging
-import os
-import re
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeGuard, cast
+from typing import TYPE_CHECKING, Any, Protocol, TypeGuard, get_args
 
-from worldgen.errors import UserError, expect
-from worldgen.runs.disk import write_text
-from worldgen.runs.folder import StepResult, load_json_or_nothing
-from worldgen.runs.record import StepRecord, hash_of, load_record, look
-from worldgen.runs.steps_table import COMPLETE, DEPTH, LIFT, PANORAMA, REFINE
+from worldgen.errors import expect, first_line
+from worldgen.runs.folder import StepResult
+from worldgen.runs.provenance import git_commit, machine, package_versions
+from worldgen.runs.record import StepRecord, load_record, look
+from worldgen.runs.steps_table import PANORAMA, SPLAT
+from worldgen.runs.wandb_artifacts import ARTIFACT, ArtifactName, log_artifacts
+from worldgen.runs.wandb_identity import Destination, WandbIdentity, kept, new_id, state_of, taken_up
+from worldgen.runs.wandb_media import curves_of, log_curves, media_of
+from worldgen.runs.wandb_names import ABOUT, WORLD, run_name, tags_of
+from worldgen.runs.wandb_session import WAIT_S, WandbSession, expect_wandb, wandb_session
 
 if TYPE_CHECKING:
     import wandb
+    from numpy import ndarray
 
-PICTURES = {PANORAMA: "panorama.png", REFINE: "panorama.png", DEPTH: "distance.png"}
-CLOUDS = {LIFT: "cloud.safetensors", COMPLETE: "cloud.safetensors"}
-_INIT_TIMEOUT_S, _FINISH_TIMEOUT_S = 60, 300
 _log = logging.getLogger("worldgen")
+LogStep = Callable[[StepResult], None]
+_NO_SETTINGS = ("image", "images", "out", "namesakes", "quiet", "logger", "chosen")
+
+
+@dataclass(frozen=True)
+class WorldRun:
+    """A run of the recipe. config: plain and resolved; group: None = as `group_of` says; steps: that are asked for;
+    chosen: names of the profile and the experiment; side_steps: renders [H, W, 3] uint8 from beside the photo's place,
+    by name, once there are splats."""
+
+    folder: Path
+    photo: Path
+    photo_sha256: str
+    config: Mapping[str, Any]
+    steps: Sequence[str]
+    side_steps: "Callable[[], Mapping[str, ndarray]]" = dict
+
+    @property
+    def group(self) -> str:
+        return self.config.get("group") or group_of(self.folder)
 
 
 class Tracking(Protocol):
     """What a choice of the config group `logger` stands for."""
 
-    def of_run(
-        self, run_dir: Path, photo: str, group: str | None, note: Callable[[str], None]
-    ) -> Callable[[StepResult], None]:
-        """What logs every step's result in the run folder `run_dir`.
-
-        photo: its file name; group: see `group_of`; note: prints a line for the person."""
+    def of_run(self, run: WorldRun, note: Callable[[str], None]) -> AbstractContextManager[LogStep]:
+        """While it is open it logs every step's result in the run's folder. note: prints a line for the person."""
 
 
 class NoTracking:
     """Logs nothing."""
 
-    def of_run(
-        self, run_dir: Path, photo: str, group: str | None, note: Callable[[str], None]
-    ) -> Callable[[StepResult], None]:
-        del run_dir, photo, group, note
-        return lambda result: None
+    @contextmanager
+    def of_run(self, run: WorldRun, note: Callable[[str], None]) -> Iterator[LogStep]:
+        del run, note
+        yield lambda result: None
 
 
 @dataclass(frozen=True)
 class WandbTracking:
-    """project, entity: as W&B means them; None = as the account says. max_points: of a cloud, at most."""
+    """project, entity, mode: as `Destination` has them; artifacts: files that W&B keeps; max_points: of a cloud, at
+    most; wait_s: seconds that the end of a run waits for W&B, at most."""
 
-    project: str | None = "worldgen"
+    project: str | None = None
     entity: str | None = None
-    max_points: int = 50_000
+    mode: str | None = None
+    artifacts: Sequence[ArtifactName] = ()
+    max_points: int = 20_000
+    wait_s: float = WAIT_S
 
     def __post_init__(self) -> None:
         expect_wandb("logger=wandb")
         expect("logger.max_points", self.max_points, self.max_points >= 1, "1 or more")
+        expect("logger.wait_s", self.wait_s, self.wait_s > 0, "more than 0 seconds")
+        names = get_args(ArtifactName)
+        for name in self.artifacts:
+            expect("logger.artifacts", name, name in names, f"some of {', '.join(names)}")
+        _ = self.destination  # says what is wrong with it
 
-    def of_run(
-        self, run_dir: Path, photo: str, group: str | None, note: Callable[[str], None]
-    ) -> Callable[[StepResult], None]:
-        return _WandbSteps(self, run_dir, photo, group or group_of(run_dir), note)
+    @property
+    def destination(self) -> Destination:
+        """Where at W&B its runs go."""
+        return Destination(self.project, self.entity, self.mode)
 
-
-class _WandbSteps:
-    """Logs each step once for each state of its files; what W&B missed is logged when the command runs again."""
-
-    def __init__(
-        self, settings: WandbTracking, run_dir: Path, photo: str, group: str, note: Callable[[str], None]
-    ) -> None:
-        self._settings, self._run_dir, self._photo, self._group, self._note = settings, run_dir, photo, group, note
-        self._out_of_reach = self._said_where = False
-
-    def __call__(self, result: StepResult) -> None:
-        if self._out_of_reach:  # each further try would cost its time-out
-            return
+    def of_run(self, run: WorldRun, note: Callable[[str], None]) -> AbstractContextManager[LogStep]:
         try:
-            self._log_once(result)
-        except Exception as error:
-            self._out_of_reach = True
-            _log.warning("W&B: step %s was not logged: %s: %s", result.name, type(error).__name__, error)
-            self._note(f"W&B cannot be had ({one_line(error)}); the run goes on, the same command logs it later")
+            return _WandbSteps(self, run, note)
+        except Exception as error:  # what the folder keeps of W&B cannot be read, say
+            note(f"W&B cannot be had ({first_line(error)}); the run goes on")
+            return NoTracking().of_run(run, note)
 
-    def _log_once(self, result: StepResult) -> None:
+
+class _WandbSteps(AbstractContextManager[LogStep]):
+    """Logs each step once for each state of its files; what W&B missed is logged when the command runs again.
+
+    Where all that is asked for was logged, no W&B run is begun until a step comes out otherwise."""
+
+    def __init__(self, settings: WandbTracking, run: WorldRun, note: Callable[[str], None]) -> None:
+        self._settings, self._run, self._note = settings, run, note
+        self._identity = taken_up(run.folder, world_identity(run, settings.destination))
+        self._about = about_world(run, self._identity)
+        self._opened: AbstractContextManager[WandbSession] | None = None
+        self._session: WandbSession | None = None
+
+    def __enter__(self) -> LogStep:
+        if not set(self._run.steps) <= set(self._identity.logged):
+            self._begin()
+        return self._log
+
+    def __exit__(self, *error: Any) -> None:
+        if self._opened is not None:
+            self._opened.__exit__(*error)
+
+    def _log(self, result: StepResult) -> None:
         record = load_record(result.path)
-        state = hash_of([record.key, look(result.path, record.files).sha256])
-        marks = self._run_dir / "wandb" / "logged.json"
-        logged = load_json_or_nothing(marks)
-        if logged.get(result.name) == state:
+        state = state_of(record.key, look(result.path, record.files).sha256, list(self._settings.artifacts))
+        if self._identity.logged.get(result.name) == state:
             return
-        with wandb_run(
-            self._run_dir,
-            job_type=result.name,
-            group=self._group,
-            name=f"{self._run_dir.resolve().name}/{result.name}",
-            config=self._config(result, record),
-            project=self._settings.project,
-            entity=self._settings.entity,
-        ) as run:
-            self._fill(run, result)
-            if run.disabled:  # by WANDB_MODE: nothing is kept anywhere
-                return
-            self._say_where(run)
-        marks.parent.mkdir(exist_ok=True)
-        write_text(marks, json.dumps(logged | {result.name: state}, indent=1) + "\n")
+        session = self._session or self._begin()
+        if session.failed:
+            return
+        pictures = self._side_steps() if result.name == SPLAT else {}  # here: two threads may not draw at once
 
-    def _say_where(self, run: "wandb.Run") -> None:
-        if not self._said_where:
-            later = f"offline; later: wandb sync {self._run_dir}/wandb/offline-run-*"
-            self._note(f"W&B: {later if run.offline else run.url}")
-            self._said_where = True
+        def fill(run: "wandb.Run") -> None:
+            self._fill(run, result, record, pictures)
+            for name in log_artifacts(run, self._settings.artifacts, result, record, self._run.photo):
+                session.has(f"{ARTIFACT}{name}", state)
 
-    def _config(self, result: StepResult, record: StepRecord) -> dict[str, Any]:
-        about = {"run": self._run_dir.resolve().name, "photo": self._photo, "step": result.name}
-        return about | record.config | {"versions": record.versions}
+        session.do(fill, result.name, state)
 
-    def _fill(self, run: "wandb.Run", result: StepResult) -> None:
-        import wandb
+    def _side_steps(self) -> "Mapping[str, ndarray]":
+        try:
+            return self._run.side_steps()
+        except Exception as error:
+            _log.warning("W&B: no side-steps: %s: %s", type(error).__name__, first_line(error))
+            return {}
 
+    def _begin(self) -> WandbSession:
+        settings = self._settings
+        config = {name: value for name, value in self._run.config.items() if name not in _NO_SETTINGS}
+        self._opened = wandb_session(
+            self._run.folder,
+            self._identity,
+            settings.destination,
+            config | {ABOUT: self._about},
+            self._note,
+            settings.wait_s,
+        )
+        self._session = self._opened.__enter__()
+        return self._session
+
+    def _fill(
+        self, run: "wandb.Run", result: StepResult, record: StepRecord, pictures: "Mapping[str, ndarray]"
+    ) -> None:
         facts = {**result.facts, "seconds": result.seconds, "peak_memory_mb": result.peak_memory_mb}
-        figures = {name: value for name, value in facts.items() if is_number(value)}
-        media: dict[str, Any] = {}
-        picture = result.path / PICTURES.get(result.name, "")
-        if picture.is_file():
-            media[picture.stem] = wandb.Image(str(picture))
-        cloud = result.path / CLOUDS.get(result.name, "")
-        if cloud.is_file() and (points := points_of(cloud, self._settings.max_points)) is not None:
-            media["cloud"] = wandb.Object3D(points)
-        run.log(figures | media)
-        run.summary.update({name: value for name, value in facts.items() if name not in figures})
+        if record.peak_gpu_memory_mb is not None:
+            facts["peak_gpu_memory_mb"] = record.peak_gpu_memory_mb
+        run.summary.update({f"{result.name}/{name}": value for name, value in facts.items()})
+        self._about["weights"] |= record.assets
+        run.config.update({ABOUT: self._about}, allow_val_change=True)
+        log_curves(run, "fit", curves_of(result.path / "metrics.csv"))
+        if media := media_of(result, self._settings.max_points, pictures):
+            run.log(media)
 
 
-def expect_wandb(setting: str) -> None:
-    """Raises UserError where the package is missing. setting: what asked for it."""
-    if find_spec("wandb") is None:
-        raise UserError(f"{setting}: the package wandb is not installed, wanted pip install 'worldgen[wandb]'")
+def world_identity(run: WorldRun, destination: Destination) -> WandbIdentity:
+    """The W&B run that a world's folder would get if it had none."""
+    config, where = run.config, destination.settled()
+    heuristic, chosen = config[PANORAMA]["heuristic"], config.get("chosen") or {}
+    name = run_name(run.folder, run.photo.stem, heuristic, config["seed"])
+    tags = tags_of(*chosen.values(), run.photo.stem)
+    return WandbIdentity(new_id(), WORLD, name, run.group, tags, where.project, where.entity)
+
+
+def about_world(run: WorldRun, identity: WandbIdentity) -> dict[str, Any]:
+    """What is no setting, and worth knowing of a run all the same; weights, by sha256, come with the steps."""
+    chosen = run.config.get("chosen") or {}
+    return {
+        "run": run.folder.resolve().name,
+        "folder": str(run.folder.resolve()),
+        "image": str(run.photo),
+        "photo": run.photo.name,
+        "photo_sha256": run.photo_sha256,
+        **chosen,
+        "git_commit": git_commit(),
+        "versions": package_versions(),
+        "machine": machine(),
+        "weights": {},
+        "copied_from": identity.copied_from,
+    }
 
 
 def group_of(run_dir: Path) -> str:
@@ -151,97 +207,10 @@ def group_of(run_dir: Path) -> str:
     return run_dir.resolve().parent.name or "worldgen"
 
 
-def run_id(folder: Path, job_type: str) -> str:
-    """The id of a folder's W&B run, the same whenever and wherever it is asked for; never longer than 64 characters."""
-    place = folder.resolve()
-    readable = re.sub(r"[^\w-]+", "_", place.name, flags=re.ASCII)[:32]
-    return f"{readable}-{job_type[:16]}-{hashlib.sha256(os.fsencode(f'{place}/{job_type}')).hexdigest()[:12]}"
-
-
-@contextmanager
-def wandb_run(
-    folder: Path,
-    *,
-    job_type: str,
-    group: str,
-    name: str,
-    config: Mapping[str, Any],
-    project: str | None,
-    entity: str | None,
-) -> Iterator["wandb.Run"]:
-    """Begins, or goes on with, the W&B run of `folder` and `job_type`; its files go to `folder`/wandb.
-
-    It is a run beside whatever other one this process may have. Raises what wandb raises, and UserError for names that
-    its files cannot hold.
-    """
-    import wandb
-
-    for text in (str(folder), group, name):
-        _expect_utf8(text)
-
-    settings = wandb.Settings(
-        console="off",  # what a step prints is in log.txt
-        silent=True,
-        disable_git=True,
-        save_code=False,
-        x_disable_stats=True,
-        x_save_requirements=False,
-        init_timeout=_INIT_TIMEOUT_S,
-        finish_timeout=_FINISH_TIMEOUT_S,
-        finish_timeout_raises=True,
-    )
-    run = wandb.init(
-        id=run_id(folder, job_type),
-        resume="allow",
-        reinit="create_new",
-        mode=cast(Any, os.environ.get("WANDB_MODE")),  # which wandb itself reads once in a process
-        job_type=job_type,
-        group=group,
-        name=name,
-        config=dict(config),
-        project=project,
-        entity=entity,
-        dir=str(folder),
-        settings=settings,
-    )
-    try:
-        yield run
-    except BaseException:
-        run.finish(exit_code=1)
-        raise
-    run.finish()
-
-
-def _expect_utf8(name: str) -> None:
-    """Raises UserError for bytes of another encoding, of which W&B's own log would complain line by line."""
-    try:
-        name.encode()
-    except UnicodeEncodeError as error:
-        raise UserError(f"{name}: not UTF-8, wanted a name that is") from error
-
-
-def points_of(path: Path, most: int) -> "Any | None":
-    """A cloud's points as W&B shows them: [N, 6] metres and 0..255 colours, y up, z backward; None without any.
-
-    At most `most`, drawn at random, the same ones every time. Rounded to millimetres: they are kept as text.
-    """
-    import numpy as np
-    import torch
-
-    from worldgen.io.clouds import load_cloud
-
-    cloud = load_cloud(path)
-    if not len(cloud):
-        return None
-    drawn = torch.randperm(len(cloud), generator=torch.Generator().manual_seed(0))[:most].sort().values
-    place = cloud.xyz[drawn].double().numpy() * [1, -1, -1]
-    colour = (cloud.rgb[drawn].clamp(0, 1) * 255).round().double().numpy()
-    return np.concatenate([place.round(3), colour], axis=1)
-
-
-def one_line(error: BaseException) -> str:
-    """An exception's first line, without a full stop."""
-    return str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
+def logged_group(run_dir: Path) -> str:
+    """The group that W&B has a world in, as its folder tells."""
+    identity = kept(run_dir, WORLD)
+    return identity.group if identity else group_of(run_dir)
 
 
 def is_number(value: Any) -> TypeGuard[float]:
