@@ -10,6 +10,7 @@ import math
 import warnings
 import zipfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +33,22 @@ _LARGEST_AT = 252  # alpha of a quaternion whose largest component is the first
 _BANDS = {1: 0, 4: 1, 9: 2, 16: 3}
 
 
-def write_sog(path: Path, gaussians: Gaussians) -> None:
-    """Positions to 1/65535 of the scene's extent (finer where it is near), the rest in bytes; the splats are reordered.
+@dataclass(frozen=True)
+class SogPrecision:
+    """How finely values are told apart; fewer bits make a smaller file. position_bits: of each coordinate, of 16, on a
+    scale that is finer where it is near; rotation_bits, opacity_bits: of 8; codes: sizes and colours, of 256 each."""
+
+    position_bits: int = 16
+    rotation_bits: int = 8
+    opacity_bits: int = 8
+    codes: int = 256
+
+
+FINEST = SogPrecision()
+
+
+def write_sog(path: Path, gaussians: Gaussians, precision: SogPrecision = FINEST) -> None:
+    """Writes the splats, in another order: neighbours beside each other.
 
     Colours that change with the direction become one of at most 1024 sets. Raises UserError where a value is not
     finite or there is no splat.
@@ -43,7 +58,7 @@ def write_sog(path: Path, gaussians: Gaussians) -> None:
         raise UserError(f"{path}: no splats to write, wanted one at least")
     arrays = {name: tensor.detach().cpu().float().numpy() for name, tensor in gaussians.tensors().items()}
     order = _order(arrays["means"])
-    meta, pictures = _packed({name: array[order] for name, array in arrays.items()})
+    meta, pictures = _packed({name: array[order] for name, array in arrays.items()}, precision)
     meta |= {"version": _VERSION, "count": len(order), "antialias": gaussians.antialiased}
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as bundle:
         for name, content in {"meta.json": json.dumps(meta, allow_nan=False).encode(), **pictures}.items():
@@ -79,18 +94,18 @@ def _width(count: int) -> int:
     return 4 * math.ceil(math.sqrt(count) / 4)
 
 
-def _packed(arrays: Mapping[str, np.ndarray]) -> tuple[dict[str, Any], dict[str, bytes]]:
+def _packed(arrays: Mapping[str, np.ndarray], precision: SogPrecision) -> tuple[dict[str, Any], dict[str, bytes]]:
     """What meta.json says, and the pictures by their names."""
-    lows, highs, spread = _positions(arrays["means"])
-    scale_book, scales = _coded(arrays["log_scales"])
-    colour_book, colours = _coded(arrays["sh"][:, 0])
+    lows, highs, spread = _positions(arrays["means"], precision.position_bits)
+    scale_book, scales = _coded(arrays["log_scales"], precision.codes)
+    colour_book, colours = _coded(arrays["sh"][:, 0], precision.codes)
     opacities = 1 / (1 + np.exp(-arrays["opacity_logits"].astype(np.float64)))
-    colours = np.column_stack([colours, _byte(opacities)])
+    colours = np.column_stack([colours, _byte(opacities, precision.opacity_bits)])
     columns = {
         "means_l": lows,
         "means_u": highs,
         "scales": scales,
-        "quats": _rotations(arrays["quats"]),
+        "quats": _rotations(arrays["quats"], precision.rotation_bits),
         "sh0": colours,
     }
     meta = {
@@ -106,15 +121,18 @@ def _packed(arrays: Mapping[str, np.ndarray]) -> tuple[dict[str, Any], dict[str,
     return meta, pictures
 
 
-def _positions(means: np.ndarray) -> tuple[np.ndarray, np.ndarray, dict[str, list[float]]]:
+def _positions(means: np.ndarray, bits: int) -> tuple[np.ndarray, np.ndarray, dict[str, list[float]]]:
     """Low and high bytes [N, 3] of positions on a logarithmic scale, and that scale's ends."""
     logs = np.sign(means) * np.log1p(np.abs(means.astype(np.float64)))
     mins, maxs = logs.min(axis=0), logs.max(axis=0)
-    codes = np.rint((logs - mins) / np.maximum(maxs - mins, 1e-9) * 65535).astype(np.uint16)
-    return (codes & 255).astype(np.uint8), (codes >> 8).astype(np.uint8), {"mins": mins.tolist(), "maxs": maxs.tolist()}
+    span = np.maximum(maxs - mins, 1e-9)
+    step = 1 << (16 - bits)  # what is left of a low byte is then the same few values everywhere, which packs well
+    codes = np.rint((logs - mins) / span * (2**bits - 1)).astype(np.uint16) * step
+    ends = {"mins": mins.tolist(), "maxs": (mins + span * (65535 / (65536 - step))).tolist()}
+    return (codes & 255).astype(np.uint8), (codes >> 8).astype(np.uint8), ends
 
 
-def _rotations(quats: np.ndarray) -> np.ndarray:
+def _rotations(quats: np.ndarray, bits: int) -> np.ndarray:
     """[N, 4] bytes: the three components of a unit quaternion (wxyz) beside the largest, and which that is."""
     norms = np.linalg.norm(quats, axis=1, keepdims=True)
     unit = np.where(norms > 0, quats / np.maximum(norms, 1e-30), np.array([[1.0, 0, 0, 0]]))
@@ -122,7 +140,7 @@ def _rotations(quats: np.ndarray) -> np.ndarray:
     rows = np.arange(len(unit))
     unit *= np.where(unit[rows, largest] < 0, -1, 1)[:, None]  # the same rotation, the largest positive
     rest = unit[rows[:, None], _others(largest)]
-    return np.column_stack([_byte(rest * math.sqrt(0.5) + 0.5), (_LARGEST_AT + largest).astype(np.uint8)])
+    return np.column_stack([_byte(rest * math.sqrt(0.5) + 0.5, bits), (_LARGEST_AT + largest).astype(np.uint8)])
 
 
 def _others(largest: np.ndarray) -> np.ndarray:
@@ -130,14 +148,16 @@ def _others(largest: np.ndarray) -> np.ndarray:
     return np.array([[1, 2, 3], [0, 2, 3], [0, 1, 3], [0, 1, 2]])[largest]
 
 
-def _coded(values: np.ndarray) -> tuple[list[float], np.ndarray]:
-    """A codebook of 256 values, ascending, and for each of `values` the nearest one's place as a byte."""
+def _coded(values: np.ndarray, codes: int = _CODES) -> tuple[list[float], np.ndarray]:
+    """A codebook of so many values, ascending, the last repeated up to 256, and for each of `values` the nearest one's
+    place as a byte."""
     ordered = np.sort(values.astype(np.float64), axis=None)
     sample = ordered[np.linspace(0, len(ordered) - 1, min(len(ordered), _SAMPLE)).round().astype(int)]
-    even = np.linspace(ordered[0], ordered[-1], _CODES)  # and half of the first codes where the values are
-    first = np.sort(np.concatenate([even[::2], sample[np.linspace(0, len(sample) - 1, _CODES // 2).astype(int)]]))
+    even = np.linspace(ordered[0], ordered[-1], codes - codes // 2)  # and the other half where the values are
+    first = np.sort(np.concatenate([even, sample[np.linspace(0, len(sample) - 1, codes // 2).astype(int)]]))
     book = np.sort(_means(sample, first, 20))
-    return book.tolist(), np.searchsorted((book[1:] + book[:-1]) / 2, values).astype(np.uint8)
+    places = np.searchsorted((book[1:] + book[:-1]) / 2, values).astype(np.uint8)
+    return np.pad(book, (0, _CODES - codes), "edge").tolist(), places
 
 
 def _harmonics(rest: np.ndarray) -> tuple[dict[str, Any], dict[str, bytes]]:
@@ -166,8 +186,10 @@ def _means(samples: np.ndarray, first: np.ndarray, rounds: int) -> np.ndarray:
         return kmeans2(samples, first, iter=rounds, minit="matrix", missing="warn")[0]
 
 
-def _byte(shares: np.ndarray) -> np.ndarray:
-    return np.rint(np.clip(shares, 0, 1) * 255).astype(np.uint8)
+def _byte(shares: np.ndarray, bits: int) -> np.ndarray:
+    """Shares in [0, 1] of 255, rounded to what so many bits tell apart."""
+    step = 1 << (8 - bits)
+    return np.minimum(np.rint(np.clip(shares, 0, 1) * 255 / step) * step, 255).astype(np.uint8)
 
 
 def _in_rows(pixels: np.ndarray) -> np.ndarray:
@@ -180,7 +202,9 @@ def _in_rows(pixels: np.ndarray) -> np.ndarray:
 def _webp(pixels: np.ndarray) -> bytes:
     """Lossless, also where alpha is 0."""
     content = io.BytesIO()
-    Image.fromarray(pixels).save(content, "WEBP", lossless=True, exact=True, quality=100, method=4)
+    Image.fromarray(pixels).save(
+        content, "WEBP", lossless=True, exact=True, quality=25, method=2
+    )  # more effort gains nothing
     return content.getvalue()
 
 

@@ -161,6 +161,7 @@ class World {
   }
 
   updateHeadset(seconds) {
+    if (!this.app.xr.views.list.length) return; // nobody knows yet where the head is
     for (const source of this.app.xr.input.inputSources) {
       const axes = source.gamepad?.axes;
       if (!axes) continue;

@@ -20,7 +20,7 @@ from torch import Tensor
 from worldgen.errors import expect
 from worldgen.geometry.cameras import look_at
 from worldgen.geometry.equirect import directions
-from worldgen.io.sog import read_sog, write_sog
+from worldgen.io.sog import SogPrecision, read_sog, write_sog
 from worldgen.models import assets
 from worldgen.present.scene_html import colours
 from worldgen.splat.contribution import largest_contributors, picture_loss_db
@@ -34,6 +34,7 @@ _EYE_HEIGHT_M = 1.6  # where the ground below says nothing
 _EYE_HEIGHTS_M = (1.0, 2.2)  # of somebody who stands or sits on it
 _VIEW_PX = 256  # of the pictures by which splats are chosen, and their loss is measured
 _VIEW_FOV_DEG = 90.0
+_PRECISION = SogPrecision(position_bits=14, rotation_bits=6, opacity_bits=6, codes=64)  # 9.2 bytes a splat; 49 dB
 _FACES = ((0, 0), (90, 0), (180, 0), (270, 0), (0, 90), (0, -90))  # (yaw_deg, pitch_deg)
 
 
@@ -135,7 +136,7 @@ def _headset_splats(gaussians: Gaussians, settings: HeadsetSettings, beside: Pat
         kept.means, kept.quats, kept.log_scales, kept.opacity_logits, flat, antialiased=kept.antialiased
     )
     try:
-        write_sog(beside, one_colour)
+        write_sog(beside, one_colour, _PRECISION)
         return read_sog(beside), beside.read_bytes()
     finally:
         beside.unlink(missing_ok=True)
