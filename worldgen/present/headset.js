@@ -80,8 +80,6 @@ class World {
     this.photoFrame = new pc.Entity("photo's frame");
     this.photoFrame.setEulerAngles(180, 0, 0);
     this.app.root.addChild(this.photoFrame);
-    this.picture = photoInItsFrustum(this.app, facts);
-    this.photoFrame.addChild(this.picture);
   }
 
   async load() {
@@ -97,6 +95,8 @@ class World {
     this.splats = new pc.Entity("splats");
     this.splats.addComponent("gsplat", { asset, unified: true });
     this.photoFrame.addChild(this.splats);
+    this.picture = await photoInItsFrustum(this.app, this.facts);
+    this.photoFrame.addChild(this.picture);
   }
 
   /** Runs until the page is left; resolves when the first whole picture is drawn. */
@@ -302,31 +302,31 @@ function frustumCorners(facts) {
 }
 
 /** The photo as a picture that from where it was taken covers what it shows; hidden at first. */
-function photoInItsFrustum(app, facts) {
+async function photoInItsFrustum(app, facts) {
   const mesh = new pc.Mesh(app.graphicsDevice);
   mesh.setPositions(frustumCorners(facts).flat());
   mesh.setUvs(0, [0, 0, 1, 0, 1, 1, 0, 1]);
   mesh.setIndices([0, 1, 2, 0, 2, 3]);
   mesh.update(pc.PRIMITIVE_TRIANGLES);
-  const material = new pc.ShaderMaterial({
-    uniqueName: "photo",
-    vertexGLSL: `
-      attribute vec3 vertex_position; attribute vec2 aUv0;
-      uniform mat4 matrix_model, matrix_viewProjection; varying vec2 uv;
-      void main() { uv = aUv0; gl_Position = matrix_viewProjection * matrix_model * vec4(vertex_position, 1.0); }`,
-    fragmentGLSL: "varying vec2 uv; uniform sampler2D photo; void main() { gl_FragColor = texture2D(photo, uv); }",
-    attributes: { vertex_position: pc.SEMANTIC_POSITION, aUv0: pc.SEMANTIC_TEXCOORD0 },
-  });
+  const image = document.getElementById("photo-picture");
+  await image.decode();
+  const { naturalWidth: width, naturalHeight: height } = image;
+  const edges = { addressU: pc.ADDRESS_CLAMP_TO_EDGE, addressV: pc.ADDRESS_CLAMP_TO_EDGE };
+  const texture = new pc.Texture(app.graphicsDevice, { width, height, format: pc.PIXELFORMAT_SRGBA8, ...edges });
+  texture.setSource(image);
+  const material = new pc.StandardMaterial();
+  material.useLighting = material.useFog = material.useTonemap = false;
+  material.emissive = pc.Color.WHITE;
+  material.emissiveMap = texture;
   material.cull = pc.CULLFACE_NONE;
   material.depthTest = material.depthWrite = false;
-  const texture = new pc.Texture(app.graphicsDevice, { mipmaps: false, flipY: false });
-  const image = document.getElementById("photo-picture");
-  image.decode().then(() => texture.setSource(image));
-  material.setParameter("photo", texture);
+  material.blendType = pc.BLEND_NORMAL; // or it is drawn ahead of the splats, which would cover it
+  material.update();
   const instance = new pc.MeshInstance(mesh, material);
   instance.cull = false;
   const entity = new pc.Entity("photo");
-  entity.addComponent("render", { meshInstances: [instance], layers: [pc.LAYERID_IMMEDIATE] });
+  entity.addComponent("render", { layers: [pc.LAYERID_UI], castShadows: false });
+  entity.render.meshInstances = [instance];
   entity.enabled = false;
   return entity;
 }
