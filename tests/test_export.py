@@ -60,15 +60,17 @@ def unpacked(page: str) -> tuple[dict[str, dict], list[bytes]]:
 
 def test_every_file_is_written(exported):
     out, facts = exported
-    names = {"points.ply", "world.ply", "world.spz", "world.sog", "world.html", "flythrough.mp4"}
+    names = {"points.ply", "world.ply", "world.spz", "world.sog", "world.html", "flythrough.mp4", "collision.glb"}
     assert {path.name for path in out.iterdir()} == names
     assert all((out / name).stat().st_size > 0 for name in names)
+    triangles = facts.pop("collision_triangles")
+    assert triangles > 10_000
     assert facts == {"splats": len(room_splats()), "points": len(panorama_points(HEIGHT))}
 
 
 def test_without_a_film_all_else_is_written(tmp_path):
     write_export(tmp_path, tmp_path, some(20), replace(SETTINGS, video=None))
-    names = {"points.ply", "world.ply", "world.spz", "world.sog", "world.html"}
+    names = {"points.ply", "world.ply", "world.spz", "world.sog", "world.html", "collision.glb"}
     assert {path.name for path in tmp_path.iterdir()} == names
     with pytest.raises(UserError, match=r"^export\.video: null, wanted settings of the film walk\.mp4$"):
         write_world(some(20), tmp_path / "walk.mp4", replace(SETTINGS, video=None))

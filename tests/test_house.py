@@ -66,6 +66,9 @@ ROOMS = {
     "gsplat": ["worldgen.splat", "eval.benchmarks"],  # the rasteriser on CUDA, and its peer
     "viser": ["worldgen.present"],  # world.html
     "imageio_ffmpeg": ["worldgen.present", "worldgen.doctor"],  # the walk
+    "trimesh": ["worldgen.io"],  # collision.glb
+    "cryptography": ["worldgen.certificate"],  # view --https
+    "segno": ["worldgen.view"],  # QR codes
     "rich": ["worldgen.present"],  # bars in terminals
     "IPython": ["worldgen.world"],  # notebooks
 }

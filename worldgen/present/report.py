@@ -41,6 +41,7 @@ _FILES = {
     "world.spz": "the splats, compressed",
     "world.sog": "the splats, compressed further, for PlayCanvas and SuperSplat",
     "points.ply": "the point cloud",
+    "collision.glb": "a coarse mesh of what the panorama shows, to collide with",
 }
 _UNITS = {"m": "m", "mb": "MB", "s": "s", "deg": "°", "db": "dB", "px": "px", "percent": "%"}
 

@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from worldgen.errors import UserError, expect
+from worldgen.geometry.panorama_mesh import panorama_mesh
 from worldgen.io.clouds import write_points_ply
 from worldgen.io.gaussians import write_ply, write_spz
+from worldgen.io.meshes import write_glb
 from worldgen.io.sog import write_sog
 from worldgen.present.flythrough import FlythroughSettings, write_flythrough
 from worldgen.present.headset import HeadsetSettings, write_headset_page
@@ -18,6 +20,7 @@ from worldgen.types import DistanceMap, Gaussians, PointCloud, View
 WORLD_FILES = ("world.ply", "world.spz", "world.sog", "world.html", "flythrough.mp4")
 """What `export` writes of the splats; the cloud goes to points.ply, what headsets show to world_vr.html."""
 HEADSET_PAGE = "world_vr.html"
+COLLISION_MESH = "collision.glb"
 _SUFFIXES = (".ply", ".spz", ".sog", ".html", ".mp4")
 _KINDS = f"{', '.join(_SUFFIXES[:-1])} or {_SUFFIXES[-1]}"
 
@@ -53,7 +56,11 @@ def export(
         if name.endswith(".mp4") and settings.video is None:
             continue
         write_world(gaussians, out_dir / name, settings, title, track)
-    facts: dict[str, Any] = {"splats": len(gaussians), "points": len(cloud)}
+    vertices, triangles = panorama_mesh(distances)
+    facts: dict[str, Any] = {"splats": len(gaussians), "points": len(cloud), "collision_triangles": len(triangles)}
+    if len(triangles):
+        with disk.landing(out_dir / COLLISION_MESH) as partial:
+            write_glb(partial, vertices, triangles)
     if settings.headset is not None:
         page = out_dir / HEADSET_PAGE
         facts |= write_headset_page(page, gaussians, photo, distances, settings.headset, title)
