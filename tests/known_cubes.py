@@ -13,11 +13,15 @@ WHERE = {"red": (1, 0, 0), "green": (0, -1, 0), "blue": (0, 0, 1)}  # x right, y
 COLOURS = {"red": (0.9, 0.1, 0.1), "green": (0.1, 0.9, 0.1), "blue": (0.1, 0.1, 0.9)}
 
 
-def cubes() -> Gaussians:
-    """Opaque round splats, 729 a cube."""
+def cubes(in_view: bool = False) -> Gaussians:
+    """Opaque round splats, 729 a cube. in_view: all three 2 m ahead, the red one a metre to the right, the green one a
+    metre up, as one look shows them."""
+    aside = torch.tensor([0.5, 0.5, 1.0]) if in_view else torch.ones(3)
+    ahead = torch.tensor([[0, 0, 1.0], [0, 0, 1], [0, 0, 0]]) if in_view else torch.zeros(3, 3)
+    places = torch.tensor(list(WHERE.values())) * aside + ahead
     side = torch.linspace(-SIDE_M / 2, SIDE_M / 2, _ACROSS)
     grid = torch.stack(torch.meshgrid(side, side, side, indexing="ij"), dim=-1).reshape(-1, 3)
-    means = torch.cat([grid + DISTANCE_M * torch.tensor(place) for place in WHERE.values()])
+    means = torch.cat([grid + DISTANCE_M * place for place in places])
     rgb = torch.tensor(list(COLOURS.values())).repeat_interleave(len(grid), dim=0)
     count = len(means)
     return Gaussians(

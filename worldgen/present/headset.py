@@ -10,6 +10,7 @@ import io
 import json
 import re
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ _HERE = Path(__file__).parent
 _PHOTO_PX = 1024  # the longer side, in the page
 _EYE_HEIGHT_M = 1.6  # where the ground below says nothing
 _EYE_HEIGHTS_M = (1.0, 2.2)  # of somebody who stands or sits on it
+_WITHIN = (0.35, 0.85)  # of the cube: where splats are chosen from
 _VIEW_PX = 256  # of the pictures by which splats are chosen, and their loss is measured
 _VIEW_FOV_DEG = 90.0
 _PRECISION = SogPrecision(position_bits=14, rotation_bits=6, opacity_bits=6, codes=64)  # 9.2 bytes a splat; 49 dB
@@ -109,10 +111,10 @@ def eye_height(distances: DistanceMap) -> tuple[float, bool]:
 
 
 def choosing_cameras(settings: HeadsetSettings) -> list[Camera]:
-    """All round, from the middle and from the corners of a cube half as wide."""
-    quarter = settings.cube_side_m / 4
-    corners = [torch.tensor([x, y, z]) * quarter for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)]
-    return [_camera(yaw, pitch, place) for place in (torch.zeros(3), *corners) for yaw, pitch in _FACES]
+    """All round, from the middle of the cube, and from the corners and face centres of two smaller ones within it."""
+    around = [torch.tensor(place) for place in product((-1.0, 0.0, 1.0), repeat=3) if sum(map(abs, place)) in (1, 3)]
+    places = [torch.zeros(3), *(place * share * settings.cube_side_m / 2 for share in _WITHIN for place in around)]
+    return [_camera(yaw, pitch, place) for place in places for yaw, pitch in _FACES]
 
 
 def loss_cameras(settings: HeadsetSettings) -> list[Camera]:

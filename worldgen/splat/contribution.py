@@ -11,7 +11,9 @@ from worldgen.types import Camera, Gaussians
 
 
 def contributions(gaussians: Gaussians, cameras: Iterable[Camera]) -> Tensor:
-    """[N]: the sum over all pixels of all cameras of each Gaussian's weight, its alpha times what is left of the light.
+    """[N]: how much each Gaussian adds: to one picture the sum of its weights, alpha times what is left of the light;
+    to many the root of the sum of squares, so that what matters much somewhere is ahead of what matters a little
+    everywhere.
 
     A picture is the sum of colours times weights, so the weights are its gradient with respect to the colours.
     """
@@ -20,10 +22,11 @@ def contributions(gaussians: Gaussians, cameras: Iterable[Camera]) -> Tensor:
     plain = Gaussians(
         grey.means, grey.quats, grey.log_scales, grey.opacity_logits, colours, antialiased=gaussians.antialiased
     )
+    squares = torch.zeros(len(gaussians), device=grey.means.device)
     for camera in cameras:
-        rasterize(plain, camera).rgb[0].sum().backward()
-    assert colours.grad is not None
-    return colours.grad[:, 0, 0] / SH_C0
+        (gradient,) = torch.autograd.grad(rasterize(plain, camera).rgb[0].sum(), colours)
+        squares += (gradient[:, 0, 0] / SH_C0).square()
+    return squares.sqrt()
 
 
 def largest_contributors(gaussians: Gaussians, count: int, cameras: Iterable[Camera]) -> Gaussians:
