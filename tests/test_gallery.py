@@ -44,7 +44,7 @@ def test_page_shows_every_run_and_leads_into_it(runs, capsys):
     assert page.count("<article") == page.count("data:image/jpeg") == 2
     assert "a&lt;b&gt;" in page
     assert "one &amp; only.jpg" in page
-    assert "1 folders are no runs" in page
+    assert "Left out, being no runs: 1." in page
     links = [re.sub("&lt;", "<", link).replace("&gt;", ">") for link in re.findall('href="([^"]+)"', page)]
     assert "a<b>/export/world.html" in links
     assert all((runs / link).is_file() for link in links)

@@ -12,6 +12,7 @@ from worldgen.errors import UserError
 from worldgen.present import report_pictures as pictures
 from worldgen.runs import artifacts
 from worldgen.runs.reader import RunReader
+from worldgen.runs.steps_table import EXPORT
 
 _THUMBNAIL_PX = 480
 _PAGES = {"export/world.html": "walk", "export/world_vr.html": "headset", "report.html": "report"}
@@ -42,8 +43,9 @@ def shown_world(folder: Path) -> ShownWorld:
     """What a run folder says of itself, finished or not. Raises UserError where it is none."""
     manifest = RunReader(folder).manifest()
     settings: dict[str, Any] = {}
-    for step in manifest["steps"].values():
-        settings |= dict(_flat(step.get("config", {})))
+    for name, step in manifest["steps"].items():
+        if name != EXPORT:  # whose settings make no other world
+            settings |= dict(_flat(step.get("config", {})))
     figures = {}
     if (folder / "signatures.json").is_file():
         figures = artifacts.load_json(folder / "signatures.json").get("figures", {})
@@ -62,7 +64,7 @@ def gallery_html(worlds: Sequence[ShownWorld], beside: Path, left_out: int = 0) 
     keys = differing(worlds)
     style = Path(__file__).with_name("report.css").read_text(encoding="utf-8") + _STYLE
     names = "" if keys else " Nothing is set otherwise in one than in another."
-    told = f"{len(worlds)} worlds.{names}" + (f" {left_out} folders are no runs, and left out." if left_out else "")
+    told = f"{len(worlds)} worlds.{names}" + (f" Left out, being no runs: {left_out}." if left_out else "")
     cards = "\n".join(_card(world, keys, beside) for world in worlds)
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
