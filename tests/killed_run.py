@@ -28,6 +28,7 @@ HOME = Path(__file__).resolve().parents[1]
 VICTIMS = ("panorama", "complete", "splat")
 TINY = (
     "experiment=tiny",
+    "export.headset=null",
     "inpainter._target_=tests.fakes.SmoothInpainter",
     "view_depth._target_=tests.fakes.FlatDepth",
     "depth=network",

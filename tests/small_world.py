@@ -17,11 +17,11 @@ from worldgen.runs.layout import LAYOUT
 from worldgen.runs.reader import CAMERA
 from worldgen.runs.steps_table import FOV, STEPS
 from worldgen.splat.harmonics import SH_C0
-from worldgen.types import Camera, CompletedView, Gaussians, Panorama, PointCloud
+from worldgen.types import Camera, CompletedView, Gaussians, Panorama, PointCloud, View
 
 HEIGHT = 64
 FOV_DEG = 80.0
-SETTINGS = ExportSettings(video=FlythroughSettings(seconds=0.5, fps=8, width=64, height=48))
+SETTINGS = ExportSettings(headset=None, video=FlythroughSettings(seconds=0.5, fps=8, width=64, height=48))
 _STEPS = tuple(step.name for step in STEPS)
 
 
@@ -44,6 +44,20 @@ def room_splats(height: int = HEIGHT) -> Gaussians:
     )
 
 
+def photo_view() -> View:
+    """The room as the photo shows it."""
+    return BoxRoom().view(Camera.from_fov(64, 48, FOV_DEG))
+
+
+def write_export(
+    run_dir: Path, out: Path, splats: Gaussians | None = None, settings: ExportSettings = SETTINGS
+) -> dict:
+    """The export step's files and facts."""
+    _, distances = BoxRoom().panorama(HEIGHT)
+    splats = room_splats() if splats is None else splats
+    return export(splats, panorama_points(HEIGHT), photo_view(), distances, run_dir, out, settings)
+
+
 def write_run(run_dir: Path, photo: str = "room.jpg", facts: dict | None = None) -> Path:
     """Every step's artifacts, and a manifest as `worldgen/runs/folder.py` writes it; `facts` go to the prompts step."""
     for step in _STEPS:
@@ -63,7 +77,7 @@ def write_run(run_dir: Path, photo: str = "room.jpg", facts: dict | None = None)
     artifacts.save_completed_cameras(run_dir / "complete", [one.view.camera for one in completed])
     save_gaussians(run_dir / "splat" / "gaussians.safetensors", splats)
     (run_dir / "splat" / "metrics.csv").write_text("step,loss,psnr_db\n0,0.5,\n10,0.25,20\n20,0.125,25\n")
-    found = {"prompts": facts or {}, "export": export(splats, cloud, run_dir, run_dir / "export", SETTINGS)}
+    found = {"prompts": facts or {}, "export": write_export(run_dir, run_dir / "export")}
     steps = {name: _record(name, found.get(name, {})) for name in _STEPS}
     photo_of = {"name": photo, "sha256": "0" * 64}
     manifest = {"layout": LAYOUT, "photo": photo_of, "edited_by_hand": {}, "steps": steps}

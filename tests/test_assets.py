@@ -7,12 +7,14 @@ import subprocess
 import sys
 import tarfile
 import threading
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from omegaconf import OmegaConf
 
-from worldgen import fetch
+from worldgen import fetch, pipeline
 from worldgen.errors import UserError
 from worldgen.models import assets, sources
 from worldgen.models.assets import Asset
@@ -236,6 +238,22 @@ def test_the_files_that_a_config_needs_are_found_by_its_targets():
     assert assets.used_by(OmegaConf.to_container(config.depth)) == {
         "fastdepth_7.onnx": assets.ASSETS["fastdepth"].sha256
     }
+
+
+def test_what_can_be_done_without_is_missed_aloud(cache, monkeypatch):
+    told: list[str] = []
+    reporter = SimpleNamespace(track=untracked, note=told.append)
+    asset = install(monkeypatch, FromMemory(None))
+    with pytest.raises(UserError, match="cannot be fetched"):
+        pipeline._fetch("toy", reporter)
+    assert assets.here("toy") is None
+    monkeypatch.setitem(assets.ASSETS, "toy", replace(asset, optional=True))
+    pipeline._fetch("toy", reporter)
+    assert len(told) == 1
+    assert told[0].startswith("goes on without a toy: toy: toy.bin cannot be fetched: memory: gone.")
+    monkeypatch.setitem(assets.ASSETS, "toy", replace(asset, optional=True, sources=(FromMemory(CONTENT),)))
+    pipeline._fetch("toy", reporter)
+    assert assets.here("toy") == cache / "toy.bin"
 
 
 def test_every_asset_is_described_in_full():

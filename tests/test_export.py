@@ -16,11 +16,11 @@ import torch
 import zstandard
 from PIL import Image
 
-from tests.small_world import HEIGHT, SETTINGS, panorama_points, room_splats
+from tests.small_world import HEIGHT, SETTINGS, panorama_points, room_splats, write_export
 from worldgen.errors import UserError
 from worldgen.present.scene_html import colours, covariances, largest, scene_html
 from worldgen.recipe import export as export_module
-from worldgen.recipe.export import ExportSettings, export, write_world
+from worldgen.recipe.export import ExportSettings, write_world
 from worldgen.splat.rasterize import rasterize
 from worldgen.types import Camera, Gaussians
 
@@ -29,7 +29,7 @@ from worldgen.types import Camera, Gaussians
 def exported(tmp_path_factory):
     """(folder, facts)"""
     out = tmp_path_factory.mktemp("export")
-    return out, export(room_splats(), panorama_points(HEIGHT), out / "a world", out, SETTINGS)
+    return out, write_export(out / "a world", out)
 
 
 @pytest.fixture(scope="module")
@@ -60,15 +60,18 @@ def unpacked(page: str) -> tuple[dict[str, dict], list[bytes]]:
 
 def test_every_file_is_written(exported):
     out, facts = exported
-    names = {"points.ply", "world.ply", "world.spz", "world.html", "flythrough.mp4"}
+    names = {"points.ply", "world.ply", "world.spz", "world.sog", "world.html", "flythrough.mp4", "collision.glb"}
     assert {path.name for path in out.iterdir()} == names
     assert all((out / name).stat().st_size > 0 for name in names)
+    triangles = facts.pop("collision_triangles")
+    assert triangles > 10_000
     assert facts == {"splats": len(room_splats()), "points": len(panorama_points(HEIGHT))}
 
 
 def test_without_a_film_all_else_is_written(tmp_path):
-    export(some(20), panorama_points(HEIGHT), tmp_path, tmp_path, replace(SETTINGS, video=None))
-    assert {path.name for path in tmp_path.iterdir()} == {"points.ply", "world.ply", "world.spz", "world.html"}
+    write_export(tmp_path, tmp_path, some(20), replace(SETTINGS, video=None))
+    names = {"points.ply", "world.ply", "world.spz", "world.sog", "world.html", "collision.glb"}
+    assert {path.name for path in tmp_path.iterdir()} == names
     with pytest.raises(UserError, match=r"^export\.video: null, wanted settings of the film walk\.mp4$"):
         write_world(some(20), tmp_path / "walk.mp4", replace(SETTINGS, video=None))
 
@@ -78,7 +81,7 @@ def test_a_folder_may_have_any_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     out = Path("-f ${x}, [1] caf\udce9")
     out.mkdir()
-    export(some(20), panorama_points(HEIGHT), out, out, SETTINGS)
+    write_export(out, out, some(20))
     assert all((out / name).stat().st_size > 0 for name in ("world.ply", "world.spz", "flythrough.mp4"))
     assert "caf\\udce9" in (out / "world.html").read_text(encoding="utf-8")
 
@@ -201,7 +204,7 @@ def test_colours_are_those_seen_from_the_origin():
 
 
 def test_unknown_suffix_and_missing_folder_are_said(tmp_path):
-    with pytest.raises(UserError, match=r"x\.obj.*wanted \.ply, \.spz, \.html or \.mp4"):
+    with pytest.raises(UserError, match=r"x\.obj.*wanted \.ply, \.spz, \.sog, \.html or \.mp4"):
         write_world(some(2), tmp_path / "x.obj", SETTINGS)
     with pytest.raises(UserError, match=r"nowhere.*does not exist"):
         write_world(some(2), tmp_path / "nowhere" / "x.ply", SETTINGS)

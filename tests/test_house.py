@@ -19,7 +19,8 @@ LEVELS = [
     "embedded present",
     "recipe",
     "pipeline steps config command",
-    "cli world doctor view fetch __main__",
+    "certificate",
+    "cli world doctor view gallery fetch __main__",
 ]
 LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms.split()}
 
@@ -66,6 +67,9 @@ ROOMS = {
     "gsplat": ["worldgen.splat", "eval.benchmarks"],  # the rasteriser on CUDA, and its peer
     "viser": ["worldgen.present"],  # world.html
     "imageio_ffmpeg": ["worldgen.present", "worldgen.doctor"],  # the walk
+    "trimesh": ["worldgen.io"],  # collision.glb
+    "cryptography": ["worldgen.certificate"],  # view --https
+    "segno": ["worldgen.view"],  # QR codes
     "rich": ["worldgen.present"],  # bars in terminals
     "plotly": ["eval.compare"],  # plots on its page
     "IPython": ["worldgen.world"],  # notebooks

@@ -39,6 +39,7 @@ SIZES = (
     "export.video.fps=8",
     "export.video.width=64",
     "export.video.height=48",
+    "export.headset=null",
     "depth.settings.view_size=64",
     "depth.settings.merge_height=64",
 )

@@ -26,6 +26,7 @@ FAKES = [
     "depth=network",
     "depth._target_=tests.fakes.WallAhead",
     "panorama.width=256",
+    "export.headset=null",
 ]
 CAMERA_OF = '{{"fov_deg": {}, "width": {}, "height": 96}}'
 

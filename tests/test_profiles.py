@@ -28,6 +28,7 @@ FAKES = (
     "depth.shape._target_=tests.fakes.FlatDepth",
     "depth.settings.view_size=64",
     "depth.settings.merge_height=64",
+    "export.headset=null",
 )
 
 

@@ -102,7 +102,8 @@ def test_page_carries_its_pictures_and_its_film(text):
     for image in images(page):
         image.load()
     outside = {source for source in page.sources if not source.startswith(("data:", "#"))}
-    assert outside == {f"export/{name}" for name in report._FILES}
+    files = set(report._FILES) - {"world_vr.html"}  # the small world has none
+    assert outside == {f"export/{name}" for name in files}
     assert any(source.startswith("data:video/mp4") for source in page.sources)
 
 

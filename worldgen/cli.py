@@ -95,10 +95,11 @@ def _run(config: DictConfig) -> None:
 def _where_it_is(root: Path, seconds: float) -> str:
     looks = {
         "world.html": f"open it in a browser to walk in it, or run: python -m worldgen.view {root}",
+        "world_vr.html": f"the same with a headset: python -m worldgen.view {root} --https",
         "flythrough.mp4": "a walk as a video",
         "panorama.png": "the photo, all round",
         "report.html": "every step with its picture, time and memory",
-        "world.ply": "for splat viewers; also world.spz, and points.ply",
+        "world.ply": "for splat viewers; also world.spz, world.sog, and points.ply",
     }
     there = [(str(root / name), what) for name, what in looks.items() if (root / name).exists()]
     width = max((len(path) for path, _ in there), default=0)

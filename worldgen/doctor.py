@@ -129,7 +129,8 @@ def _asset(name: str) -> Finding:
     if assets.is_intact(asset, path):
         return Finding(f"network {name}", True, str(path))
     state = "damaged" if path.exists() else "not fetched yet"
-    return Finding(f"network {name}", False, f"{state}; python -m worldgen.fetch {name} fetches it")
+    needed = not asset.optional
+    return Finding(f"network {name}", False, f"{state}; python -m worldgen.fetch {name} fetches it", needed)
 
 
 @ends_in_one_line

@@ -76,7 +76,7 @@ def prepare(config: DictConfig, reporter: Reporter, shape: Shape, steps: Sequenc
         if reason := adapter.unavailable():
             raise UserError(reason)
     for name in assets.needed([config_of(config, step) for step in steps]):
-        assets.fetch(name, reporter.track)
+        _fetch(name, reporter)
     from worldgen.recipe.given import looks_closed
     from worldgen.steps import Job
 
@@ -85,6 +85,16 @@ def prepare(config: DictConfig, reporter: Reporter, shape: Shape, steps: Sequenc
     if not given and shape.may_be_sphere and looks_closed(photo.rgb):
         reporter.note(f"{path}: may be a 360-degree panorama, taken as a plain photo; panorama=given takes it as that")
     return Job(config, adapters, photo, reporter, shape.sphere)
+
+
+def _fetch(name: str, reporter: Reporter) -> None:
+    """A pretrained file, ahead of the steps; without an optional one they go on, and that is said. Raises UserError."""
+    try:
+        assets.fetch(name, reporter.track)
+    except UserError as error:
+        if not assets.ASSETS[name].optional:
+            raise
+        reporter.note(f"goes on without {assets.ASSETS[name].what}: {error}")
 
 
 def _settled(config: DictConfig, heuristic: str) -> DictConfig:

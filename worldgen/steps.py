@@ -205,8 +205,9 @@ def splat_step(job: Job, out: Path) -> dict:
 
 def export_step(job: Job, out: Path) -> dict:
     """Files to look at."""
-    gaussians, cloud = job.reader.gaussians(), job.reader.cloud()
-    return export(gaussians, cloud, job.reader.root, out, job.adapters["export"], job.reporter.track) or {}
+    reader, settings = job.reader, job.adapters["export"]
+    world = (reader.gaussians(), reader.cloud(), job.photo_view, reader.distances())
+    return export(*world, reader.root, out, settings, job.reporter.track)
 
 
 def _percent(mask: Tensor) -> float:

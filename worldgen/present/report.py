@@ -35,10 +35,13 @@ _STEPS = {
 }
 _FILES = {
     "world.html": "walk through it in a browser, offline",
+    "world_vr.html": "the same with a headset, or in a browser by WebGL2",
     "flythrough.mp4": "a film of it",
     "world.ply": "the splats, for any 3DGS viewer",
     "world.spz": "the splats, compressed",
+    "world.sog": "the splats, compressed further, for PlayCanvas and SuperSplat",
     "points.ply": "the point cloud",
+    "collision.glb": "a coarse mesh of what the panorama shows, to collide with",
 }
 _UNITS = {"m": "m", "mb": "MB", "s": "s", "deg": "°", "db": "dB", "px": "px", "percent": "%"}
 

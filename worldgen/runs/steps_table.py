@@ -49,7 +49,8 @@ STEPS = (
         EXPORT,
         "files to look at",
         ("export",),
-        (LIFT, COMPLETE, SPLAT),
-        ("world.ply", "world.spz", "points.ply", "world.html", "flythrough.mp4"),
+        (FOV, DEPTH, LIFT, COMPLETE, SPLAT),
+        ("world.ply", "world.spz", "world.sog", "points.ply", "world.html", "world_vr.html", "flythrough.mp4"),
+        version=2,
     ),
 )
