@@ -19,6 +19,7 @@ from pathlib import Path
 
 _PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "scontrol", "squeue", "scancel")
 _STARTED_S = 30.0
+_ENDED_S = 20.0
 _CONF = """\
 ClusterName=loopback
 SlurmctldHost={host}(127.0.0.1)
@@ -124,6 +125,7 @@ def cluster(folder: Path) -> Iterator[Cluster]:
         _wait_for_node(made)
         yield made
     finally:
+        _end_jobs(Cluster(folder, environment))
         for daemon in reversed(daemons):
             daemon.send_signal(signal.SIGTERM)
             with suppress(subprocess.TimeoutExpired):
@@ -131,6 +133,16 @@ def cluster(folder: Path) -> Iterator[Cluster]:
             daemon.kill()
             daemon.wait()
         log.close()
+
+
+def _end_jobs(made: Cluster) -> None:
+    """Jobs that outlive the daemons would fill their logs with complaints, and go on using the machine."""
+    with suppress(subprocess.CalledProcessError, subprocess.TimeoutExpired):
+        made.run("scancel", "--signal=KILL", "--full", "--user=root", timeout_s=10)
+        made.run("scancel", "--user=root", timeout_s=10)
+        until = time.monotonic() + _ENDED_S
+        while made.run("squeue", "-h", timeout_s=10).strip() and time.monotonic() < until:
+            time.sleep(0.5)
 
 
 def _wait_for_node(made: Cluster) -> None:
