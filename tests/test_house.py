@@ -17,7 +17,7 @@ LEVELS = [
     "models splat",
     "signatures",
     "embedded present",
-    "recipe",
+    "recipe cluster",
     "pipeline steps config command",
     "cli world doctor view fetch __main__",
 ]
@@ -67,6 +67,7 @@ ROOMS = {
     "viser": ["worldgen.present"],  # world.html
     "imageio_ffmpeg": ["worldgen.present", "worldgen.doctor"],  # the walk
     "rich": ["worldgen.present"],  # bars in terminals
+    "submitit": ["worldgen.cluster"],  # jobs of Slurm
     "IPython": ["worldgen.world"],  # notebooks
 }
 
