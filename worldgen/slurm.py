@@ -12,6 +12,7 @@ WARNING = signal.SIGUSR1
 """What `sbatch --signal=USR1@120` sends before a job's time is over."""
 STOPPED = 128 + signal.SIGTERM  # the status that shells know
 _REQUEUED_S = 20.0  # in which Slurm has queued a job again, and ended its processes
+_ENDED_S = 60.0  # in which a process that Slurm ends is gone: KillWait, half a minute by default, and some
 _log = logging.getLogger("worldgen")
 
 
@@ -37,6 +38,12 @@ def queue_again() -> None:
         _log.warning("job %s: not queued again (%s); sbatch it again, and it goes on", job, asked.stderr.strip())
     else:
         _log.warning("job %s: its time is nearly over; saved, and queued again", job)
+
+
+def patience_s() -> float:
+    """Seconds that a job waits for what another process holds: one that Slurm is ending may be this job itself, queued
+    again from a node that was down, or one that was cancelled. None outside of jobs."""
+    return _ENDED_S if "SLURM_JOB_ID" in os.environ else 0.0
 
 
 def _queue_again_and_end(*_: object) -> None:

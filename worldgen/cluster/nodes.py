@@ -100,12 +100,14 @@ def settled(asked: Mapping[str, Any], there: Sequence[Node]) -> tuple[dict[str, 
         cpus = max(1, min(AUTO_CPUS, largest["cpus_per_task"] // tasks)) if there else AUTO_CPUS
         settings["cpus_per_task"] = cpus
         if cpus < AUTO_CPUS:
-            notes.append(_lowered("cpus_per_task", cpus, AUTO_CPUS, f"{_largest(there)} {largest['cpus_per_task']}"))
+            notes.append(
+                _lowered("cpus_per_task", cpus, AUTO_CPUS, f"{_largest(there)} {largest['cpus_per_task']} CPUs")
+            )
     if settings.get("mem_gb") == AUTO:
         enough = not there or largest["mem_gb"] >= AUTO_MEM_GB
         settings["mem_gb"] = AUTO_MEM_GB if enough else 0
         if not enough:
-            has = f"{_largest(there)} {largest['mem_gb']:.2g}"
+            has = f"{_largest(there)} {largest['mem_gb']:.2g} GB"
             notes.append(_lowered("mem_gb", "0 (all that a node has)", AUTO_MEM_GB, has))
     for key in ("cpus_per_task", "mem_gb", "timeout_min"):
         value = settings.get(key)

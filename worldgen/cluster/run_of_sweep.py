@@ -1,4 +1,4 @@
-"""One run of a sweep as a job carries it out: what is pickled when it is submitted, and sent again when time is over."""
+"""One run of a sweep as a job carries it out: what is pickled when it is submitted, and again when time is over."""
 
 import traceback
 from collections.abc import Sequence
@@ -45,7 +45,9 @@ class RunOfSweep:
             traceback.print_exception(error)
         if _SUBMITITS in str(error):
             return OUT_OF_TIME
-        return first_line(error) if isinstance(error, RunFailedError) else f"{type(error).__name__}: {first_line(error)}"
+        return (
+            first_line(error) if isinstance(error, RunFailedError) else f"{type(error).__name__}: {first_line(error)}"
+        )
 
     def checkpoint(self) -> Any:
         """What submitit sends again: the same, for all that is done lies in the run folder."""

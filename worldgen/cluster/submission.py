@@ -9,6 +9,8 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 from worldgen.cluster.run_of_sweep import RunOfSweep
@@ -23,8 +25,8 @@ CARRIED = (
     *("WANDB_MODE", "WANDB_PROJECT", "WANDB_ENTITY", "WANDB_DIR", "WORLDGEN_CACHE", "NUMBA_CACHE_DIR"),
     *("PYTHONPATH", "PYTHONSAFEPATH"),
 )
-"""What of the submitting shell a job needs, even where the site has sbatch export nothing (SBATCH_EXPORT=NONE): switches
-and folders, no keys."""
+"""What of the submitting shell a job needs, even where the site has sbatch export nothing (SBATCH_EXPORT=NONE):
+switches and folders, no keys."""
 _WANTED = "a cluster that takes the job: hydra.launcher.partition=..., .account and .gres are what it has"
 _ANSWER_S = 20.0
 
@@ -66,7 +68,7 @@ def chunks(count: int, parallelism: int, most: int) -> list[tuple[range, int]]:
     """Arrays of at most `most` runs, nearly equally long: which runs, and how many of them at a time."""
     arrays = -(-count // most)
     bounds = [count * number // arrays for number in range(arrays + 1)]
-    return [(range(*pair), max(1, parallelism // arrays)) for pair in zip(bounds, bounds[1:], strict=False)]
+    return [(range(*pair), max(1, parallelism // arrays)) for pair in pairwise(bounds)]
 
 
 def max_array() -> int:
@@ -95,7 +97,8 @@ def submit(settings: Mapping[str, Any], arrays: Sequence[tuple[range, int]], run
     jobs: list[Any] = []
     for places, parallelism in arrays:
         made = executor({**settings, "array_parallelism": parallelism})
-        with _refusals(dict.fromkeys(job.job_id.partition("_")[0] for job in jobs)):
+        sent = dict.fromkeys(job.job_id.partition("_")[0] for job in jobs)
+        with _refusals(sent), _swept(made.folder):
             jobs += made.submit_array([runs[place] for place in places])
     return jobs
 
@@ -113,6 +116,19 @@ def _refusals(sent: Mapping[str, Any]) -> Iterator[None]:
         more = f"; {', '.join(sent)} submitted before, scancel {' '.join(sent)} ends them" if sent else ""
         raise UserError(f"{LAUNCHER}: {_reason(error)}{more}") from error
     sys.stderr.write(said.getvalue())
+
+
+@contextmanager
+def _swept(folder: Path) -> Iterator[None]:
+    """Leaves none of the files of a submission that failed."""
+    parent = next(path for path in [folder, *folder.parents] if "%" not in str(path))
+    before = set(parent.glob("*.pkl"))
+    try:
+        yield
+    except BaseException:
+        for path in set(parent.glob("*.pkl")) - before:
+            path.unlink(missing_ok=True)
+        raise
 
 
 def _reason(error: RuntimeError) -> str:
