@@ -5,7 +5,7 @@
     watch -n 10 python -m worldgen.status runs    again and again
 
 Reads run folders alone, on whatever machine they were made, and while they are being made: state is done, running,
-failed, stopped (in order: the same command goes on) or stale (killed, or its machine is gone: the same command goes on).
+failed, stopped (in order, to go on) or stale (killed, or its machine is gone); the same command goes on.
 The last line is one JSON object.
 """
 

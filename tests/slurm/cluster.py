@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 _PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "scontrol", "squeue", "scancel")
@@ -61,10 +61,44 @@ def missing() -> str | None:
 
 @dataclass(frozen=True)
 class Cluster:
-    """folder: its own; environment: for whoever talks to it."""
+    """folder: its own; environment: for whoever talks to it; daemons: its processes, by name."""
 
     folder: Path
     environment: dict[str, str]
+    daemons: dict[str, subprocess.Popen] = field(default_factory=dict)
+
+    def start(self, name: str) -> None:
+        """Starts a daemon."""
+        arguments = ("-D", "-f", str(self.folder / "slurm.conf")) if name != "munged" else self._of_munged()
+        path = _found(name)
+        assert path, name
+        with (self.folder / "daemons.log").open("ab") as log:
+            self.daemons[name] = subprocess.Popen([path, *arguments], env=self.environment, stdout=log, stderr=log)
+
+    def kill(self, name: str) -> None:
+        """Ends a daemon as a power cut would."""
+        self.daemons[name].kill()
+        self.daemons[name].wait()
+
+    def stop(self, name: str) -> None:
+        """Ends a daemon in order."""
+        self.daemons[name].send_signal(signal.SIGTERM)
+        with suppress(subprocess.TimeoutExpired):
+            self.daemons[name].wait(10)
+        self.kill(name)
+
+    def node(self, state: str) -> None:
+        """Sets the node down, or has it resume."""
+        name = self.run("sinfo", "-h", "-o", "%n").strip()
+        with suppress(subprocess.CalledProcessError):  # it may be back by itself
+            self.run("scontrol", "update", f"NodeName={name}", f"State={state}", "Reason=test")
+
+    def _of_munged(self) -> tuple[str, ...]:
+        return (
+            *("--foreground", "--force", f"--key-file={self.folder}/munge.key"),
+            *(f"--socket={self.folder}/munge.socket", f"--pid-file={self.folder}/munged.pid"),
+            *(f"--log-file={self.folder}/munged.log", f"--seed-file={self.folder}/munge.seed"),
+        )
 
     def run(self, *command: str, timeout_s: float = 60) -> str:
         """What a command of Slurm's prints. Raises CalledProcessError."""
@@ -98,41 +132,21 @@ def cluster(folder: Path) -> Iterator[Cluster]:
     host = socket.gethostname().partition(".")[0]
     conf = folder / "slurm.conf"
     conf.write_text(_CONF.format(host=host, folder=folder, controller=ports[0], daemon=ports[1]))
-    environment = os.environ | {"SLURM_CONF": str(conf)}
     key = folder / "munge.key"
     key.write_bytes(os.urandom(128))
     key.chmod(0o400)
     folder.chmod(0o755)
-    daemons: list[subprocess.Popen] = []
-    log = (folder / "daemons.log").open("ab")
+    made = Cluster(folder, os.environ | {"SLURM_CONF": str(conf)})
     try:
-        munge = ("--foreground", "--force", f"--key-file={key}", f"--socket={folder}/munge.socket")
-        files = (
-            f"--pid-file={folder}/munged.pid",
-            f"--log-file={folder}/munged.log",
-            f"--seed-file={folder}/munge.seed",
-        )
-        for command in (
-            ("munged", *munge, *files),
-            ("slurmctld", "-D", "-f", str(conf)),
-            ("slurmd", "-D", "-f", str(conf)),
-        ):
-            path = _found(command[0])
-            assert path, command
-            daemons.append(subprocess.Popen([path, *command[1:]], env=environment, stdout=log, stderr=log))
+        for name in ("munged", "slurmctld", "slurmd"):
+            made.start(name)
             time.sleep(1)
-        made = Cluster(folder, environment)
         _wait_for_node(made)
         yield made
     finally:
-        _end_jobs(Cluster(folder, environment))
-        for daemon in reversed(daemons):
-            daemon.send_signal(signal.SIGTERM)
-            with suppress(subprocess.TimeoutExpired):
-                daemon.wait(10)
-            daemon.kill()
-            daemon.wait()
-        log.close()
+        _end_jobs(made)
+        for name in reversed(made.daemons):
+            made.stop(name)
 
 
 def _end_jobs(made: Cluster) -> None:
