@@ -43,7 +43,7 @@ AccountingStorageType=accounting_storage/none
 JobAcctGatherType=jobacct_gather/none
 MpiDefault=none
 ReturnToService=2
-KillWait=30
+KillWait={kill_wait_s}
 SchedulerParameters=batch_sched_delay=1,sched_interval=2
 RebootProgram=/bin/true
 NodeName={host} NodeAddr=127.0.0.1 CPUs=2 RealMemory=2000 State=UNKNOWN
@@ -123,15 +123,17 @@ class Cluster:
 
 
 @contextmanager
-def cluster(folder: Path) -> Iterator[Cluster]:
-    """A cluster of one node of two CPUs while the block runs. Raises RuntimeError where it does not come up."""
+def cluster(folder: Path, kill_wait_s: int = 30) -> Iterator[Cluster]:
+    """A cluster of one node of two CPUs while the block runs. kill_wait_s: between a job's SIGTERM and its SIGKILL.
+    Raises RuntimeError where it does not come up."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("state", "spool"):
         (folder / name).mkdir(exist_ok=True)
     ports = _free_ports(2)
     host = socket.gethostname().partition(".")[0]
     conf = folder / "slurm.conf"
-    conf.write_text(_CONF.format(host=host, folder=folder, controller=ports[0], daemon=ports[1]))
+    places = {"host": host, "folder": folder, "controller": ports[0], "daemon": ports[1]}
+    conf.write_text(_CONF.format(**places, kill_wait_s=kill_wait_s))
     key = folder / "munge.key"
     key.write_bytes(os.urandom(128))
     key.chmod(0o400)

@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -34,7 +34,7 @@ SLOW = (
     "splat.steps=300",
     "splat.checkpoint_every=20",
 )
-PATIENCE_S = 400.0
+PATIENCE_S = 900.0
 AWAY_S = 4.0
 
 
@@ -62,8 +62,8 @@ def job_of(done: subprocess.CompletedProcess) -> str:
 class Run:
     """One world, its job, and what is done to it."""
 
-    def __init__(self, made: Cluster, image: Path, out: Path) -> None:
-        self.made, self.out, self._image = made, out, image
+    def __init__(self, made: Cluster, image: Path, out: Path, overrides: Sequence[str] = (*launcher(), *SLOW)) -> None:
+        self.made, self.out, self._overrides = made, out, [*overrides, f"image={image}", f"out={out}"]
         self.job = self.submit()
 
     @property
@@ -72,8 +72,7 @@ class Run:
 
     def submit(self) -> str:
         """Its job's id; the old one's where there was one."""
-        overrides = [*launcher(), f"image={self._image}", f"out={self.out}", *SLOW]
-        self.job = job_of(submit(self.made, overrides, self.out.parent))
+        self.job = job_of(submit(self.made, self._overrides, self.out.parent))
         return self.job
 
     def wait_until(self, reached: Callable[[], bool], what: str) -> None:
@@ -92,17 +91,21 @@ class Run:
         return (self.folder / f".{step}.worldgen-new").is_dir()
 
     def is_done(self) -> bool:
-        """Whether all is made, and its process gone."""
-        return (self.folder / "export" / ".step.json").is_file() and status_of(self.folder).state == "done"
+        """Whether all is made, and its job gone."""
+        return self.has_ended() and status_of(self.folder).state == "done"
 
     def has_ended(self) -> bool:
         """Whether its job runs no more, nor will."""
         return self.made.state(self.job) not in ("PENDING", "RUNNING", "COMPLETING", "CONFIGURING", "SUSPENDED")
 
+    def attempts(self, step: str) -> int:
+        """How often the step was begun."""
+        return json.loads((self.folder / step / ".step.json").read_text(encoding="utf-8"))["attempts"]
+
     def finish(self) -> None:
         """Submits again what ended, until all is made."""
         for _ in range(3):
-            self.wait_until(lambda: self.is_done() or self.has_ended(), "the end")
+            self.wait_until(self.has_ended, "the end")
             if self.is_done():
                 return
             self.submit()
@@ -155,9 +158,9 @@ WAYS = (requeue, cancel, warn, kill, node_down, controller_away, daemon_away)
 
 def interrupt_runs(runs: int, seed: int, folder: Path) -> dict:
     """Interrupts so many runs once each; returns what came of them."""
-    generator, counts, same, differing, within = random.Random(seed), {}, 0, [], 0
+    generator, counts, same, differing, within, again = random.Random(seed), {}, 0, [], 0, 0
     image = photo(folder)
-    with cluster(folder / "cluster") as made:
+    with cluster(folder / "cluster", kill_wait_s=2) as made:
         whole = Run(made, image, folder / "undisturbed")
         whole.finish()
         wanted, took = hashes(whole.folder), seconds(whole.folder)
@@ -169,13 +172,21 @@ def interrupt_runs(runs: int, seed: int, folder: Path) -> dict:
             within += run.is_within(victim)
             way(run)
             run.finish()
+            again += run.attempts(victim) > 1
             found = hashes(run.folder)
             others = sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
             differing += others
             same += not others
             counts[way.__name__] = counts.get(way.__name__, 0) + 1
             print(f"{number + 1:>3} {way.__name__:<15} within {victim:<9} {others or 'same'}", flush=True)
-    told = {"interruptions": runs, "within_a_step": within, "same_hashes": same, "files": len(wanted), "ways": counts}
+    told = {
+        "interruptions": runs,
+        "within_a_step": within,
+        "begun_again": again,
+        "same_hashes": same,
+        "files": len(wanted),
+        "ways": counts,
+    }
     return told | {"differing": sorted(set(differing)), "seed": seed}
 
 

@@ -59,8 +59,8 @@ def executor(settings: Mapping[str, Any]) -> Any:
 def environment(shell: Mapping[str, str], cpus: int | None) -> list[str]:
     """Lines of the job's script: as many threads as CPUs are asked for, and what the submitting shell had set."""
     threads = f'"${{SLURM_CPUS_PER_TASK:-{cpus or 1}}}"'
-    # srun takes the job's --cpus-per-task from here alone, since Slurm 22.05
-    lines = [f"export {name}={threads}" for name in (*THREADS, "SRUN_CPUS_PER_TASK")]
+    # srun takes the job's --cpus-per-task from here alone, since Slurm 22.05; and after SBATCH_EXPORT=NONE nothing else
+    lines = [f"export {name}={threads}" for name in (*THREADS, "SRUN_CPUS_PER_TASK")] + ["export SLURM_EXPORT_ENV=ALL"]
     return [*lines, *(f"export {name}={shlex.quote(shell[name])}" for name in CARRIED if shell.get(name))]
 
 
