@@ -19,7 +19,7 @@ LEVELS = [
     "embedded present",
     "recipe cluster",
     "pipeline steps config command",
-    "cli world doctor view fetch __main__",
+    "cli world doctor view status fetch __main__",
 ]
 LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms.split()}
 

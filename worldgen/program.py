@@ -32,6 +32,7 @@ evaluate = partial(run, "eval.cli")
 compare = partial(run, "eval.compare.cli")
 doctor = partial(run, "worldgen.doctor")
 view = partial(run, "worldgen.view")
+status = partial(run, "worldgen.status")
 
 
 def leave_working_folder() -> None:

@@ -52,9 +52,9 @@ def submit(made: Cluster, overrides: list[str], cwd: Path) -> subprocess.Complet
 
 
 def job_of(done: subprocess.CompletedProcess) -> str:
-    """The id that the launcher printed. Raises RuntimeError where it refused."""
+    """The id that the launcher printed. Raises RuntimeError where there was none."""
     lines = [line for line in done.stderr.splitlines() if line.startswith("job ")]
-    if done.returncode or not lines:
+    if not lines:
         raise RuntimeError(f"exit status {done.returncode}: {done.stderr}")
     return lines[0].split()[1].rstrip(":")
 

@@ -55,10 +55,15 @@ class JobStates:
         open_jobs = [job for job in self._jobs if self._states[job.job_id].kind in ("queued", "running")]
         said = self._squeue(open_jobs) if open_jobs else {}
         for job in open_jobs:
-            if (result := _result(job)) is not None:
-                self._states[job.job_id] = self._of_result(job, result)
+            told = None if said is None else said.get(job.job_id)
+            if (
+                told and told[0] not in _ENDED
+            ):  # its result is not looked for: ten thousand would be a burden for a disk
+                self._states[job.job_id] = self._of_squeue(job, told)
+            elif (result := _result(job)) is not None:
+                self._states[job.job_id] = self._of_result(result)
             elif said is not None:
-                self._states[job.job_id] = self._of_squeue(job, said.get(job.job_id))
+                self._states[job.job_id] = self._of_end(job, told)
         return [self._states[job.job_id] for job in self._jobs]
 
     def _squeue(self, jobs: Sequence[Job]) -> dict[str, list[str]] | None:
@@ -77,13 +82,16 @@ class JobStates:
         lines = [line.split("|", 4) for line in done.stdout.splitlines()]
         return {line[0].strip(): line[1:] for line in lines if len(line) == 5}
 
-    def _of_squeue(self, job: Job, told: list[str] | None) -> JobState:
-        state, elapsed, node, reason = told or ("GONE", "", "", "")
-        if told and state not in _ENDED:
-            self._ended_since.pop(job.job_id, None)
-            if state in _RUNNING:
-                return JobState("running", node, elapsed)
-            return JobState("queued", "" if reason == "None" else reason)
+    def _of_squeue(self, job: Job, told: list[str]) -> JobState:
+        state, elapsed, node, reason = told
+        self._ended_since.pop(job.job_id, None)
+        if state in _RUNNING:
+            return JobState("running", node, elapsed)
+        return JobState("queued", "" if reason == "None" else reason)
+
+    def _of_end(self, job: Job, told: list[str] | None) -> JobState:
+        """Of a job that has ended, and whose result is not there, or not yet."""
+        state = told[0] if told else "GONE"
         since = self._ended_since.setdefault(job.job_id, time.monotonic())
         if time.monotonic() - since < _RESULT_S:
             return self._states[job.job_id]
@@ -91,7 +99,7 @@ class JobStates:
         how = "ended without a result" if state in ("GONE", "COMPLETED") else state.lower().replace("_", " ")
         return JobState("failed", f"{how}{f'; {last}' if last else ''}")
 
-    def _of_result(self, job: Job, result: tuple[str, Any]) -> JobState:
+    def _of_result(self, result: tuple[str, Any]) -> JobState:
         outcome, value = result
         if outcome != "success":
             lines = [line.strip() for line in str(value).splitlines() if line.strip()]

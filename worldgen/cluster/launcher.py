@@ -1,5 +1,6 @@
 """Hydra's launcher for Slurm (conf/hydra/launcher/slurm.yaml): a job for each run of a sweep, by submitit."""
 
+import re
 import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -90,9 +91,10 @@ class SlurmLauncher(Launcher):
 
 
 def labels_of(overrides: Sequence[Sequence[str]]) -> list[str]:
-    """What tells the runs apart: their overrides without those that all of them have."""
+    """What tells the runs apart: their overrides without those that all of them have, and without quotes."""
     shared = set(overrides[0]).intersection(*overrides[1:]) if len(overrides) > 1 else set()
-    return [" ".join(one for one in single if one not in shared) or f"run {n}" for n, single in enumerate(overrides)]
+    telling = [[re.sub(r"=(['\"])(.*)\1$", r"=\2", one) for one in single if one not in shared] for single in overrides]
+    return [" ".join(single) or f"run {number}" for number, single in enumerate(telling)]
 
 
 def _announce(jobs: Sequence[Any], labels: Sequence[str], arrays: Sequence[tuple[range, int]]) -> None:

@@ -52,7 +52,7 @@ def _rows(jobs: Sequence[Job], labels: Sequence[str], states: Sequence[JobState]
 
 def _sum_up(jobs: Sequence[Job], labels: Sequence[str], states: Sequence[JobState], say: Callable[[str], None]) -> None:
     """Raises RunFailedError where a run failed."""
-    say(counted([state.kind for state in states]))
+    say(f"all jobs have ended: {counted([state.kind for state in states])}")
     failed = [(j, label, s) for j, label, s in zip(jobs, labels, states, strict=True) if s.kind == "failed"]
     for job, label, state in failed:
         say(f"  failed  {job.job_id}  {label}: {state.said}  (log: {job.paths.stdout})")
