@@ -76,13 +76,16 @@ class Run:
         return self.job
 
     def wait_until(self, reached: Callable[[], bool], what: str) -> None:
-        """Raises RuntimeError after a long while. A job that is queued again starts at once."""
+        """Raises RuntimeError after a long while. A job that is queued again starts as soon as its process is gone: on
+        this one node a second one beside it has Slurm drain the node."""
         until = time.monotonic() + PATIENCE_S
         while not reached():
             if time.monotonic() > until:
                 logs = "".join(log.read_text(errors="replace")[-1500:] for log in self._logs())
                 raise RuntimeError(f"{self.out}: {what}: not in time; {self.made.state(self.job)}; {logs}")
-            if self.made.state(self.job) == "PENDING":
+            holder = holder_of(self.folder)
+            if self.made.state(self.job) == "PENDING" and not (holder and holder.is_alive):
+                time.sleep(2)  # for srun, which ends after it
                 self.made.start_now(self.job)
             time.sleep(0.2)
 

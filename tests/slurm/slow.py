@@ -10,12 +10,22 @@ from worldgen.types import Prompt
 
 
 class SlowInpainter(SmoothInpainter):
-    """seconds: of each call; no part of what is made."""
+    """Sleeps through a part of each call."""
 
-    def __init__(self, seconds: float = 1.0, **settings: object) -> None:
-        super().__init__(**settings)
-        self._seconds = seconds
+    seconds = 1.0
 
     def __call__(self, rgb: Tensor, known: Tensor, prompts: Sequence[Prompt], seeds: Sequence[int]) -> Tensor:
-        time.sleep(self._seconds)
+        time.sleep(self.seconds)
         return super().__call__(rgb, known, prompts, seeds)
+
+
+class SlowerInpainter(SlowInpainter):
+    """Through ten seconds."""
+
+    seconds = 10.0
+
+
+class EndlessInpainter(SlowInpainter):
+    """Through more than any job here has."""
+
+    seconds = 600.0

@@ -59,7 +59,7 @@ def test_out_of_time_within_completion_and_fit_it_ends_with_the_same_hashes(made
     longer = [*SLOW, "splat.steps=4000"]
     whole = tmp_path / "whole"
     assert submit(made, [*launcher(wait="true"), f"image={image}", f"out={whole}", *longer], tmp_path).returncode == 0
-    slower = [*longer, "+inpainter.seconds=12", "complete.budget=6"]
+    slower = [*longer, "inpainter._target_=tests.slurm.slow.SlowerInpainter"]
     run = Run(made, image, tmp_path / "limited", [*launcher(timeout_min=1, max_num_timeout=OFTEN), *slower])
     run.wait_until(run.has_ended, "the end")
     assert run.is_done()
@@ -70,7 +70,7 @@ def test_out_of_time_within_completion_and_fit_it_ends_with_the_same_hashes(made
 
 def test_out_of_time_too_often_is_one_line(made, tmp_path):
     image = photo(tmp_path)
-    endless = [*SLOW, "+inpainter.seconds=600"]
+    endless = [*SLOW, "inpainter._target_=tests.slurm.slow.EndlessInpainter"]
     limits = launcher(wait="true", timeout_min=1, max_num_timeout=0)
     done = submit(made, [*limits, f"image={image}", "out=worlds", *endless], tmp_path)
     assert done.returncode == 2, done.stderr

@@ -9,9 +9,10 @@ from worldgen.runs.attempts import FILENAME as ATTEMPT
 from worldgen.runs.folder import FRESH, load_json_or_nothing
 from worldgen.runs.holder import Holder, holder_of
 from worldgen.runs.layout import MANIFEST
-from worldgen.runs.steps_table import EXPORT
+from worldgen.runs.steps_table import EXPORT, STEPS
 
 STATES = ("done", "running", "failed", "stopped", "stale")
+_ORDER = {step.name: place for place, step in enumerate(STEPS)}
 _LOG_END_BYTES = 4096
 _LOG_PARTS = 4  # date, time, level, logger: then what was said
 
@@ -46,7 +47,7 @@ def status_of(folder: Path) -> RunStatus:
     state = _state(holder, bool(making), EXPORT in records)
     if making and state == "running":
         seconds += time.time() - began
-    done = max(records, key=lambda name: _finished(folder / name), default="")
+    done = max(records, key=lambda name: _ORDER.get(name, len(_ORDER)), default="")
     step = making if making and state != "done" else done
     last = holder.outcome.removeprefix("failed: ") if holder and state == "failed" else _last_line(folder / "log.txt")
     where = (holder.host, holder.job) if holder else ("", "")
@@ -73,13 +74,6 @@ def _in_the_making(folder: Path) -> tuple[str, float]:
     return step, since
 
 
-def _finished(step: Path) -> float:
-    try:
-        return (step / ".step.json").stat().st_mtime
-    except OSError:
-        return 0.0
-
-
 def _last_line(log: Path) -> str:
     try:
         with log.open("rb") as file:
@@ -88,7 +82,7 @@ def _last_line(log: Path) -> str:
             lines = file.read().decode("utf-8", errors="replace").splitlines()
     except OSError:
         return ""
-    last = next((line.strip() for line in reversed(lines) if line.strip()), "")
+    last = next((" ".join(line.split()) for line in reversed(lines) if line.strip()), "")
     parts = last.split(maxsplit=_LOG_PARTS)
     return parts[-1] if len(parts) > _LOG_PARTS and parts[3].endswith(":") else last
 
