@@ -57,6 +57,7 @@ keys
 groups and their choices (* = default)
 """
 NOT_WAITED_FOR = ("hydra.launcher.wait=false", "hydra.launcher.dry_run=true")
+_NOTHING_NAMED = "methods: none, wanted methods.<name>=<path>, runs=<folders> or table=<name>"
 FORMATS = {"markdown": "md", "csv": "csv", "latex": "tex"}
 
 
@@ -91,6 +92,8 @@ def in_parts(overrides: Sequence[str], methods: Mapping[str, str], frames: Mappi
     expect("part", config.part, config.part is None, "none: -m fills it in")
     by_groups = config.get("table") and not config.table.get("paired", True)
     expect("-m", f"table={config.table.name}" if by_groups else "", not by_groups, "a table of methods")
+    if not methods and config.runs is None and not config.get("table"):
+        raise UserError(_NOTHING_NAMED)
     parts = f"part={','.join(map(str, range(config.jobs)))}"
     command.run_by_hydra(["-m", *overrides, parts], "eval", partial(_score_part, methods=methods, frames=frames))
     if any(override.replace("=False", "=false").replace("=True", "=true") in NOT_WAITED_FOR for override in overrides):
@@ -172,7 +175,7 @@ def _evaluate_what_is_named(config: DictConfig, methods: Mapping[str, str], fram
     if methods or runs is not None:
         _evaluate(config, methods, frames, runs, group_by if runs is not None else None)
     elif table is None:
-        raise UserError("methods: none, wanted methods.<name>=<path>, runs=<folders> or table=<name>")
+        raise UserError(_NOTHING_NAMED)
 
 
 def _by_group(config: DictConfig, methods: Mapping[str, str], out: Path) -> Any:

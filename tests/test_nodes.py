@@ -65,12 +65,12 @@ def test_auto_is_what_the_largest_node_has_where_that_is_less_and_says_so():
     [
         (
             {"cpus_per_task": 17},
-            "hydra.launcher.cpus_per_task: 17, wanted at most 16: the largest node of partition cpu",
+            "hydra.launcher.cpus_per_task: 17, wanted at most 16, which is what the largest node",
         ),
         ({"mem_gb": 100}, "hydra.launcher.mem_gb: 100, wanted at most 62.5"),
         ({"timeout_min": 120}, "hydra.launcher.timeout_min: 120, wanted at most 60, the partition's limit"),
-        ({"gres": "gpu:1"}, "hydra.launcher.gres: gpu:1, wanted at most 0 of gpu"),
-        ({"partition": "gpu", "gres": "gpu:v100:4"}, "hydra.launcher.gres: gpu:v100:4, wanted at most 2 of gpu:v100"),
+        ({"gres": "gpu:1"}, "hydra.launcher.gres: gpu:1, wanted at most 0"),
+        ({"partition": "gpu", "gres": "gpu:v100:4"}, "hydra.launcher.gres: gpu:v100:4, wanted at most 2"),
         ({"partition": "gpu", "cpus_per_task": 64, "gres": "gpu:4"}, "no node of partition gpu has all of it"),
         ({"cpus_per_task": "many"}, "hydra.launcher.cpus_per_task: many, wanted a number, or auto"),
     ],

@@ -119,12 +119,12 @@ def settled(asked: Mapping[str, Any], there: Sequence[Node]) -> tuple[dict[str, 
 
 
 def _expect_fits(settings: Mapping[str, Any], there: Sequence[Node], tasks: int) -> None:
-    where = _largest(there)
     cpus, memory = (settings.get("cpus_per_task") or 1) * tasks, (settings.get("mem_gb") or 0) * 1024
     most = max(n.cpus for n in there)
+    where = f", which is what {_largest(there)}"
     each = f" for each of {tasks} tasks" if tasks > 1 else ""
-    _expect("cpus_per_task", f"{settings.get('cpus_per_task')}{each}", cpus <= most, f"{most // tasks}: {where} {most}")
-    _expect("mem_gb", settings.get("mem_gb"), memory <= _most_gb(there) * 1024, f"{_most_gb(there):.3g}: {where} that")
+    _expect("cpus_per_task", f"{settings.get('cpus_per_task')}{each}", cpus <= most, f"{most // tasks}{where}")
+    _expect("mem_gb", settings.get("mem_gb"), memory <= _most_gb(there) * 1024, f"{_most_gb(there):.3g}{where}")
     limits = [n.limit_min for n in there if n.limit_min is not None]
     if len(limits) == len(there):
         minutes_ = settings.get("timeout_min") or 0
@@ -134,7 +134,7 @@ def _expect_fits(settings: Mapping[str, Any], there: Sequence[Node], tasks: int)
         wanted["gpu"] = int(settings["gpus_per_node"])
     for kind, number in wanted.items():
         has = max(n.gres.get(kind, 0) for n in there)
-        _expect("gres", f"{kind}:{number}", number <= has, f"{has} of {kind}: {where} that")
+        _expect("gres", f"{kind}:{number}", number <= has, f"{has}{where}")
     if not any(_has_all(node, cpus, memory, wanted) for node in there):
         kinds = "".join(f", {number} {kind}" for kind, number in wanted.items())
         raise UserError(
@@ -149,7 +149,7 @@ def _has_all(node: Node, cpus: float, memory_mb: float, gres: Mapping[str, int])
 
 
 def _expect(key: str, value: object, ok: bool, most: str) -> None:
-    expect(f"{_KEY}.{key}", value, ok, f"at most {most}; the job would wait for ever")
+    expect(f"{_KEY}.{key}", value, ok, f"at most {most}; more would wait for ever")
 
 
 def _of_partition(partition: str | None, there: Sequence[Node]) -> list[Node]:
