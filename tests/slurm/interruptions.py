@@ -36,6 +36,7 @@ SLOW = (
 )
 PATIENCE_S = 900.0
 AWAY_S = 4.0
+REQUEUED_S = 15.0
 
 
 def launcher(**settings: object) -> list[str]:
@@ -64,6 +65,7 @@ class Run:
 
     def __init__(self, made: Cluster, image: Path, out: Path, overrides: Sequence[str] = (*launcher(), *SLOW)) -> None:
         self.made, self.out, self._overrides = made, out, [*overrides, f"image={image}", f"out={out}"]
+        self._ended_at: float | None = None
         self.job = self.submit()
 
     @property
@@ -98,8 +100,12 @@ class Run:
         return self.has_ended() and status_of(self.folder).state == "done"
 
     def has_ended(self) -> bool:
-        """Whether its job runs no more, nor will."""
-        return self.made.state(self.job) not in ("PENDING", "RUNNING", "COMPLETING", "CONFIGURING", "SUSPENDED")
+        """Whether its job runs no more, nor will: one that is being queued again looks so for some seconds."""
+        if self.made.state(self.job) in ("PENDING", "RUNNING", "COMPLETING", "CONFIGURING", "SUSPENDED", "REQUEUED"):
+            self._ended_at = None
+            return False
+        self._ended_at = self._ended_at or time.monotonic()
+        return status_of(self.folder).state == "done" or time.monotonic() - self._ended_at > REQUEUED_S
 
     def attempts(self, step: str) -> int:
         """How often the step was begun."""

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 _STYLES = {"done": "green", "running": "cyan", "queued": "", "failed": "red"}
+_RUN_LETTERS = 40
 _FEW = 12  # rows: a table that is longer than the screen is not drawn whole
 
 Row = tuple[str, str, str, str, str]
@@ -52,9 +53,11 @@ def _table(rows: Sequence[Row], trouble: str) -> Table:
     title = counted([row[2] for row in rows])
     left = f"and {len(rows) - len(shown)} more" if len(rows) > len(shown) else ""
     caption = "; ".join(filter(None, [left, trouble, "Ctrl-C leaves the jobs"]))
-    table = Table(title=title, caption=caption, box=None, title_justify="left", caption_justify="left")
-    for name in ("job", "run", "state", "time", ""):
-        table.add_column(name, overflow="ellipsis", no_wrap=True)
+    table = Table(title=title, caption=caption, box=None, title_justify="left", caption_justify="left", expand=True)
+    for place, name in enumerate(("job", "run", "state", "time")):
+        width = max(len(name), *(len(row[place]) for row in shown))
+        table.add_column(name, min_width=min(width, _RUN_LETTERS), max_width=_RUN_LETTERS, no_wrap=True)
+    table.add_column("", ratio=1, overflow="ellipsis", no_wrap=True)
     for job, run, kind, elapsed, said in shown:
         table.add_row(job, Text(run), Text(kind, style=_STYLES[kind]), elapsed, Text(said))
     return table
