@@ -193,6 +193,7 @@ def main(arguments: Sequence[str]) -> int:
     if why := missing():
         print(f"error: {why}", file=sys.stderr)
         return 2
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the daemons end with it
     with cluster(Path(arguments[0]).resolve()) as made:
         return subprocess.run(arguments[2:], env=made.environment, check=False).returncode
 

@@ -208,6 +208,7 @@ def main(arguments: list[str]) -> int:
     if why := missing():
         print(f"error: {why}", file=sys.stderr)
         return 2
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the cluster is taken down
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)
         told = interrupt_runs(chosen.runs, chosen.seed, Path(folder))
