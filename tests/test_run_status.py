@@ -2,6 +2,7 @@
 
 import json
 import os
+import threading
 import time
 
 import pytest
@@ -69,6 +70,17 @@ def test_another_machines_process_is_running_while_it_shows_signs_of_life(tmp_pa
     assert (status_of(root).state, status_of(root).host, status_of(root).job) == ("running", "node17", "9")
     os.utime(root / ".lock", (time.time() - 3600,) * 2)
     assert status_of(root).state == "stale"
+
+
+def test_a_job_waits_for_a_process_that_is_being_ended(tmp_path, monkeypatch):
+    monkeypatch.setenv("SLURM_JOB_ID", "12")
+    first = RunFolder.open(tmp_path, PHOTO)
+    threading.Timer(0.2, first.close).start()
+    with RunFolder.open(tmp_path, PHOTO):
+        assert holder_of(tmp_path).job == "12"
+        monkeypatch.delenv("SLURM_JOB_ID")
+        with pytest.raises(UserError, match=r"process \d+ on \S+, job 12 is making a world"):
+            RunFolder.open(tmp_path, PHOTO)
 
 
 def test_looking_whether_a_folder_is_free_signs_nothing(tmp_path):
