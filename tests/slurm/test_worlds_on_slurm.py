@@ -74,7 +74,7 @@ def test_out_of_time_too_often_is_one_line(made, tmp_path):
     limits = launcher(wait="true", timeout_min=1, max_num_timeout=0)
     done = submit(made, [*limits, f"image={image}", "out=worlds", *endless], tmp_path)
     assert done.returncode == 2, done.stderr
-    assert "out of time 1 times; what is done is kept, and goes on by the same command" in done.stderr
+    assert "out of time once; what is done is kept, and goes on by the same command" in done.stderr
 
 
 def test_ctrl_c_leaves_the_job(made, tmp_path):

@@ -56,9 +56,7 @@ class JobStates:
         said = self._squeue(open_jobs) if open_jobs else {}
         for job in open_jobs:
             told = None if said is None else said.get(job.job_id)
-            if (
-                told and told[0] not in _ENDED
-            ):  # its result is not looked for: ten thousand would be a burden for a disk
+            if told and told[0] not in _ENDED:  # results are not looked for: ten thousand would burden the disk
                 self._states[job.job_id] = self._of_squeue(job, told)
             elif (result := _result(job)) is not None:
                 self._states[job.job_id] = self._of_result(result)
@@ -107,8 +105,9 @@ class JobStates:
         if value is None:
             return JobState("done")
         if value == OUT_OF_TIME:
+            times = "once" if self._times == 1 else f"{self._times} times"
             value = (
-                f"out of time {self._times} times; what is done is kept, and goes on by the same command: "
+                f"out of time {times}; what is done is kept, and goes on by the same command: "
                 "hydra.launcher.timeout_min or .max_num_timeout gives it more"
             )
         return JobState("failed", str(value))
