@@ -118,10 +118,10 @@ def test_a_cancelled_job_fails_alone_and_is_summed_up(cluster, capsys, monkeypat
 
 
 def test_ctrl_c_leaves_the_jobs(cluster, capsys, monkeypatch):
-    def interrupted(seconds: float) -> None:
+    def interrupted(waited_s: float) -> float:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("worldgen.cluster.watch.time.sleep", interrupted)
+    monkeypatch.setattr("worldgen.cluster.watch._interval", interrupted)
     cluster(
         sbatch="echo Submitted batch job 12", squeue='echo "12|PENDING|0:00||Priority"', scancel="echo >> scancel.log"
     )

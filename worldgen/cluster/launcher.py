@@ -39,7 +39,7 @@ class SlurmLauncher(Launcher):
     """settings: what the YAML says; keys that are not the launcher's own go to sbatch, by submitit's names."""
 
     def __init__(self, **settings: Any) -> None:
-        self._settings = {
+        self._settings: dict[str, Any] = {
             key: OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
             for key, value in settings.items()
         }
@@ -77,7 +77,7 @@ class SlurmLauncher(Launcher):
         return _nothing_yet(len(job_overrides))
 
     def _checked(self) -> dict[str, Any]:
-        settings = dict(self._settings)
+        settings = self._settings.copy()
         try:
             import submitit  # noqa: F401 says at once that it is not here
         except ImportError as error:
