@@ -78,8 +78,7 @@ class Run:
         return self.job
 
     def wait_until(self, reached: Callable[[], bool], what: str) -> None:
-        """Raises RuntimeError after a long while. A job that is queued again starts as soon as its process is gone: on
-        this one node a second one beside it has Slurm drain the node."""
+        """Raises RuntimeError after a long while. A job that is queued again starts as soon as its process is gone."""
         until = time.monotonic() + PATIENCE_S
         while not reached():
             if time.monotonic() > until:
@@ -146,7 +145,7 @@ def kill(run: Run) -> None:
 
 def node_down(run: Run) -> None:
     run.made.node("DOWN")
-    time.sleep(AWAY_S)
+    time.sleep(REQUEUED_S)  # till the step is gone: a second one beside it on this one node would have Slurm drain it
     run.made.node("RESUME")
 
 

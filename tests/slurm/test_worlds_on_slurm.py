@@ -14,7 +14,7 @@ from tests.slurm.interruptions import SLOW, WAYS, Run, interrupt_runs, job_of, l
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(missing() is not None, reason=str(missing()))]
 
-OFTEN = 20  # times that a job may run out of its minute
+OFTEN = 60  # times that a job may run out of its minute
 
 
 @pytest.fixture(scope="module")
