@@ -163,6 +163,14 @@ def test_out_of_time_once_too_often_is_one_line_with_what_helps(cluster, tmp_pat
     assert "hydra.launcher.timeout_min" in state.said
 
 
+def test_a_job_that_slurm_ended_for_its_time_says_the_same(cluster, tmp_path, monkeypatch):
+    monkeypatch.setattr("worldgen.cluster.job_states._RESULT_S", 0)
+    cluster(squeue='echo "12|TIMEOUT|1:00||TimeLimit"')
+    (state,) = JobStates([SlurmJob(tmp_path, "12")], 2).now()
+    assert state.kind == "failed"
+    assert state.said.startswith("out of time; what is done is kept")
+
+
 def test_long_sweeps_are_cut_into_arrays_that_together_keep_the_limit():
     arrays = chunks(2500, parallelism=32, most=1000)
     assert [place for runs, _ in arrays for place in runs] == list(range(2500))

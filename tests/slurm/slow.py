@@ -20,9 +20,9 @@ class SlowInpainter(SmoothInpainter):
 
 
 class SlowerInpainter(SlowInpainter):
-    """Through ten seconds."""
+    """Through twenty seconds."""
 
-    seconds = 10.0
+    seconds = 20.0
 
 
 class EndlessInpainter(SlowInpainter):

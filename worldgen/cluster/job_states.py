@@ -93,6 +93,8 @@ class JobStates:
         since = self._ended_since.setdefault(job.job_id, time.monotonic())
         if time.monotonic() - since < _RESULT_S:
             return self._states[job.job_id]
+        if state == "TIMEOUT":  # warned, too, but something caught what the warning raised
+            return JobState("failed", _out_of_time(""))
         last = last_line(job.paths.stdout)
         how = "ended without a result" if state in ("GONE", "COMPLETED") else state.lower().replace("_", " ")
         return JobState("failed", f"{how}{f'; {last}' if last else ''}")
@@ -105,12 +107,13 @@ class JobStates:
         if value is None:
             return JobState("done")
         if value == OUT_OF_TIME:
-            times = "once" if self._times == 1 else f"{self._times} times"
-            value = (
-                f"out of time {times}; what is done is kept, and goes on by the same command: "
-                "hydra.launcher.timeout_min or .max_num_timeout gives it more"
-            )
+            value = _out_of_time(" once" if self._times == 1 else f" {self._times} times")
         return JobState("failed", str(value))
+
+
+def _out_of_time(times: str) -> str:
+    more = "hydra.launcher.timeout_min or .max_num_timeout gives it more"
+    return f"out of time{times}; what is done is kept, and goes on by the same command: {more}"
 
 
 def last_line(log: Path) -> str:
