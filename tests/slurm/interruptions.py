@@ -164,18 +164,19 @@ def daemon_away(run: Run) -> None:
 WAYS = (requeue, cancel, warn, kill, node_down, controller_away, daemon_away)
 
 
-def interrupt_runs(runs: int, seed: int, folder: Path) -> dict:
-    """Interrupts so many runs once each; returns what came of them."""
+def interrupt_runs(runs: int, seed: int, folder: Path, first: int = 0) -> dict:
+    """Interrupts so many runs once each; returns what came of them. first: the number of the first one, which decides
+    what happens to it."""
     generator, counts, same, differing, within, again = random.Random(seed), {}, 0, [], 0, 0
     image = photo(folder)
     with cluster(folder / "cluster", kill_wait_s=2) as made:
         whole = Run(made, image, folder / "undisturbed")
         whole.finish()
         wanted, took = hashes(whole.folder), seconds(whole.folder)
-        for number in range(runs):
+        for number in range(first, first + runs):
             way, victim = WAYS[number % len(WAYS)], VICTIMS[number // len(WAYS) % len(VICTIMS)]
             run = Run(made, image, folder / f"run-{number}")
-            run.wait_until(lambda run=run, victim=victim: run.is_within(victim), f"{victim} begins")
+            run.wait_until(lambda run=run, victim=victim: run.is_within(victim) or run.has_ended(), f"{victim} begins")
             time.sleep(generator.uniform(0, 0.6 * took[victim]))
             within += run.is_within(victim)
             way(run)
@@ -203,6 +204,9 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--first", type=int, default=0, help="a call for each part: --runs 10, and --runs 10 --first 10"
+    )
     chosen = parser.parse_args(arguments)
     if why := missing():
         print(f"error: {why}", file=sys.stderr)
@@ -210,7 +214,7 @@ def main(arguments: list[str]) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the cluster is taken down
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)
-        told = interrupt_runs(chosen.runs, chosen.seed, Path(folder))
+        told = interrupt_runs(chosen.runs, chosen.seed, Path(folder), chosen.first)
     print(json.dumps(told))
     return 0 if told["same_hashes"] == told["interruptions"] else 1
 
