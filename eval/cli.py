@@ -14,10 +14,10 @@ from eval.protocols.file_frames import FileFrame, expect_methods, take_frames
 from eval.protocols.outputs import placed
 from eval.scoring.scores import EVALUATION_FILE, SCORES_FILE, read_evaluation, read_scores
 from worldgen import command
-from worldgen.config import choices, compose_program, instantiate
-from worldgen.errors import UserError, expect
+from worldgen.config import choices, compose_program, instantiate, is_sweep, one_line_errors
+from worldgen.errors import UserError, expect, is_whole
 from worldgen.models.runtime import with_runtime
-from worldgen.paths import user_path
+from worldgen.paths import resolve, user_path
 from worldgen.present.console import Reporter
 from worldgen.runs.wandb_session import expect_wandb
 
@@ -30,6 +30,7 @@ Scores panoramas, worlds and pictures by the field's metrics, and makes the pape
   python -m eval table=panorama_ablation                          an ablation, from the folder of its runs
   python -m eval table=panorama_ablation protocol=truth protocol.truth=<folder>    the same against the truth
   python -m eval table=panorama format=latex                      stored scores once more, as LaTeX (or csv)
+  python -m eval -m hydra/launcher=slurm table=panorama runs='runs/*' jobs=8      scored by eight Slurm jobs
   python -m eval --cfg job                                        every key and its value
 
 A method is a folder of panoramas, of frames (a subfolder for each scene) or of splats, a file, a run folder, a folder
@@ -56,6 +57,8 @@ keys
 
 groups and their choices (* = default)
 """
+NOT_WAITED_FOR = ("hydra.launcher.wait=false", "hydra.launcher.dry_run=true")
+_NOTHING_NAMED = "methods: none, wanted methods.<name>=<path>, runs=<folders> or table=<name>"
 FORMATS = {"markdown": "md", "csv": "csv", "latex": "tex"}
 
 
@@ -69,12 +72,45 @@ def _obey(arguments: Sequence[str]) -> None:
     methods, overrides = take_methods(others)
     expect_methods(frames, methods)
     options = {argument for argument in overrides if argument.startswith("-")}
-    sweeps = options & {"-m", "--multirun"}
-    expect("".join(sweeps), "evaluations do not sweep", not sweeps, "one call for each table or protocol")
-    if options:
+    if options & {"-m", "--multirun"}:
+        in_parts([override for override in overrides if not override.startswith("-")], methods, frames)
+    elif options:
         command.run_by_hydra(overrides, "eval", partial(_run, methods=methods, frames=frames))
     else:
         _run(_compose(overrides), methods, frames)
+
+
+def in_parts(overrides: Sequence[str], methods: Mapping[str, str], frames: Mapping[str, FileFrame]) -> None:
+    """With -m: scores in `jobs` parts, each by a process of the launcher's, which share the cache; then the evaluation
+    itself, which finds them there."""
+    overrides = _with_own_protocol(overrides)
+    several = [override for override in overrides if is_sweep(override)]
+    expect("".join(several[:1]), "several values", not several, "one call for each table or protocol")
+    config = compose_program("eval", overrides)
+    fits = is_whole(config.jobs) and config.jobs >= 1
+    expect("jobs", config.jobs, fits, "a whole number from 1")
+    expect("cache", config.cache, bool(config.cache), "true with -m: parts leave their scores there")
+    expect("part", config.part, config.part is None, "none: -m fills it in")
+    by_groups = config.get("table") and not config.table.get("paired", True)
+    expect("-m", f"table={config.table.name}" if by_groups else "", not by_groups, "a table of methods")
+    if not methods and config.runs is None and not config.get("table"):
+        raise UserError(_NOTHING_NAMED)
+    parts = f"part={','.join(map(str, range(config.jobs)))}"
+    command.run_by_hydra(["-m", *overrides, parts], "eval", partial(_score_part, methods=methods, frames=frames))
+    if any(override.replace("=False", "=false").replace("=True", "=true") in NOT_WAITED_FOR for override in overrides):
+        return
+    _run(config, methods, frames)
+
+
+def _score_part(config: DictConfig, methods: Mapping[str, str], frames: Mapping[str, FileFrame]) -> None:
+    """One part of the scoring, in a process of the launcher's."""
+
+    def action() -> None:
+        with one_line_errors():
+            resolve(config)
+        _evaluate_what_is_named(config, methods, frames)
+
+    command.one_of_many(action, "processes=1")
 
 
 def _run(config: DictConfig, methods: Mapping[str, str], frames: Mapping[str, FileFrame]) -> None:
@@ -120,12 +156,16 @@ def take_methods(arguments: Sequence[str]) -> tuple[dict[str, str], list[str]]:
 
 
 def _compose(overrides: Sequence[str]) -> DictConfig:
-    """The config; a table brings its own protocol, unless another one is asked for."""
+    return compose_program("eval", _with_own_protocol(overrides))
+
+
+def _with_own_protocol(overrides: Sequence[str]) -> list[str]:
+    """A table brings its own protocol, unless another one is asked for."""
     tables = [override for override in overrides if override.startswith("table=")]
     if tables and not any(override.startswith("protocol=") for override in overrides):
         own = compose_program("eval", tables).table.protocol
-        overrides = [f"protocol={own}", *overrides]
-    return compose_program("eval", overrides)
+        return [f"protocol={own}", *overrides]
+    return list(overrides)
 
 
 def _evaluate_what_is_named(config: DictConfig, methods: Mapping[str, str], frames: Mapping[str, FileFrame]) -> None:
@@ -138,7 +178,7 @@ def _evaluate_what_is_named(config: DictConfig, methods: Mapping[str, str], fram
     if methods or runs is not None:
         _evaluate(config, methods, frames, runs, group_by if runs is not None else None)
     elif table is None:
-        raise UserError("methods: none, wanted methods.<name>=<path>, runs=<folders> or table=<name>")
+        raise UserError(_NOTHING_NAMED)
 
 
 def _by_group(config: DictConfig, methods: Mapping[str, str], out: Path) -> Any:
@@ -202,14 +242,15 @@ def _evaluate(
     group_by: str | None,
 ) -> None:
     from eval.scoring.cache import ScoreCache
-    from eval.scoring.evaluate import evaluate, outputs
+    from eval.scoring.evaluate import evaluate, outputs, score_part
 
     protocol = instantiate(config.protocol)
     runtime = instantiate(config.runtime)
     runtime.expect_device_alone("python -m eval")
     metrics = [with_runtime(_metric(config, name), runtime) for name in config.metrics or protocol.metrics]
     reporter = Reporter(config.quiet)
-    processes = config.processes or len(os.sched_getaffinity(0))
+    here = int(os.environ.get("SLURM_CPUS_PER_TASK") or len(os.sched_getaffinity(0)))
+    processes = config.processes or here
     try:
         found = placed(outputs(protocol, methods, runs, group_by), frames)
         _expect_baseline(config, [output.method for output in found])
@@ -218,6 +259,9 @@ def _evaluate(
             for note in output.notes:
                 reporter.note(f"  {note}")
         cache = ScoreCache() if config.cache else None
+        if config.part is not None:
+            score_part(protocol, found, metrics, config.part, config.jobs, processes, cache, reporter.track)
+            return
         told = (reporter.track, config.allow_missing, config.keep_views)
         evaluate(protocol, found, metrics, _out(config), processes, cache, *told)
     finally:

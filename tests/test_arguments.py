@@ -18,7 +18,7 @@ from worldgen import doctor, fetch, view
         (doctor.main, ["profile=grand"], "profile=grand: no such choice, wanted one of"),
         (fetch.main, ["nothing"], "name: nothing, wanted some of migan"),
         (data, ["moon"], "'moon', wanted one of 'panoramas'"),
-        (evaluation.main, ["-m", "protocol=images"], "-m: evaluations do not sweep, wanted one call"),
+        (evaluation.main, ["-m", "protocol=images"], "methods: none, wanted methods.<name>=<path>"),
         (evaluation.main, ["format=odt"], "format: odt, wanted one of markdown, csv, latex"),
     ],
 )

@@ -219,7 +219,7 @@ def test_the_slurm_launcher_submits_with_fixed_folders():
         config = hydra.compose("config", ["hydra/launcher=slurm"], return_hydra_config=True)
     launcher = config.hydra.launcher
     assert launcher._target_.endswith("SlurmLauncher")
-    assert launcher.submitit_folder == "runs/.slurm/%j"
+    assert launcher.submitit_folder == "runs/.slurm/%A"
     assert launcher.partition is None
 
 

@@ -292,3 +292,42 @@ def test_help_explains_itself(capsys):
     printed = capsys.readouterr().out
     for telling in ("methods.<name>", "panorama*", "panorama_ablation", "brisque"):
         assert telling in printed
+
+
+def test_in_parts_it_is_the_same_table_from_the_cache_that_the_parts_filled(here, capsys, monkeypatch):
+    command = [*CHEAP, "methods.a=a", "methods.b=b"]
+    monkeypatch.setattr("sys.argv", ["eval"])
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
+    scored = []
+    monkeypatch.setattr("eval.scoring.evaluate.score", _noted(scored))
+    assert cli.main(["-m", *command, "out=parts", "jobs=3"]) == 0
+    in_parts = last_line(capsys)
+    assert sorted(scored) == [1, 1, 2, 4]  # three parts of four images, then all of them from the cache
+    (here / "cache").rename(here / "gone")
+    assert cli.main([*command, "out=whole"]) == 0
+    assert last_line(capsys)["means"] == in_parts["means"]
+
+
+def _noted(scored: list[int]):
+    from eval.scoring.score import score
+
+    def noting(pictures, *others):
+        scored.append(len(pictures))
+        return score(pictures, *others)
+
+    return noting
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["protocol=panorama,world"], "protocol=panorama,world: several values, wanted one call for each"),
+        (["cache=false"], "cache: False, wanted true with -m"),
+        (["part=1"], "part: 1, wanted none"),
+        (["jobs=0"], "jobs: 0, wanted a whole number from 1"),
+        (["table=generalisation"], "-m: table=generalisation, wanted a table of methods"),
+    ],
+)
+def test_what_cannot_be_scored_in_parts_is_one_line(here, capsys, arguments, said):
+    assert cli.main(["-m", "methods.a=a", *arguments]) == 2
+    assert said in capsys.readouterr().err

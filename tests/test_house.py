@@ -17,10 +17,10 @@ LEVELS = [
     "models splat",
     "signatures",
     "embedded present",
-    "recipe",
+    "recipe cluster",
     "pipeline steps config command",
     "certificate",
-    "cli world doctor view gallery fetch __main__",
+    "cli world doctor view gallery status fetch __main__",
 ]
 LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms.split()}
 
@@ -72,6 +72,7 @@ ROOMS = {
     "segno": ["worldgen.view"],  # QR codes
     "rich": ["worldgen.present"],  # bars in terminals
     "plotly": ["eval.compare"],  # plots on its page
+    "submitit": ["worldgen.cluster"],  # jobs of Slurm
     "IPython": ["worldgen.world"],  # notebooks
 }
 

@@ -68,6 +68,16 @@ def test_an_empty_place_says_what_is_missing(here, capsys):
     assert not (here / "runs").exists()
 
 
+def test_the_launcher_and_its_settings_go_to_the_runs(here, capsys):
+    asked = ["table=panorama_ablation", "photos=photos", "dry=true", "hydra.launcher.partition=gpu"]
+    assert cli.main([*asked, "hydra/launcher=slurm"]) == 1
+    printed = capsys.readouterr().out
+    assert " hydra/launcher=slurm" in printed
+    assert " hydra.launcher.partition=gpu " in printed
+    assert cli.main([*asked, "launcher=slurm", "hydra.launcher.wait=false"]) == 2
+    assert "hydra.launcher.wait=false: the table is made when its runs are done" in capsys.readouterr().err
+
+
 def test_groups_of_photos_are_sweeps_of_their_own(here, capsys):
     assert cli.main(["table=generalisation", "photos=photos", "dry=true"]) == 1
     printed = capsys.readouterr().out

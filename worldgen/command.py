@@ -16,18 +16,14 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from worldgen import slurm
+from worldgen.cluster import launcher
 from worldgen.config import CONF_DIR, PROGRAMS, RUNS_DIR, check, defaults, groups, one_line_errors
-from worldgen.errors import UserError
+from worldgen.errors import RunFailedError, UserError
 from worldgen.paths import as_overrides, resolve, user_path
 
 STATUS_USER_ERROR, STATUS_INTERRUPTED, STATUS_TERMINATED = 2, 130, 143
 _DISK_SAYS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG)
 _OUT_OF_MEMORY = "not enough memory; smaller sizes need less, for example "
-
-
-class RunFailedError(Exception):
-    """One run of a sweep failed, and where it ran has said why."""
 
 
 def begin(
@@ -165,8 +161,8 @@ def run_by_hydra(arguments: Sequence[str], root: str, job: Callable[[DictConfig]
         check([argument for argument in arguments if "=" in argument and not argument.startswith("-")], True, root)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands its exceptions on instead of printing them
     sys.argv = [PROGRAMS[root], *arguments]
-    with slurm.told(arguments):
-        hydra.main(version_base="1.3", config_path=str(CONF_DIR.resolve()), config_name=root)(job)()
+    launcher.register()
+    hydra.main(version_base="1.3", config_path=str(CONF_DIR.resolve()), config_name=root)(job)()
 
 
 def run_suffix(overrides: Sequence[str], leave_out: Sequence[str]) -> str:

@@ -100,6 +100,11 @@ def expect_ours(target: str) -> None:
         )
 
 
+def is_sweep(override: str) -> bool:
+    """Whether it has several values. Raises UserError where it does not parse."""
+    return _parse(override).is_sweep_override()
+
+
 def check(overrides: Sequence[str], sweep: bool = False, root: str = "config") -> None:
     """Raises UserError for an override that does not parse or names a choice, a key or a kind of value that is not
     there, and for several values where `sweep` does not allow them. root: the file in conf/ that they change."""

@@ -1,4 +1,4 @@
-"""The one exception that a person causes and a person can mend."""
+"""The one exception that a person causes and a person can mend, and what becomes of it in a sweep."""
 
 from dataclasses import fields
 from typing import Any
@@ -9,6 +9,10 @@ class UserError(ValueError):
 
     The command line prints the message alone and exits with status 2.
     """
+
+
+class RunFailedError(Exception):
+    """One run of a sweep failed, and where it ran has said why."""
 
 
 def expect(key: str, value: object, ok: bool, wanted: str) -> None:

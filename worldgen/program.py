@@ -33,6 +33,7 @@ compare = partial(run, "eval.compare.cli")
 doctor = partial(run, "worldgen.doctor")
 view = partial(run, "worldgen.view")
 gallery = partial(run, "worldgen.gallery")
+status = partial(run, "worldgen.status")
 
 
 def leave_working_folder() -> None:

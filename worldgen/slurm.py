@@ -1,6 +1,5 @@
-"""Sweeps as Slurm jobs (conf/hydra/launcher/slurm.yaml): what the cluster refuses, and why, in one line."""
+"""What a process that is a job of Slurm's heeds: the warning that its time is nearly over, and being queued again."""
 
-import io
 import logging
 import os
 import shutil
@@ -8,18 +7,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, redirect_stderr
-
-from worldgen.errors import UserError
 
 WARNING = signal.SIGUSR1
 """What `sbatch --signal=USR1@120` sends before a job's time is over."""
 STOPPED = 128 + signal.SIGTERM  # the status that shells know
 _REQUEUED_S = 20.0  # in which Slurm has queued a job again, and ended its processes
+_ENDED_S = 60.0  # in which a process that Slurm ends is gone: KillWait, half a minute by default, and some
 _log = logging.getLogger("worldgen")
-_LAUNCHER = "hydra/launcher=slurm"
-_WANTED = "a cluster that takes the job: hydra.launcher.partition=..., .account and .gres are what it has"
 
 
 def heed_warning() -> None:
@@ -46,37 +40,12 @@ def queue_again() -> None:
         _log.warning("job %s: its time is nearly over; saved, and queued again", job)
 
 
+def patience_s() -> float:
+    """Seconds that a job waits for what another process holds: one that Slurm is ending may be this job itself, queued
+    again from a node that was down, or one that was cancelled. None outside of jobs."""
+    return _ENDED_S if "SLURM_JOB_ID" in os.environ else 0.0
+
+
 def _queue_again_and_end(*_: object) -> None:
     queue_again()
     sys.exit(STOPPED)
-
-
-@contextmanager
-def told(arguments: Sequence[str]) -> Iterator[None]:
-    """Around a sweep with these arguments: raises UserError where Slurm is not here, or refuses or loses a job."""
-    if _LAUNCHER not in arguments:
-        yield
-        return
-    for program in ("srun", "sbatch"):
-        if not shutil.which(program):
-            raise UserError(f"{_LAUNCHER}: no {program} here, wanted a machine of the Slurm cluster")
-    said = io.StringIO()  # submitit prints what sbatch says, and then raises it
-    try:
-        with redirect_stderr(said):
-            yield
-    except RuntimeError as error:
-        if not type(error).__module__.startswith("submitit."):
-            raise
-        raise UserError(f"{_LAUNCHER}: {_reason(error)}") from error
-    except BaseException:
-        sys.stderr.write(said.getvalue())
-        raise
-    sys.stderr.write(said.getvalue())
-
-
-def _reason(error: RuntimeError) -> str:
-    text = str(error).replace("sbatch: error: ", "").replace("sbatch: ", "")
-    line = "; ".join(line.strip() for line in text.splitlines() if line.strip())
-    if isinstance(error.__cause__, subprocess.CalledProcessError):
-        return f"sbatch refuses ({line or 'without a word'}), wanted {_WANTED}"
-    return line or type(error).__name__

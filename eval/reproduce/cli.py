@@ -1,7 +1,7 @@
 """A table of the paper from nothing: what is there, what is missing and why, the runs, the evaluation, the table.
 
     python -m eval.reproduce table=panorama_ablation photos=<folder>                   runs what can run here
-    python -m eval.reproduce table=panorama photos=<folder> profile=paper launcher=slurm      as Slurm jobs
+    python -m eval.reproduce table=panorama photos=<folder> profile=paper hydra/launcher=slurm    as Slurm jobs
     python -m eval.reproduce table=world photos=<folder> profile=paper dry=true        only says what it would do
     python -m eval.reproduce table=panorama methods.mvdiffusion=<folder>               other people's rows
     python -m eval.reproduce table=generalisation photos=<folder of folders>           a row for each group of photos
@@ -23,8 +23,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from eval.cli import NOT_WAITED_FOR, take_methods
 from eval.cli import main as evaluate
-from eval.cli import take_methods
 from eval.reproduce.rows import RowState, look, strangers
 from eval.reproduce.sweep import Part, shown, without_controlnet
 from eval.tables.choices import choice_of, group_of
@@ -120,12 +120,16 @@ def _asked(arguments: Sequence[str]) -> Asked:
     for argument in others:
         key, equals, value = argument.partition("=")
         expect(argument, "cannot be read", bool(equals) and not argument.startswith("-"), "key=value")
+        key = "launcher" if key == "hydra/launcher" else key
+        expect(
+            argument, "the table is made when its runs are done", argument not in NOT_WAITED_FOR, "dry=true, or none"
+        )
         if key in _OURS:
             expect(key, "given twice", key not in own, "it once")
             expect(key, value, bool(value), "a value")
             own[key] = value
-        elif key in ("images", "image", "out", "experiment", "hydra/launcher"):
-            instead = {"out": "runs=<folder>", "hydra/launcher": "launcher=slurm"}.get(key, "photos=<folder>")
+        elif key in ("images", "image", "out", "experiment"):
+            instead = {"out": "runs=<folder>"}.get(key, "photos=<folder>")
             raise UserError(f"{key}: not to be set here, wanted {'table=<name>' if key == 'experiment' else instead}")
         else:
             (scoring if key.partition(".")[0] in _OF_EVAL else making).append(argument)

@@ -89,6 +89,25 @@ def evaluate(
     return add(out, rows, evaluation)
 
 
+def score_part(
+    protocol: Protocol,
+    found: Sequence[Output],
+    metrics: Sequence[Metric | SetMetric],
+    part: int,
+    parts: int,
+    processes: int,
+    cache: ScoreCache | None,
+    track: Track = untracked,
+) -> None:
+    """Scores one of so many parts of the outputs into the cache, where `evaluate` finds them: whole images, in turn.
+    Metrics of whole sets are left to it."""
+    collected = [protocol.collect(output) for output in found]
+    pictures = [picture for output in collected for picture in output.pictures]
+    images = {image: number for number, image in enumerate(dict.fromkeys((p.method, p.image) for p in pictures))}
+    mine = [picture for picture in pictures if images[picture.method, picture.image] % parts == part]
+    score(mine, [metric for metric in metrics if not is_set_metric(metric)], cache, processes, track)
+
+
 def _singles_paired(found: Sequence[Output]) -> list[Output]:
     """The outputs, where each is a single file or run: all by one image's name, a run's if there is one."""
     singles = [output for output in found if [item.path.name for item in output.items] == [Path(output.path).name]]

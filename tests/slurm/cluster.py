@@ -14,11 +14,12 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 _PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "scontrol", "squeue", "scancel")
 _STARTED_S = 30.0
+_ENDED_S = 20.0
 _CONF = """\
 ClusterName=loopback
 SlurmctldHost={host}(127.0.0.1)
@@ -42,7 +43,7 @@ AccountingStorageType=accounting_storage/none
 JobAcctGatherType=jobacct_gather/none
 MpiDefault=none
 ReturnToService=2
-KillWait=30
+KillWait={kill_wait_s}
 SchedulerParameters=batch_sched_delay=1,sched_interval=2
 RebootProgram=/bin/true
 NodeName={host} NodeAddr=127.0.0.1 CPUs=2 RealMemory=2000 State=UNKNOWN
@@ -60,10 +61,44 @@ def missing() -> str | None:
 
 @dataclass(frozen=True)
 class Cluster:
-    """folder: its own; environment: for whoever talks to it."""
+    """folder: its own; environment: for whoever talks to it; daemons: its processes, by name."""
 
     folder: Path
     environment: dict[str, str]
+    daemons: dict[str, subprocess.Popen] = field(default_factory=dict)
+
+    def start(self, name: str) -> None:
+        """Starts a daemon."""
+        arguments = ("-D", "-f", str(self.folder / "slurm.conf")) if name != "munged" else self._of_munged()
+        path = _found(name)
+        assert path, name
+        with (self.folder / "daemons.log").open("ab") as log:
+            self.daemons[name] = subprocess.Popen([path, *arguments], env=self.environment, stdout=log, stderr=log)
+
+    def kill(self, name: str) -> None:
+        """Ends a daemon as a power cut would."""
+        self.daemons[name].kill()
+        self.daemons[name].wait()
+
+    def stop(self, name: str) -> None:
+        """Ends a daemon in order."""
+        self.daemons[name].send_signal(signal.SIGTERM)
+        with suppress(subprocess.TimeoutExpired):
+            self.daemons[name].wait(10)
+        self.kill(name)
+
+    def node(self, state: str) -> None:
+        """Sets the node down, or has it resume."""
+        name = self.run("sinfo", "-h", "-o", "%n").strip()
+        with suppress(subprocess.CalledProcessError):  # it may be back by itself
+            self.run("scontrol", "update", f"NodeName={name}", f"State={state}", "Reason=test")
+
+    def _of_munged(self) -> tuple[str, ...]:
+        return (
+            *("--foreground", "--force", f"--key-file={self.folder}/munge.key"),
+            *(f"--socket={self.folder}/munge.socket", f"--pid-file={self.folder}/munged.pid"),
+            *(f"--log-file={self.folder}/munged.log", f"--seed-file={self.folder}/munge.seed"),
+        )
 
     def run(self, *command: str, timeout_s: float = 60) -> str:
         """What a command of Slurm's prints. Raises CalledProcessError."""
@@ -88,49 +123,42 @@ class Cluster:
 
 
 @contextmanager
-def cluster(folder: Path) -> Iterator[Cluster]:
-    """A cluster of one node of two CPUs while the block runs. Raises RuntimeError where it does not come up."""
+def cluster(folder: Path, kill_wait_s: int = 30) -> Iterator[Cluster]:
+    """A cluster of one node of two CPUs while the block runs. kill_wait_s: between a job's SIGTERM and its SIGKILL.
+    Raises RuntimeError where it does not come up."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("state", "spool"):
         (folder / name).mkdir(exist_ok=True)
     ports = _free_ports(2)
     host = socket.gethostname().partition(".")[0]
     conf = folder / "slurm.conf"
-    conf.write_text(_CONF.format(host=host, folder=folder, controller=ports[0], daemon=ports[1]))
-    environment = os.environ | {"SLURM_CONF": str(conf)}
+    places = {"host": host, "folder": folder, "controller": ports[0], "daemon": ports[1]}
+    conf.write_text(_CONF.format(**places, kill_wait_s=kill_wait_s))
     key = folder / "munge.key"
     key.write_bytes(os.urandom(128))
     key.chmod(0o400)
     folder.chmod(0o755)
-    daemons: list[subprocess.Popen] = []
-    log = (folder / "daemons.log").open("ab")
+    made = Cluster(folder, os.environ | {"SLURM_CONF": str(conf)})
     try:
-        munge = ("--foreground", "--force", f"--key-file={key}", f"--socket={folder}/munge.socket")
-        files = (
-            f"--pid-file={folder}/munged.pid",
-            f"--log-file={folder}/munged.log",
-            f"--seed-file={folder}/munge.seed",
-        )
-        for command in (
-            ("munged", *munge, *files),
-            ("slurmctld", "-D", "-f", str(conf)),
-            ("slurmd", "-D", "-f", str(conf)),
-        ):
-            path = _found(command[0])
-            assert path, command
-            daemons.append(subprocess.Popen([path, *command[1:]], env=environment, stdout=log, stderr=log))
+        for name in ("munged", "slurmctld", "slurmd"):
+            made.start(name)
             time.sleep(1)
-        made = Cluster(folder, environment)
         _wait_for_node(made)
         yield made
     finally:
-        for daemon in reversed(daemons):
-            daemon.send_signal(signal.SIGTERM)
-            with suppress(subprocess.TimeoutExpired):
-                daemon.wait(10)
-            daemon.kill()
-            daemon.wait()
-        log.close()
+        _end_jobs(made)
+        for name in reversed(made.daemons):
+            made.stop(name)
+
+
+def _end_jobs(made: Cluster) -> None:
+    """Jobs that outlive the daemons would fill their logs with complaints, and go on using the machine."""
+    with suppress(subprocess.CalledProcessError, subprocess.TimeoutExpired):
+        made.run("scancel", "--signal=KILL", "--full", "--user=root", timeout_s=10)
+        made.run("scancel", "--user=root", timeout_s=10)
+        until = time.monotonic() + _ENDED_S
+        while made.run("squeue", "-h", timeout_s=10).strip() and time.monotonic() < until:
+            time.sleep(0.5)
 
 
 def _wait_for_node(made: Cluster) -> None:
@@ -165,6 +193,7 @@ def main(arguments: Sequence[str]) -> int:
     if why := missing():
         print(f"error: {why}", file=sys.stderr)
         return 2
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the daemons end with it
     with cluster(Path(arguments[0]).resolve()) as made:
         return subprocess.run(arguments[2:], env=made.environment, check=False).returncode
 

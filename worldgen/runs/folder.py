@@ -10,24 +10,26 @@ import errno
 import json
 import os
 import shutil
-import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from types import TracebackType
+from typing import IO, Any, Literal
 
 from worldgen.errors import UserError
 from worldgen.runs.attempts import FILENAME as ATTEMPT
 from worldgen.runs.attempts import attempt_at
 from worldgen.runs.contents import contents_of
 from worldgen.runs.disk import flush, locked, write_text
+from worldgen.runs.holder import LOCK, Heartbeat, sign_off, signature
 from worldgen.runs.layout import LAYOUT, MANIFEST, expect_current
 from worldgen.runs.record import FILENAME, FolderState, StepRecord, key_of, load_record, look, stamp_files
 from worldgen.runs.usage import PeakMemory, versions
+from worldgen.slurm import patience_s
 
-_NEW, _OLD, _GONE = ".worldgen-new", ".worldgen-old", ".worldgen-gone"  # ends of the names of folders on their way
+FRESH, _OLD, _GONE = ".worldgen-new", ".worldgen-old", ".worldgen-gone"  # ends of the names of folders on their way
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 _NOT_WRITABLE = (*_DISK_FULL, errno.EACCES, errno.EPERM, errno.ENOTDIR)
 _NO_SUCH_PLACE = (*_NOT_WRITABLE, errno.ENOENT, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL)
@@ -61,6 +63,7 @@ class RunFolder:
         self._content: dict[str, str] = {}
         self._edited_by_hand: dict[str, list[str]] = {}
         self._held = ExitStack()
+        self._signed: IO[str] | None = None  # the lock file, while this process works here
 
     @classmethod
     def open(cls, root: Path, photo_sha256: str, photo_name: str = "") -> "RunFolder":
@@ -75,15 +78,15 @@ class RunFolder:
             if root.exists() and not root.is_dir():
                 raise UserError(f"{root}: is a file, wanted a folder for the world; out=<folder> names another")
             root.mkdir(parents=True, exist_ok=True)
-            folder._lock()
+            folder._sign(folder._take())
         try:
             with disk_errors(root):
                 folder._recover()
                 folder._load()
                 folder._adopt_replaced_links()
                 folder._save_manifest()
-        except BaseException:
-            folder.close()
+        except BaseException as error:
+            folder.close(error)
             raise
         return folder
 
@@ -93,19 +96,24 @@ class RunFolder:
         to prepare before opening it."""
         with disk_errors(root, _NO_SUCH_PLACE):
             expect_current(root)
-            if (root / ".lock").is_file():
+            if (root / LOCK).is_file():
                 folder = cls(root, {})
-                folder._lock()
+                folder._take()
                 folder.close()
 
     def __enter__(self) -> "RunFolder":
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close(error)
 
-    def close(self) -> None:
-        """Lets other processes in."""
+    def close(self, error: BaseException | None = None) -> None:
+        """Lets other processes in. error: what ended the work here."""
+        if self._signed is not None:
+            sign_off(self._signed, error)
+            self._signed = None
         self._held.close()
 
     def path(self, step: str, filename: str) -> Path:
@@ -217,7 +225,7 @@ class RunFolder:
 
     def _fresh(self, name: str) -> Path:
         """Where a step is made, until it is whole."""
-        return self.root / f".{name}{_NEW}"
+        return self.root / f".{name}{FRESH}"
 
     def _swap_in(self, fresh: Path, name: str) -> None:
         """The last moment of a step: until here its previous version is in place, from here on the new one is."""
@@ -230,18 +238,29 @@ class RunFolder:
         if old.exists():
             _retire(old, final)
 
-    def _lock(self) -> None:
-        path = self.root / ".lock"
-        try:
-            lock = self._held.enter_context(locked(path, wait=False))
-        except BlockingIOError as error:
-            raise UserError(
-                f"{self.root}: process {path.read_text(encoding='utf-8') or 'unknown'} is making a world there; "
-                "wait for it, or choose another folder with out=<folder>"
-            ) from error
+    def _take(self) -> IO[str]:
+        """Locks the run folder; returns the lock file."""
+        path = self.root / LOCK
+        until = time.monotonic() + patience_s()
+        while True:
+            try:
+                return self._held.enter_context(locked(path, wait=False))
+            except BlockingIOError as error:
+                if time.monotonic() < until:
+                    time.sleep(1)
+                    continue
+                first = path.read_text(encoding="utf-8").partition("\n")[0]
+                raise UserError(
+                    f"{self.root}: process {first or 'unknown'} is making a world there; "
+                    "wait for it, or choose another folder with out=<folder>"
+                ) from error
+
+    def _sign(self, lock: IO[str]) -> None:
         lock.truncate(0)
-        lock.write(f"{os.getpid()} on {socket.gethostname()}")
+        lock.write(signature())
         lock.flush()
+        self._signed = lock
+        self._held.callback(Heartbeat(self.root / LOCK).stop)
 
     def _recover(self) -> None:
         """Puts right what a killed process left between two renames."""
