@@ -6,6 +6,7 @@ that was trained to paint such pictures. The photo's own pixels are never overwr
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -93,7 +94,8 @@ def synthesize(
 
     inpainter: of native, what is in `settings.painter`.
     """
-    canvas, guesses = embed(photo, settings.width), {}
+    canvas = embed(photo, settings.width)
+    guesses: Mapping[str, str] = {}
     if settings.heuristic in AT_ONCE:
         canvas = _paint_at_once(canvas, prompts, inpainter, seed)
     else:
