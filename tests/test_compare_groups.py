@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -171,6 +172,8 @@ def test_a_group_of_settings_is_told_by_what_differs_or_by_the_folders_names(tmp
     assert [group.label for group in group_by(plain, ["splat"])] == ["20", "100"]  # as numbers
     assert usual_keys([*plain, *plain]) == ["splat.steps"]
     assert usual_keys(sweep()) == ["panorama"]  # as their names say
+    wide = [replace(run, name=f"{run.name}-panorama.width=64") for run in sweep()]
+    assert usual_keys(wide) == ["panorama"]
     assert usual_keys(plain) == []  # nearly every run would be a group
     held = [ComparedRun("x", "", "finished", folder=tmp_path / place / "x") for place in ("art", "plain")]
     assert [group.label for group in group_by(held, ["group"])] == ["art", "plain"]

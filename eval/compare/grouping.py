@@ -60,8 +60,10 @@ def usual_keys(runs: Sequence[ComparedRun]) -> list[str]:
     """What groups them where nobody says it: what the folders' names of a sweep say that it set, or else every setting
     that tells them apart; but the seed. None where that makes groups of hardly more than one run, or by more settings
     than people take in."""
-    swept = set.intersection(*(set(_overrides(run)) for run in runs)) if runs else set()
-    keys = [key for key in sorted(swept) or telling_apart(runs) if key != SEED]
+    told = [_overrides(run) for run in runs]
+    shared = set.intersection(*map(set, told)) if told else set()
+    swept = sorted(key for key in shared if len({each[key] for each in told}) > 1)
+    keys = [key for key in swept or telling_apart(runs) if key != SEED]
     if not 0 < len(keys) <= _MOST_USUAL:
         return []
     return keys if 1 < len(group_by(runs, keys)) <= len(runs) / 2 else []
