@@ -23,7 +23,7 @@ from worldgen.models.sources import Npm, Unavailable
 from worldgen.present import headset
 from worldgen.present.headset import HeadsetSettings, eye_height, loss_cameras, write_headset_page
 from worldgen.progress import untracked
-from worldgen.splat.contribution import contributions, largest_contributors, picture_loss_db
+from worldgen.splat.contribution import contributions, picture_loss_db, thinned
 from worldgen.splat.rasterize import rasterize
 from worldgen.types import Camera, DistanceMap, Gaussians, View
 
@@ -85,11 +85,34 @@ def test_what_adds_least_is_left_out():
     both = Gaussians(
         *(torch.cat(pair) for pair in zip(hidden.tensors().values(), splats.tensors().values(), strict=True))
     )
-    kept = largest_contributors(both, len(splats), cameras)
+    kept = thinned(both, len(splats), cameras)
     assert len(kept) == len(splats)
     far = (kept.means.abs().amax(dim=1) > both.means[50:].abs().max()).sum()
     assert far < 5
-    assert largest_contributors(both, len(both), cameras) is both
+    assert thinned(both, len(both), cameras) is both
+
+
+def test_who_stays_takes_over_what_the_others_covered():
+    """A wall of equal splats, of which a third goes, here and there: without their heirs it would be full of holes."""
+    side = torch.linspace(-1, 1, 30)
+    x, y = (axis.flatten() for axis in torch.meshgrid(side, side, indexing="xy"))
+    count = len(x)
+    shade = torch.rand(count, generator=torch.Generator().manual_seed(0))
+    wall = Gaussians(
+        torch.stack([x, y, torch.full_like(x, 1.5)], dim=1),
+        torch.tensor([[1.0, 0, 0, 0]]).repeat(count, 1),
+        torch.full((count, 3), 0.035).log(),
+        3 + shade,  # those that are more opaque add more
+        torch.full((count, 1, 3), 1.0),
+    )
+    cameras = [Camera.from_fov(128, 128, 60)]
+    kept = thinned(wall, 2 * count // 3, cameras)
+    rows = (wall.means[:, None] == kept.means).all(dim=2).any(dim=1)
+    plain = wall.map(lambda tensor: tensor[rows])
+    assert (kept.log_scales >= plain.log_scales - 1e-6).all()
+    assert (kept.log_scales - plain.log_scales).max() <= math.log(2) + 1e-5
+    (better,), (worse,) = (picture_loss_db(wall, each, cameras) for each in (kept, plain))
+    assert better > worse + 3
 
 
 def test_loss_is_the_psnr_of_pictures():
