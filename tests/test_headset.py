@@ -262,6 +262,20 @@ class TestBrowser:
             assert (x, y) == (pytest.approx(0, abs=1e-6), pytest.approx(0, abs=1e-6))
             assert -1.0 <= z < -0.5
 
+    def test_one_finger_looks_and_two_walk(self, tmp_path, cubes_page):
+        with browser(tmp_path, 360, 640, "--touch-events=enabled") as page:
+            opened(page, cubes_page)
+            page.call("Emulation.setTouchEmulationEnabled", enabled=True, maxTouchPoints=5)
+            page.touch([(200, 300)], [(150, 300)], [(100, 320)])
+            yaw, pitch = page.run("[world.yaw, world.pitch]")
+            assert yaw < -5  # to the right, as the picture goes left with the finger
+            assert pitch > 1
+            page.run("world.home()")
+            page.touch([(150, 300)], [(150, 300), (210, 300)], [(100, 300), (260, 300)])  # apart: ahead
+            z, yaw = page.run("[world.camera.getPosition().z, world.yaw]")
+            assert z < -0.1
+            assert yaw == 0
+
     def test_the_soft_wall_eases_and_stops(self, tmp_path, cubes_page):
         with browser(tmp_path) as page:
             opened(page, cubes_page)
