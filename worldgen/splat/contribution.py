@@ -44,7 +44,7 @@ def thinned(gaussians: Gaussians, count: int, cameras: Iterable[Camera]) -> Gaus
         return gaussians
     stays = torch.zeros(len(gaussians), dtype=torch.bool, device=gaussians.means.device)
     stays[contributions(gaussians, cameras).topk(count).indices] = True
-    kept, gone = (gaussians.map(lambda tensor, rows=rows: tensor[rows]) for rows in (stays, ~stays))
+    kept, gone = gaussians.map(lambda tensor: tensor[stays]), gaussians.map(lambda tensor: tensor[~stays])
     left = torch.zeros_like(kept.opacity_logits).index_add_(0, _nearest(kept.means, gone.means), _area(gone))
     growth = (1 + _TAKEN_OVER * left / _area(kept)).sqrt().clamp(max=_MOST_GROWTH)
     return replace(kept, log_scales=kept.log_scales + growth.log()[:, None])
