@@ -78,6 +78,16 @@ class Page:
         self.call("Input.dispatchMouseEvent", type="mouseMoved", x=end[0], y=end[1], **where)
         self.call("Input.dispatchMouseEvent", type="mouseReleased", x=end[0], y=end[1], **where)
 
+    def touch(self, *moments: list[tuple[int, int]]) -> None:
+        """Fingers, put down and moved: where each is (x, y) at one moment after the other, and then none."""
+        before = 0
+        for fingers in moments:
+            points = [{"x": x, "y": y, "id": number} for number, (x, y) in enumerate(fingers)]
+            kind = "touchStart" if len(fingers) > before else "touchMove"
+            self.call("Input.dispatchTouchEvent", type=kind, touchPoints=points)
+            before = len(fingers)
+        self.call("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
+
 
 @contextmanager
 def browser(profile: Path, width: int = 400, height: int = 300, flags: str = "") -> Iterator[Page]:

@@ -23,7 +23,7 @@ from worldgen.models.sources import Npm, Unavailable
 from worldgen.present import headset
 from worldgen.present.headset import HeadsetSettings, eye_height, loss_cameras, write_headset_page
 from worldgen.progress import untracked
-from worldgen.splat.contribution import contributions, largest_contributors, picture_loss_db
+from worldgen.splat.contribution import contributions, picture_loss_db, thinned
 from worldgen.splat.rasterize import rasterize
 from worldgen.types import Camera, DistanceMap, Gaussians, View
 
@@ -85,11 +85,34 @@ def test_what_adds_least_is_left_out():
     both = Gaussians(
         *(torch.cat(pair) for pair in zip(hidden.tensors().values(), splats.tensors().values(), strict=True))
     )
-    kept = largest_contributors(both, len(splats), cameras)
+    kept = thinned(both, len(splats), cameras)
     assert len(kept) == len(splats)
     far = (kept.means.abs().amax(dim=1) > both.means[50:].abs().max()).sum()
     assert far < 5
-    assert largest_contributors(both, len(both), cameras) is both
+    assert thinned(both, len(both), cameras) is both
+
+
+def test_who_stays_takes_over_what_the_others_covered():
+    """A wall of equal splats, of which a third goes, here and there: without their heirs it would be full of holes."""
+    side = torch.linspace(-1, 1, 30)
+    x, y = (axis.flatten() for axis in torch.meshgrid(side, side, indexing="xy"))
+    count = len(x)
+    shade = torch.rand(count, generator=torch.Generator().manual_seed(0))
+    wall = Gaussians(
+        torch.stack([x, y, torch.full_like(x, 1.5)], dim=1),
+        torch.tensor([[1.0, 0, 0, 0]]).repeat(count, 1),
+        torch.full((count, 3), 0.035).log(),
+        3 + shade,  # those that are more opaque add more
+        torch.full((count, 1, 3), 1.0),
+    )
+    cameras = [Camera.from_fov(128, 128, 60)]
+    kept = thinned(wall, 2 * count // 3, cameras)
+    rows = (wall.means[:, None] == kept.means).all(dim=2).any(dim=1)
+    plain = wall.map(lambda tensor: tensor[rows])
+    assert (kept.log_scales >= plain.log_scales - 1e-6).all()
+    assert (kept.log_scales - plain.log_scales).max() <= math.log(2) + 1e-5
+    (better,), (worse,) = (picture_loss_db(wall, each, cameras) for each in (kept, plain))
+    assert better > worse + 3
 
 
 def test_loss_is_the_psnr_of_pictures():
@@ -238,6 +261,20 @@ class TestBrowser:
             x, y, z = page.run("(({x, y, z}) => [x, y, z])(world.camera.getPosition())")
             assert (x, y) == (pytest.approx(0, abs=1e-6), pytest.approx(0, abs=1e-6))
             assert -1.0 <= z < -0.5
+
+    def test_one_finger_looks_and_two_walk(self, tmp_path, cubes_page):
+        with browser(tmp_path, 360, 640, "--touch-events=enabled") as page:
+            opened(page, cubes_page)
+            page.call("Emulation.setTouchEmulationEnabled", enabled=True, maxTouchPoints=5)
+            page.touch([(200, 300)], [(150, 300)], [(100, 320)])
+            yaw, pitch = page.run("[world.yaw, world.pitch]")
+            assert yaw < -5  # to the right, as the picture goes left with the finger
+            assert pitch > 1
+            page.run("world.home()")
+            page.touch([(150, 300)], [(150, 300), (210, 300)], [(100, 300), (260, 300)])  # apart: ahead
+            z, yaw = page.run("[world.camera.getPosition().z, world.yaw]")
+            assert z < -0.1
+            assert yaw == 0
 
     def test_the_soft_wall_eases_and_stops(self, tmp_path, cubes_page):
         with browser(tmp_path) as page:

@@ -24,7 +24,7 @@ from worldgen.geometry.equirect import directions
 from worldgen.io.sog import SogPrecision, read_sog, write_sog
 from worldgen.models import assets
 from worldgen.present.scene_html import colours
-from worldgen.splat.contribution import largest_contributors, picture_loss_db
+from worldgen.splat.contribution import picture_loss_db, thinned
 from worldgen.splat.harmonics import SH_C0
 from worldgen.types import Camera, DistanceMap, Gaussians, View
 
@@ -33,8 +33,8 @@ _HERE = Path(__file__).parent
 _PHOTO_PX = 1024  # the longer side, in the page
 _EYE_HEIGHT_M = 1.6  # where the ground below says nothing
 _EYE_HEIGHTS_M = (1.0, 2.2)  # of somebody who stands or sits on it
-_WITHIN = (0.35, 0.85)  # of the cube: where splats are chosen from
-_VIEW_PX = 256  # of the pictures by which splats are chosen, and their loss is measured
+_WITHIN = 0.6  # of the cube: where splats are chosen from
+_VIEW_PX = 512  # of the pictures by which splats are chosen, and their loss is measured
 _VIEW_FOV_DEG = 90.0
 _PRECISION = SogPrecision(position_bits=14, rotation_bits=6, opacity_bits=6, codes=64)  # 9.2 bytes a splat; 49 dB
 _FACES = ((0, 0), (90, 0), (180, 0), (270, 0), (0, 90), (0, -90))  # (yaw_deg, pitch_deg)
@@ -111,9 +111,9 @@ def eye_height(distances: DistanceMap) -> tuple[float, bool]:
 
 
 def choosing_cameras(settings: HeadsetSettings) -> list[Camera]:
-    """All round, from the middle of the cube, and from the corners and face centres of two smaller ones within it."""
+    """All round, from the middle of the cube, and from the corners and face centres of a smaller one within it."""
     around = [torch.tensor(place) for place in product((-1.0, 0.0, 1.0), repeat=3) if sum(map(abs, place)) in (1, 3)]
-    places = [torch.zeros(3), *(place * share * settings.cube_side_m / 2 for share in _WITHIN for place in around)]
+    places = [torch.zeros(3), *(place * _WITHIN * settings.cube_side_m / 2 for place in around)]
     return [_camera(yaw, pitch, place) for place in places for yaw, pitch in _FACES]
 
 
@@ -132,7 +132,7 @@ def _camera(yaw_deg: float, pitch_deg: float, place: Tensor) -> Camera:
 
 def _headset_splats(gaussians: Gaussians, settings: HeadsetSettings, beside: Path) -> tuple[Gaussians, bytes]:
     """Those that the page shows, as its file holds them, and that file, which lies at `beside` meanwhile."""
-    kept = largest_contributors(gaussians, settings.splats, choosing_cameras(settings))
+    kept = thinned(gaussians, settings.splats, choosing_cameras(settings))
     flat = ((colours(kept) - 0.5) / SH_C0)[:, None]
     one_colour = Gaussians(
         kept.means, kept.quats, kept.log_scales, kept.opacity_logits, flat, antialiased=kept.antialiased
