@@ -106,7 +106,9 @@ class Cluster:
             command, env=self.environment, capture_output=True, text=True, timeout=timeout_s, check=False
         )
         if done.returncode:
-            raise subprocess.CalledProcessError(done.returncode, command, done.stdout, done.stderr)
+            error = subprocess.CalledProcessError(done.returncode, command, done.stdout, done.stderr)
+            error.add_note(done.stderr)
+            raise error
         return done.stdout
 
     def state(self, job: str) -> str:

@@ -27,8 +27,9 @@ _PLUGINS, _MODULE = "hydra_plugins", "hydra_plugins.worldgen"
 def register() -> None:
     """Makes the launcher known to Hydra, which takes those of the package hydra_plugins alone, by the name that its
     YAML has."""
-    if find_spec(_PLUGINS) is None:
+    if _PLUGINS not in sys.modules and find_spec(_PLUGINS) is None:  # no plugin of others is installed
         sys.modules[_PLUGINS] = ModuleType(_PLUGINS)
+        sys.modules[_PLUGINS].__path__ = []  # Hydra looks for plugins there
     made = type(SlurmLauncher.__name__, (SlurmLauncher,), {"__module__": _MODULE})
     sys.modules[_MODULE] = ModuleType(_MODULE)
     setattr(sys.modules[_MODULE], made.__name__, made)
