@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -85,17 +86,20 @@ def test_what_is_still_made_is_known_by_what_it_began(tmp_path, attempt, state):
 
 
 @pytest.mark.parametrize(
-    ("held_by", "state"),
+    ("pid", "host", "silent_s", "state"),
     [
-        (f"{os.getpid()} on {socket.gethostname()}", "at work in depth"),
-        (f"{2**30} on {socket.gethostname()}", "stopped in depth"),
-        ("7 on node-17", "stopped, or at work on node-17, in depth"),
-        ("", "stopped in depth"),
+        (os.getpid, socket.gethostname, 0, "at work in depth"),
+        (lambda: 2**30, socket.gethostname, 0, "stopped in depth"),
+        (lambda: 7, lambda: "node-17", 0, "at work in depth"),
+        (lambda: 7, lambda: "node-17", 3600, "stopped in depth"),
     ],
+    ids=["here", "gone", "elsewhere", "silent"],
 )
-def test_a_run_at_work_is_told_from_one_that_stopped(tmp_path, held_by, state):
+def test_a_run_at_work_is_told_from_one_that_stopped(tmp_path, pid, host, silent_s, state):
     folder = write_run(tmp_path / "room", "refine", log="4/9 refine: begins\n  4/9 refine  kept\n5/9 depth: begins")
-    (folder / ".lock").write_text(held_by)
+    lock = folder / ".lock"
+    lock.write_text(f"{pid()} on {host()}")
+    os.utime(lock, (time.time() - silent_s,) * 2)
     assert from_folder(folder).state == state
 
 

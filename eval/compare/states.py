@@ -1,14 +1,13 @@
 """How far a run came: by the steps that are finished, its log, and who holds its folder."""
 
-import os
 import re
-import socket
 from collections.abc import Container, Sequence
 from pathlib import Path
 
+from worldgen.runs.holder import holder_of
+
 _LOG_LINE = re.compile(r"\S+ \S+ (?P<level>[A-Z]+) worldgen: +(?P<number>\d+)/(?P<total>\d+) (?P<step>\w+)(?P<rest>.*)")
 _ATTEMPT = re.compile(r"\.(?P<step>\w+)\.worldgen-new")
-_HELD_BY = re.compile(r"(?P<process>\d+) on (?P<host>.+)")
 
 
 def missing_steps(wanted: Sequence[str], made: Container[str]) -> str:
@@ -44,19 +43,6 @@ def _step_begun(folder: Path) -> tuple[str | None, re.Match[str] | None]:
 
 
 def _at_work(folder: Path) -> str:
-    """Whether the process that holds, or held, the folder is there: of another machine nobody can tell."""
-    try:
-        held = _HELD_BY.fullmatch((folder / ".lock").read_text(encoding="utf-8").strip())
-    except (OSError, ValueError):
-        held = None
-    if held is None:
-        return "stopped"
-    if held["host"] != socket.gethostname():
-        return f"stopped, or at work on {held['host']},"
-    try:
-        os.kill(int(held["process"]), 0)
-    except PermissionError:  # of somebody else's, and alive
-        return "at work"
-    except (OSError, OverflowError):
-        return "stopped"
-    return "at work"
+    """Whether who holds, or held, the folder is there, as far as can be seen from here."""
+    holder = holder_of(folder)
+    return "at work" if holder is not None and holder.is_alive else "stopped"
