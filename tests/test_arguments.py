@@ -13,7 +13,11 @@ from worldgen import doctor, fetch, view
     [
         (view.main, [], "run: missing, wanted as python -m worldgen.view --help says"),
         (view.main, ["runs/a", "--port", "x"], "--port: 'x', wanted 0 to 65535"),
-        (view.main, ["runs/a", "--prt", "1"], "--prt 1: not known, wanted one of --help, --port, --https, --no-browser"),
+        (
+            view.main,
+            ["runs/a", "--prt", "1"],
+            "--prt 1: not known, wanted one of --help, --port, --https, --no-browser",
+        ),
         (compare, ["runs/a", "--format", "odt"], "--format: 'odt', wanted one of 'markdown', 'csv', 'json'"),
         (doctor.main, ["profile=grand"], "profile=grand: no such choice, wanted one of"),
         (fetch.main, ["nothing"], "name: nothing, wanted some of migan"),

@@ -35,6 +35,28 @@ def room():
     return picture
 
 
+def street(sky, houses=0.3):
+    """Grey walls, as straight as a room's, on both sides of a strip of sky; sky, houses: RGB or one value."""
+    picture = room().mean(0, keepdim=True).repeat(3, 1, 1) * houses / 0.5
+    picture[:, :70, 140:200] = torch.as_tensor(sky).reshape(-1, 1, 1)
+    return picture
+
+
+def test_a_street_under_a_blue_sky_is_outdoors_however_much_else_looks_like_a_room():
+    assert indoor_probability(street([0.3, 0.3, 0.3])) > 0.5
+    prompts = TemplatePrompter()(street([0.35, 0.5, 0.8]))
+    assert not prompts.indoor
+    assert "outdoor guessed from a blue sky (90% sure)" in prompts.source
+
+
+def test_a_white_sky_is_a_sign_but_a_white_ceiling_leaves_a_room_a_room():
+    assert indoor_probability(street(0.9)) < indoor_probability(street(0.3)) - 0.01
+    picture = room()
+    picture[:, :60] = 0.85
+    assert indoor_probability(picture) > 0.5
+    assert "colour and texture" in TemplatePrompter()(picture).source
+
+
 @pytest.mark.parametrize(("name", "indoor"), PHOTOS)
 def test_photos_are_told_apart(name, indoor):
     assert TemplatePrompter()(photo(name)).indoor == indoor

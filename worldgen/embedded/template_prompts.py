@@ -24,6 +24,14 @@ _WEIGHTS = {  # statistic: (mean, spread, weight > 0 for indoors); logistic regr
 }
 
 
+_SKY_BLUE, _SKY_BLUE_SHARE = 0.08, 0.04  # how much bluer than red a blue sky is; part of the photo. Rooms: 0.02 at most
+_SKY_LUMA, _SKY_SHARE = 0.5, 0.03  # of a sky of any colour, at least
+_AS_BRIGHT, _OUTSHINES = 0.09, 0.3  # most of the rest that may be as bright; how much darker half of it is, in luma
+_SKY_STEEP = 0.03  # luma gradient per thumbnail pixel that a blue sky may have
+_UNDER_BLUE_SKY = 0.1  # how likely a photo with a blue sky is taken indoors for all that: windows may reach its top
+_FOR_BRIGHT_SKY = 0.75  # log odds: ceilings and backdrops may outshine the rest, too
+
+
 class TemplatePrompter(Adapter):
     """Fulfils Prompter: tells indoor from outdoor by simple statistics and fills templates. It recognises nothing.
 
@@ -39,6 +47,7 @@ class TemplatePrompter(Adapter):
         probability = indoor_probability(rgb)
         indoor = probability > 0.5
         sure = max(probability, 1 - probability)
+        by = "a blue sky" if shows_blue_sky(thumbnail) else "colour and texture"
         luma = float(thumbnail.mean())
         light = "dark" if luma < 0.22 else "dim" if luma < 0.38 else "bright" if luma > 0.6 else "even"
         third = _ROWS // 3
@@ -49,18 +58,42 @@ class TemplatePrompter(Adapter):
             sky=f"{above} ceiling, plain" if indoor else f"{above} sky, empty",
             ground=f"{below} floor, plain" if indoor else f"{below} ground, open",
             indoor=indoor,
-            source=f"template: {'indoor' if indoor else 'outdoor'} guessed from colour and texture ({sure:.0%} sure),"
+            source=f"template: {'indoor' if indoor else 'outdoor'} guessed from {by} ({sure:.0%} sure),"
             " nothing was recognised",
         )
 
 
 def indoor_probability(rgb: Tensor) -> float:
-    """How likely a photo [3, H, W] was taken indoors, judging by its statistics alone."""
-    measured = _statistics(_thumbnail(rgb))
+    """How likely a photo [3, H, W] was taken indoors, judging by its statistics and by signs of a sky."""
+    thumbnail = _thumbnail(rgb)
+    measured = _statistics(thumbnail)
     score = _BIAS
     for name, (mean, spread, weight) in _WEIGHTS.items():
         score += weight * min(2.5, max(-2.5, (measured[name] - mean) / spread))
-    return 1 / (1 + math.exp(-score))
+    if outshines_rest(thumbnail):
+        score -= _FOR_BRIGHT_SKY
+    probability = 1 / (1 + math.exp(-score))
+    return min(probability, _UNDER_BLUE_SKY) if shows_blue_sky(thumbnail) else probability
+
+
+def shows_blue_sky(rgb: np.ndarray) -> bool:
+    """Whether something smooth at the top of a thumbnail [3, 96, W] is blue."""
+    red, green, blue = rgb
+    luma = _luma(rgb)
+    is_blue = (blue > red + _SKY_BLUE) & (blue >= green) & (luma > _SKY_LUMA / 2)
+    return bool(_connected_to_top(is_blue & (np.hypot(*_slopes(luma)) < _SKY_STEEP)).mean() > _SKY_BLUE_SHARE)
+
+
+def outshines_rest(rgb: np.ndarray) -> bool:
+    """Whether something smooth at the top of a thumbnail [3, 96, W] outshines nearly all of the rest: a sky of any
+    colour does, and so may a ceiling or a backdrop."""
+    luma = _luma(rgb)
+    bright = _connected_to_top((luma > _SKY_LUMA) & (np.hypot(*_slopes(luma)) < _SMOOTH))
+    rest = luma[~ndimage.binary_dilation(bright, iterations=2)]
+    if bright.mean() < _SKY_SHARE or not rest.size:
+        return False
+    sky = np.median(luma[bright])
+    return bool((rest > sky - 0.02).mean() < _AS_BRIGHT and sky - np.median(rest) > _OUTSHINES)
 
 
 def _thumbnail(rgb: Tensor) -> np.ndarray:
@@ -72,9 +105,9 @@ def _thumbnail(rgb: Tensor) -> np.ndarray:
 
 def _statistics(rgb: np.ndarray) -> dict[str, float]:
     """The six numbers that the score is made of; rgb [3, 96, W]."""
-    red, green, blue = rgb
-    luma = 0.3 * red + 0.59 * green + 0.11 * blue
-    across, along = ndimage.sobel(luma, 1) / 8, ndimage.sobel(luma, 0) / 8
+    red, _, blue = rgb
+    luma = _luma(rgb)
+    across, along = _slopes(luma)
     gradient = np.hypot(across, along)
     third = _ROWS // 3
     smooth = ndimage.maximum_filter(gradient, 3) < _SMOOTH
@@ -92,6 +125,15 @@ def _statistics(rgb: np.ndarray) -> dict[str, float]:
         "saturation": float(((rgb.max(0) - rgb.min(0)) / (rgb.max(0) + 1e-3)).mean()),
         "dark_share": float((luma < 0.15).mean()),
     }
+
+
+def _luma(rgb: np.ndarray) -> np.ndarray:
+    return 0.3 * rgb[0] + 0.59 * rgb[1] + 0.11 * rgb[2]
+
+
+def _slopes(luma: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Across and along, per pixel."""
+    return ndimage.sobel(luma, 1) / 8, ndimage.sobel(luma, 0) / 8
 
 
 def _connected_to_top(mask: np.ndarray) -> np.ndarray:
