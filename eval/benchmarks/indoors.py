@@ -15,10 +15,11 @@ from torch import Tensor
 from eval.synthetic.panoramas import truth_panoramas
 from worldgen import program
 from worldgen.arguments import Parser
-from worldgen.embedded.template_prompts import indoor_probability
+from worldgen.config import choice, instantiate
 from worldgen.errors import UserError
 from worldgen.geometry.cameras import look_at
 from worldgen.geometry.equirect import to_perspective
+from worldgen.models.protocols import Prompter
 from worldgen.types import Camera
 
 ROOMS = frozenset({"apartment", "hall", "lab", "lobby", "studio", "warehouse", "workshop"})
@@ -34,15 +35,16 @@ def crops(panorama: Tensor) -> Iterator[Tensor]:
                 yield to_perspective(panorama, camera, "bicubic").clamp(0, 1)
 
 
-def share_right(panorama: Tensor, is_room: bool) -> float:
-    """The part of its crops that are taken for what they are."""
-    return float(np.mean([(indoor_probability(crop) > 0.5) == is_room for crop in crops(panorama)]))
+def share_right(prompter: Prompter, panorama: Tensor, is_room: bool) -> float:
+    """The part of a panorama's crops that are taken for what they are."""
+    return float(np.mean([prompter(crop).indoor == is_room for crop in crops(panorama)]))
 
 
 def main(arguments: Sequence[str]) -> int:
     """Runs the command; returns the exit status."""
     Parser(prog="python -m eval.benchmarks.indoors", description=__doc__).parse_args(arguments)
-    shares = {name: share_right(panorama, name in ROOMS) for name, panorama in truth_panoramas()}
+    prompter = instantiate(choice("prompts", "template"))
+    shares = {name: share_right(prompter, panorama, name in ROOMS) for name, panorama in truth_panoramas()}
     for name, share in shares.items():
         print(f"{name:20} {'indoors' if name in ROOMS else 'outdoors':10} {share:5.0%}")
     told = {"all": shares, "indoors": {}, "outdoors": {}}
