@@ -21,5 +21,5 @@ def test_it_counts_what_is_right_and_its_last_line_is_json(monkeypatch, capsys):
     assert indoors.main([]) == 0
     told = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert told["panoramas"] == 3
-    assert told["right"]["outdoors"] == 1  # a meadow is one
-    assert told["right"]["indoors"] <= 0.5  # what is called a hall here is the same meadow
+    assert told["right"]["outdoors"] > 0.8  # a meadow is one
+    assert told["right"]["indoors"] < 0.6  # what is called a hall here is the same meadow
