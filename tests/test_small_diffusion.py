@@ -176,7 +176,7 @@ def test_every_text_is_answered_alike():
 
 
 TINY = [
-    *("pictures.size=32", "pictures.scenes=[]", "training.autoencoder.steps=2", "training.autoencoder.crop=16"),
+    *("pictures.size=32", "pictures.scenes.truths=[]", "training.autoencoder.steps=2", "training.autoencoder.crop=16"),
     *("training.autoencoder.batch=1", "training.autoencoder.widths=[16,20,24,28]", "training.pool.pictures=2"),
     *("training.pool.masks=1", "training.denoiser.steps=2", "training.denoiser.batch=1"),
     *("training.denoiser.widths=[16,16]", "training.logger=none", "quiet=true"),
