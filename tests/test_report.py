@@ -125,6 +125,7 @@ def test_steps_that_have_not_run_are_left_out(run_dir, tmp_path):
     page = Page(write_report(begun).read_text(encoding="utf-8"))
     assert page.titles == ["Field of view", "Time and memory", "How it was made"]
     assert images(page) == []
+    assert not any("world.html" in word for word in page.words)
 
 
 def test_edits_by_hand_are_told(run_dir, tmp_path):

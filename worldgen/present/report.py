@@ -94,9 +94,15 @@ def _head(name: str, photo: str, steps: Mapping[str, Mapping], run_dir: Path) ->
         f"<h1>{escape(name)}</h1>\n"
         f'<p class="soft">A world from {escape(photo)}, made by worldgen in {_duration(seconds)},'
         f" with at most {_memory(memory_mb)} of memory.</p>\n"
-        f"{_video(run_dir)}{_files(run_dir)}"
-        "<p>Open <code>world.html</code> in a browser, or run <code>python -m worldgen.view .</code> here.</p>"
+        f"{_video(run_dir)}{_files(run_dir)}{_hint(run_dir)}"
     )
+
+
+def _hint(run_dir: Path) -> str:
+    """How to walk in the world, where there is one already."""
+    if not (run_dir / EXPORT / "world.html").exists():
+        return ""
+    return "<p>Open <code>world.html</code> in a browser, or run <code>python -m worldgen.view .</code> here.</p>"
 
 
 def _video(run_dir: Path) -> str:
