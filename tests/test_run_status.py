@@ -39,10 +39,11 @@ def test_a_step_in_the_making_is_running_with_its_seconds(tmp_path):
         seen.append(status_of(tmp_path))
         return {}
 
+    begins = time.time()
     with RunFolder.open(tmp_path, PHOTO) as folder:
         folder.step("complete", {}, (), produce)
     assert (seen[0].state, seen[0].step) == ("running", "complete")
-    assert 99 < seen[0].seconds < 160
+    assert 99 < seen[0].seconds < 101 + time.time() - begins  # however long this machine takes
 
 
 def test_an_error_is_failed_and_its_line_is_told(tmp_path):

@@ -15,18 +15,14 @@ from eval.scoring.scores import Score, read_evaluation, read_scores, write_score
 from eval.tables.build import Table, build
 from eval.wandb_evaluation import log_evaluation, pictures_of
 from tests.small_world import write_run
-from tests.wandb_folders import begun, read_offline
+from tests.wandb_folders import begun, read_offline, stay_offline
 from worldgen.errors import UserError
 from worldgen.runs.wandb_identity import WandbIdentity, kept, new_id, taken_up
 
 
 @pytest.fixture(autouse=True)
 def offline(tmp_path, monkeypatch):
-    for name in ("PROJECT", "ENTITY"):
-        monkeypatch.delenv(f"WANDB_{name}", raising=False)
-    monkeypatch.setenv("WANDB_MODE", "offline")
-    for name in ("DATA", "CACHE", "CONFIG"):
-        monkeypatch.setenv(f"WANDB_{name}_DIR", str(tmp_path / "wandb_home"))
+    stay_offline(tmp_path, monkeypatch)
 
 
 def write_evaluation(folder: Path, pictures: Path, kind: str = "panoramas", **more: float) -> Table:

@@ -13,7 +13,7 @@ from PIL import Image
 
 from tests.scenes import BoxRoom, room_cloud
 from tests.test_pipeline import FAKES
-from tests.wandb_folders import begun, read_offline
+from tests.wandb_folders import begun, read_offline, stay_offline
 from worldgen import pipeline
 from worldgen.cli import NAMES_NO_RUN
 from worldgen.command import run_suffix
@@ -35,11 +35,7 @@ SHA256 = "0" * 64
 
 @pytest.fixture(autouse=True)
 def offline(tmp_path, monkeypatch):
-    for name in ("PROJECT", "ENTITY"):
-        monkeypatch.delenv(f"WANDB_{name}", raising=False)
-    monkeypatch.setenv("WANDB_MODE", "offline")
-    for name in ("DATA", "CACHE", "CONFIG"):
-        monkeypatch.setenv(f"WANDB_{name}_DIR", str(tmp_path / "wandb_home"))
+    stay_offline(tmp_path, monkeypatch)
 
 
 @pytest.fixture

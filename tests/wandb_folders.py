@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 _PATIENCE_S = 120
 _MAGIC, _HEADER_BYTES = b":W&B", 7
 _BLOCK_BYTES, _RECORD_HEADER = 32_768, struct.Struct("<IHB")  # checksum, length, kind
@@ -41,6 +43,15 @@ class LoggedRun:
     def curve(self, key: str) -> list[Any]:
         """The values of a key, in the order of their logging."""
         return [row[key] for row in self.history if key in row]
+
+
+def stay_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From now on wandb is offline, asks no environment for a project, and keeps its own files in `tmp_path`."""
+    for name in ("PROJECT", "ENTITY"):
+        monkeypatch.delenv(f"WANDB_{name}", raising=False)
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    for name in ("DATA", "CACHE", "CONFIG"):
+        monkeypatch.setenv(f"WANDB_{name}_DIR", str(tmp_path / "wandb_home"))
 
 
 def begun(folder: Path) -> list[Path]:
