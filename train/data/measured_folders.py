@@ -1,4 +1,4 @@
-"""Folders of posed pictures with a file of depth for each: nerfstudio's `depth_file_path`, or a folder beside them."""
+"""Folders, or zips, of posed pictures with a file of depth for each: as transforms.json says, or in a folder beside."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -16,6 +16,7 @@ from train.data.measured_views import squared, usable
 from train.data.posed import is_scene, read_folder
 from worldgen.errors import UserError, expect
 from worldgen.geometry.cameras import zdepth_to_distance
+from worldgen.io import packed
 from worldgen.io.poses import PosedPicture
 from worldgen.io.undistort import pinhole, undistort
 from worldgen.paths import user_path
@@ -25,19 +26,29 @@ _DEEPEST = 3  # folders in folders that scenes are looked for in: DL3DV-10K has 
 
 
 def posed_pictures(folder: Path) -> list[PosedPicture]:
-    """Of a folder as `posed.FolderScene` reads it. Raises UserError, also where it is a zip."""
-    if folder.suffix == ".zip":
-        raise UserError(f"{folder}: packed, wanted it unpacked beside")
-    return read_folder(folder)[0]
+    """Of a folder as `posed.FolderScene` reads it, or of a zip that holds one with a transforms.json. Raises
+    UserError."""
+    return read_folder(unpacked(folder))[0]
+
+
+def unpacked(folder: Path) -> Path:
+    """A scene's folder, in its zip if it is one. Raises UserError where there is no scene in the zip."""
+    if not is_zip(folder):
+        return folder
+    inside = packed.folder_of(folder, "transforms.json")
+    if inside is None:
+        raise UserError(f"{folder}: no transforms.json in it, wanted a scene as DL3DV packs it")
+    return inside
 
 
 @dataclass(frozen=True)
 class MeasuredFolder:
-    """Fulfils MeasuredScene: one folder of posed pictures, in the poses' own world and unit.
+    """Fulfils MeasuredScene: one folder of posed pictures, in the poses' own world and unit. folder: it, or its zip.
 
-    depth: the folder in it whose files have the pictures' names; None = as transforms.json says. unit: of a depth
-    picture's grey value, in the poses' unit; 0.001 = millimetres where they are in metres. pictures_of: reads the
-    poses. Lenses are straightened, and their depth with them. Held-out pictures are left out.
+    depth: the folder in it, or for a zip in the folder of its name beside it, whose files have the pictures' names;
+    None = as transforms.json says. unit: of a depth picture's grey value, in the poses' unit; 0.001 = millimetres where
+    they are in metres. pictures_of: reads the poses. Lenses are straightened, and their depth with them. Held-out
+    pictures are left out.
     """
 
     folder: Path
@@ -49,7 +60,11 @@ class MeasuredFolder:
 
     @property
     def name(self) -> str:
-        return self.folder.name
+        return self._home.name
+
+    @property
+    def _home(self) -> Path:
+        return self.folder.with_suffix("") if is_zip(self.folder) else self.folder
 
     def cameras(self) -> Sequence[Camera]:
         """Of the pictures, lens distortion aside. Raises UserError for a folder that cannot be read."""
@@ -61,7 +76,7 @@ class MeasuredFolder:
     def view(self, number: int, size: int) -> View:
         """See MeasuredScene; the picture is reduced until its shorter side has `size` pixels, and its middle taken."""
         posed = self._pictures[number]
-        if not posed.path.is_file():
+        if not packed.is_file(posed.path):
             raise UserError(f"{posed.path}: not found, wanted a picture of {self.folder}")
         picture = with_size_of_file(posed)
         sides = (picture.camera.width, picture.camera.height)
@@ -78,7 +93,7 @@ class MeasuredFolder:
             if picture.depth is None:
                 raise UserError(f"{picture.path}: no depth_file_path, wanted one, or data.scenes.depth=<folder>")
             return picture.depth
-        there = [self.folder / self.depth / (picture.path.stem + suffix) for suffix in SUFFIXES]
+        there = [self._home / self.depth / (picture.path.stem + suffix) for suffix in SUFFIXES]
         return next((path for path in there if path.is_file()), there[0])
 
     @cached_property
@@ -90,7 +105,7 @@ def measured_folders(
     folders: Sequence[str | Path] | str | Path | None, depth: str | None = None, unit: float = 0.001, prompt: str = ""
 ) -> list[MeasuredFolder]:
     """A scene for each folder of posed pictures; one path stands for itself, or for all scenes that lie in it, also
-    in folders in it. A zip that is not unpacked beside counts as a scene, a bad one.
+    in folders in it. A zip is a scene, too, unless one is unpacked beside it.
 
     Raises UserError where there is none.
     """
@@ -107,6 +122,11 @@ def given_folders(folders: Sequence[str | Path] | str | Path | None) -> list[Pat
     return [user_path(one) for one in ([folders] if isinstance(folders, str | Path) else folders)]
 
 
+def is_zip(path: Path) -> bool:
+    """Whether it is a scene that is packed."""
+    return path.suffix.lower() == packed.ZIP and path.is_file()
+
+
 def _scenes_in(path: Path, deepest: int) -> list[Path]:
     """What is no scene and has none in it is left to the caller, who counts it as a bad one: reading it says why."""
     if is_scene(path):
@@ -114,8 +134,9 @@ def _scenes_in(path: Path, deepest: int) -> list[Path]:
     if deepest == 0 or not path.is_dir():
         return []
     inside = sorted(path.iterdir())
-    packed = [one for one in inside if one.suffix == ".zip" and not one.with_suffix("").is_dir()]
-    return [scene for one in inside if one.is_dir() for scene in _scenes_in(one, deepest - 1)] + packed
+    found = {one: _scenes_in(one, deepest - 1) for one in inside if one.is_dir()}
+    zips = [one for one in inside if is_zip(one) and not found.get(one.with_suffix(""))]
+    return [scene for scenes in found.values() for scene in scenes] + zips
 
 
 def _straight(zdepth: Tensor, picture: PosedPicture, path: Path) -> Tensor:
