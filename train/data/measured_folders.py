@@ -20,7 +20,7 @@ from worldgen.io import packed
 from worldgen.io.poses import PosedPicture
 from worldgen.io.undistort import pinhole, undistort
 from worldgen.paths import user_path
-from worldgen.types import Camera, View
+from worldgen.types import Camera, SupervisionView, View
 
 _DEEPEST = 3  # folders in folders that scenes are looked for in: DL3DV-10K has 1K/<scene>/nerfstudio
 
@@ -60,44 +60,51 @@ class MeasuredFolder:
 
     @property
     def name(self) -> str:
-        return self._home.name
+        return self.home.name
 
     @property
-    def _home(self) -> Path:
+    def home(self) -> Path:
+        """Where the folder of depths lies: in the scene's folder, for a zip in the one of its name beside it."""
         return self.folder.with_suffix("") if is_zip(self.folder) else self.folder
 
     def cameras(self) -> Sequence[Camera]:
         """Of the pictures, lens distortion aside. Raises UserError for a folder that cannot be read."""
-        return [picture.camera for picture in self._pictures]
+        return [picture.camera for picture in self.pictures]
 
     def place(self, number: int) -> str:
-        return str(self._pictures[number].path)
+        return str(self.pictures[number].path)
 
     def view(self, number: int, size: int) -> View:
         """See MeasuredScene; the picture is reduced until its shorter side has `size` pixels, and its middle taken."""
-        posed = self._pictures[number]
-        if not packed.is_file(posed.path):
-            raise UserError(f"{posed.path}: not found, wanted a picture of {self.folder}")
-        picture = with_size_of_file(posed)
-        sides = (picture.camera.width, picture.camera.height)
-        seen = read_view(picture, math.ceil(size * max(sides) / min(sides)))
+        picture, seen = self.straightened(self.pictures[number], size)
         camera = replace(seen.camera, c2w=seen.camera.c2w.float())
-        path = self._depth_path(picture)
+        path = self.depth_path(picture)
         zdepth = _straight(read_zdepth(path, self.unit), picture, path)
         zdepth = F.interpolate(zdepth[None, None], (camera.height, camera.width), mode="nearest-exact")[0, 0]
         whole = View(camera, seen.rgb, seen.weight > 0.5, zdepth_to_distance(camera, zdepth))
         return usable(squared(whole, str(picture.path), size), str(path))
 
-    def _depth_path(self, picture: PosedPicture) -> Path:
+    def straightened(self, posed: PosedPicture, size: int) -> tuple[PosedPicture, SupervisionView]:
+        """A picture whose camera has its size, and what a pinhole sees of it, reduced until its shorter side has `size`
+        pixels. Raises UserError, naming the file, for what cannot be used."""
+        if not packed.is_file(posed.path):
+            raise UserError(f"{posed.path}: not found, wanted a picture of {self.folder}")
+        picture = with_size_of_file(posed)
+        sides = (picture.camera.width, picture.camera.height)
+        return picture, read_view(picture, math.ceil(size * max(sides) / min(sides)))
+
+    def depth_path(self, picture: PosedPicture) -> Path:
+        """Where the depth of a picture lies, or would. Raises UserError where nobody says."""
         if self.depth is None:
             if picture.depth is None:
                 raise UserError(f"{picture.path}: no depth_file_path, wanted one, or data.scenes.depth=<folder>")
             return picture.depth
-        there = [self._home / self.depth / (picture.path.stem + suffix) for suffix in SUFFIXES]
+        there = [self.home / self.depth / (picture.path.stem + suffix) for suffix in SUFFIXES]
         return next((path for path in there if path.is_file()), there[0])
 
     @cached_property
-    def _pictures(self) -> list[PosedPicture]:
+    def pictures(self) -> list[PosedPicture]:
+        """Those that are not held out. Raises UserError for a folder that cannot be read."""
         return [picture for picture in self.pictures_of(self.folder) if not picture.held_out]
 
 
