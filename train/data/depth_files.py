@@ -1,4 +1,4 @@
-"""Depth of posed pictures as data sets bring it: a .npy of floats, or a 16-bit picture of some unit."""
+"""Depth of posed pictures as data sets bring it: a .npy of floats, or a 16-bit picture of some unit. Ours are .npy."""
 
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from torch import Tensor
 from worldgen.errors import UserError
 from worldgen.io.packed import is_file, opened
 from worldgen.io.photo import picture_errors
+from worldgen.runs.disk import landing
 
 SUFFIXES = (".png", ".npy", ".tiff", ".tif")
 
@@ -47,3 +48,13 @@ def _of_picture(path: Path) -> np.ndarray:
     if mode not in ("I", "I;16", "I;16B", "F"):
         raise UserError(f"{path}: a picture of mode {mode}, wanted 16-bit grey, whose values are depths")
     return values.astype(np.float32)
+
+
+def save_zdepth(path: Path, zdepth: np.ndarray) -> None:
+    """[H, W] to a .npy, whole or not at all: of half floats, whose steps are smaller than a thousandth, where its
+    values fit them."""
+    with np.errstate(over="ignore"):
+        half = zdepth.astype(np.float16)
+    fits = np.abs(half.astype(np.float32) - zdepth) <= 1e-3 * zdepth
+    with landing(path) as file:
+        np.save(file, half if bool(fits.all()) else zdepth.astype(np.float32))

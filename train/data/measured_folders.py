@@ -22,6 +22,7 @@ from worldgen.io.undistort import pinhole, undistort
 from worldgen.paths import user_path
 from worldgen.types import Camera, SupervisionView, View
 
+_TRANSFORMS = "transforms.json"
 _DEEPEST = 3  # folders in folders that scenes are looked for in: DL3DV-10K has 1K/<scene>/nerfstudio
 
 
@@ -35,7 +36,7 @@ def unpacked(folder: Path) -> Path:
     """A scene's folder, in its zip if it is one. Raises UserError where there is no scene in the zip."""
     if not is_zip(folder):
         return folder
-    inside = packed.folder_of(folder, "transforms.json")
+    inside = packed.folder_of(folder, _TRANSFORMS)
     if inside is None:
         raise UserError(f"{folder}: no transforms.json in it, wanted a scene as DL3DV packs it")
     return inside
@@ -142,8 +143,20 @@ def _scenes_in(path: Path, deepest: int) -> list[Path]:
         return []
     inside = sorted(path.iterdir())
     found = {one: _scenes_in(one, deepest - 1) for one in inside if one.is_dir()}
-    zips = [one for one in inside if is_zip(one) and not found.get(one.with_suffix(""))]
-    return [scene for scenes in found.values() for scene in scenes] + zips
+    zips = [one for one in inside if is_zip(one) and _is_the_scene(one, found.get(one.with_suffix("")) or [])]
+    hidden = {one.with_suffix("") for one in zips}
+    return [scene for one, scenes in found.items() if one not in hidden for scene in scenes] + zips
+
+
+def _is_the_scene(zipped: Path, beside: Sequence[Path]) -> bool:
+    """Whether a zip is, and not what lies in the folder of its name beside: of DL3DV, that may be COLMAP's model
+    alone."""
+    if not beside or any((scene / _TRANSFORMS).is_file() for scene in beside):
+        return not beside
+    try:
+        return packed.folder_of(zipped, _TRANSFORMS) is not None
+    except UserError:
+        return False
 
 
 def _straight(zdepth: Tensor, picture: PosedPicture, path: Path) -> Tensor:

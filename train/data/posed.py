@@ -129,7 +129,7 @@ class FolderScene:
 def is_scene(folder: Path) -> bool:
     """Whether there are poses in it that `read_folder` knows."""
     there = any(packed.is_file(folder / name) for name in (_TRANSFORMS, *_BLENDER))
-    return there or any(is_colmap(folder / place) for place in _MODELS)
+    return there or colmap_model(folder) is not None
 
 
 def read_folder(folder: Path) -> tuple[list[PosedPicture], Points | None]:
@@ -146,7 +146,7 @@ def read_folder(folder: Path) -> tuple[list[PosedPicture], Points | None]:
             for path, held_out in there
             for one in read_transforms(path, folder).pictures
         ], None
-    model = next((folder / place for place in _MODELS if is_colmap(folder / place)), None)
+    model = colmap_model(folder)
     if model is None:
         raise UserError(
             f"{folder}: no manifest.json, transforms.json or COLMAP model (sparse/0) in it, wanted a run folder, "
@@ -155,6 +155,11 @@ def read_folder(folder: Path) -> tuple[list[PosedPicture], Points | None]:
     images = or_reduced(folder / "images")
     images = images if images.is_dir() else folder
     return read_colmap(model, images), _colmap_points(model)
+
+
+def colmap_model(folder: Path) -> Path | None:
+    """Where in it a COLMAP model lies; None where none does."""
+    return next((folder / place for place in _MODELS if is_colmap(folder / place)), None)
 
 
 def _colmap_points(model: Path) -> Points | None:
