@@ -14,11 +14,15 @@ from worldgen.geometry.cameras import project
 from worldgen.types import Camera, ViewDepth
 
 FEWEST = 20  # points that have to agree
-_AGREE = 0.15  # relative difference up to which a point agrees
+_AGREE = 0.25  # relative difference up to which a point agrees
 _SHARE = 0.3  # of the points, that has to
+_GROSS = 0.5  # what differs by more is no error of the estimate's: the point is wrong, or hidden
 _FEWEST_FOR_SHIFT = 60
 _HELPS = 0.75  # of the cost without a shift, at most, is the cost with one that is worth it
 _POSITIVE = 0.98  # share of an estimate that a shift has to leave in front of the camera
+_FLATTENS = (
+    0.5  # part of the median inverse depth, at most, that a shift may be: with more, little of the estimate is left
+)
 _MOST, _DRAWS, _ROUNDS = 4000, 400, 15  # points that are looked at, pairs of them to begin with, and refinements
 _CELLS = 48  # of the picture's longer side: in each, what lies well behind the nearest point is taken for hidden
 _BEHIND = 1.15
@@ -26,7 +30,8 @@ _BEHIND = 1.15
 
 @dataclass(frozen=True)
 class DepthFit:
-    """zdepth = 1 / (1 / (scale * estimate) + shift). points: that agree; error: their median relative difference."""
+    """zdepth = 1 / (1 / (scale * estimate) + shift). points: that agree; error: the median relative difference of those
+    that are not grossly off."""
 
     scale: float
     shift: float = 0.0
@@ -71,18 +76,18 @@ def fit_scale(estimate: Tensor, truth: Tensor, whole: ViewDepth) -> DepthFit | N
     estimate, truth = estimate[::every], truth[::every]
     if len(truth) < FEWEST:
         return None
-    scaled = _refined(estimate, truth, torch.stack([1 / _commonest(truth / estimate), truth.new_zeros(())]), False)
+    scaled = _refined(estimate, truth, _of_ratios(estimate, truth), False)
     best = scaled
     if len(truth) >= _FEWEST_FOR_SHIFT:
         shifted = _refined(estimate, truth, _of_pairs(estimate, truth), True)
-        if _cost(estimate, truth, shifted) < _HELPS * _cost(estimate, truth, scaled) and _keeps(whole, shifted):
+        if _cost(estimate, truth, shifted) < _HELPS * _cost(estimate, truth, scaled) and _keeps(whole, truth, shifted):
             best = shifted
     error = _error(estimate, truth, best).abs()
-    agree = error <= _AGREE
-    if int(agree.sum()) < max(FEWEST, _SHARE * len(truth)):
+    agree = int((error <= _AGREE).sum())
+    if agree < max(FEWEST, _SHARE * len(truth)):
         return None
     inverse, shift = best.tolist()
-    return DepthFit(1 / inverse, shift, int(agree.sum()), float(error[agree].median()))
+    return DepthFit(1 / inverse, shift, agree, float(error[error <= _GROSS].median()))
 
 
 def _error(estimate: Tensor, truth: Tensor, terms: Tensor) -> Tensor:
@@ -92,15 +97,14 @@ def _error(estimate: Tensor, truth: Tensor, terms: Tensor) -> Tensor:
 
 def _cost(estimate: Tensor, truth: Tensor, terms: Tensor) -> Tensor:
     """[...]: what is far off counts no more than what is just too far off."""
-    return _error(estimate, truth, terms).abs().clamp(max=_AGREE).mean(dim=-1)
+    return _error(estimate, truth, terms).abs().clamp(max=_GROSS).mean(dim=-1)
 
 
-def _commonest(ratio: Tensor) -> Tensor:
-    """The middle of the narrow range that most ratios [N] lie in. A median is none where many points are hidden."""
-    log = ratio.log().sort().values
-    count = torch.searchsorted(log, log + _AGREE, right=True) - torch.arange(len(log))
-    first = int(count.argmax())
-    return log[first : first + int(count[first])].median().exp()
+def _of_ratios(estimate: Tensor, truth: Tensor) -> Tensor:
+    """The terms [2], without a shift, of the point that the others agree with best."""
+    ratios = (estimate / truth)[:: -(-len(truth) // _DRAWS)]
+    terms = torch.stack([ratios, torch.zeros_like(ratios)], dim=-1)
+    return terms[_cost(estimate, truth, terms).argmin()]
 
 
 def _of_pairs(estimate: Tensor, truth: Tensor) -> Tensor:
@@ -111,7 +115,7 @@ def _of_pairs(estimate: Tensor, truth: Tensor) -> Tensor:
     terms = torch.stack([factor, 1 / truth[one] - factor / estimate[one]], dim=-1)
     terms = terms[terms.isfinite().all(dim=-1) & (factor > 0)]
     if not len(terms):
-        return torch.stack([1 / _commonest(truth / estimate), truth.new_zeros(())])
+        return _of_ratios(estimate, truth)
     return terms[_cost(estimate, truth, terms).argmin()]
 
 
@@ -121,7 +125,7 @@ def _refined(estimate: Tensor, truth: Tensor, terms: Tensor, with_shift: bool) -
     columns = columns if with_shift else columns[:, :1]
     for _ in range(_ROUNDS):
         error = _error(estimate, truth, terms).abs()
-        spread = error[error <= _AGREE].median() if bool((error <= _AGREE).any()) else error.new_tensor(_AGREE)
+        spread = error[error <= _GROSS].median() if bool((error <= _GROSS).any()) else error.new_tensor(_GROSS)
         weight = 1 / (1 + (error / spread.clamp(min=1e-4)).square())
         weighted = columns * weight[:, None]
         found = torch.linalg.lstsq(weighted.T @ columns, weighted.sum(dim=0)).solution
@@ -131,7 +135,9 @@ def _refined(estimate: Tensor, truth: Tensor, terms: Tensor, with_shift: bool) -
     return terms
 
 
-def _keeps(whole: ViewDepth, terms: Tensor) -> bool:
-    """Whether nearly all of an estimate stays in front of the camera."""
+def _keeps(whole: ViewDepth, truth: Tensor, terms: Tensor) -> bool:
+    """Whether nearly all of an estimate stays in front of the camera, and it is not flattened."""
     inverse, shift = terms.tolist()
+    if shift > _FLATTENS * float((1 / truth).median()):
+        return False
     return float((inverse / whole.zdepth[whole.valid] + shift > 0).float().mean()) >= _POSITIVE
