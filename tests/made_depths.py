@@ -7,6 +7,7 @@ import signal
 import sys
 import zipfile
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import torch
@@ -43,7 +44,7 @@ class KnowsTheRoom(Adapter):
         return ViewDepth(torch.where(valid, zdepth, torch.inf), valid)
 
 
-def run(network: KnowsTheRoom, *arguments: str) -> int:
+def run(network: Any, *arguments: str) -> int:
     """`python -m train.data.depths` with this network for the one that its config names; its exit status."""
     estimator = MetricDepth(network, None, Runtime(device="cpu"))
     with patch("train.data.depths._estimator", lambda config: estimator):

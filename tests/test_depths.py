@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -22,19 +23,21 @@ from tests.posed_folders import ROOM, frame, wall_points, write_text_ply
 from tests.test_training_sets import checked
 from train.data.depth_files import save_zdepth
 from train.data.depths import main
-from train.data.estimated_depth import RECORD
+from train.data.estimated_depth import RECORD, MetricDepth
 from train.data.measured_folders import measured_folders
 from train.data.pairs import ConditionedData
 from train.data.point_files import Points
+from worldgen.errors import UserError
 from worldgen.geometry.cameras import distance_to_zdepth, look_at, project, world_rays
 from worldgen.models.protocols import Adapter
+from worldgen.models.runtime import Runtime
 from worldgen.runs import artifacts
 from worldgen.types import Camera, ViewDepth
 
 NAMES = [Path(name).stem for name in views()]
 
 
-def made(capsys, network: KnowsTheRoom, folder, *arguments) -> tuple[int, list[str], dict]:
+def made(capsys, network: Adapter, folder, *arguments) -> tuple[int, list[str], dict]:
     """Exit status, lines for a person, and the last line."""
     status = run(network, f"data.scenes.folders={folder}", *arguments)
     told = capsys.readouterr()
@@ -226,6 +229,46 @@ def test_depths_of_another_network_are_told_of(tmp_path, capsys):
     (scene / "depth" / f"{NAMES[1]}.npy").unlink()
     lines = made(capsys, KnowsTheRoom(), tmp_path)[1]
     assert "some of its depths are of FastDepth, the others come to be of KnowsTheRoom" in lines[0]
+
+
+@dataclass
+class Answers(Adapter):
+    """The same depth, whatever it is shown."""
+
+    zdepth: torch.Tensor
+    error: str = ""
+
+    def __call__(self, rgb: torch.Tensor, camera: Camera) -> ViewDepth:
+        if self.error:
+            raise UserError(self.error)
+        return ViewDepth(self.zdepth, self.zdepth.isfinite())
+
+
+@pytest.mark.parametrize("flat", [False, True])
+def test_a_shape_is_scaled_to_the_metres_of_the_other_network(flat):
+    truth = torch.full((8, 8), 4.0) if flat else torch.linspace(2, 6, 64).reshape(8, 8)
+    truth[0] = torch.inf
+    camera = Camera.from_fov(8, 8, 80.0)
+    found = MetricDepth(Answers(truth / 7), Answers(truth), Runtime())(torch.zeros(3, 8, 8), camera)
+    assert torch.allclose(found.zdepth[1:], truth[1:])
+    assert (found.valid == truth.isfinite()).all()
+    nothing = MetricDepth(Answers(truth / 7), Answers(torch.full((8, 8), torch.inf)), Runtime())
+    assert not nothing(torch.zeros(3, 8, 8), camera).valid.any()
+
+
+def test_a_network_that_cannot_run_ends_all_in_one_line(tmp_path, capsys):
+    """It is no fault of the pictures, which would all be told of."""
+    write_scene(tmp_path / "0a1b")
+    status, lines, facts = made(capsys, Answers(torch.ones(72, 96), "runtime.device: cpu, wanted cuda"), tmp_path)
+    assert (status, lines, facts) == (2, ["error: runtime.device: cpu, wanted cuda"], {})
+
+
+def test_a_view_without_a_valid_depth_is_told_of_and_has_no_file(tmp_path, capsys):
+    scene = write_scene(tmp_path / "0a1b")
+    status, lines, facts = made(capsys, Answers(torch.full((72, 96), torch.inf)), tmp_path)
+    assert (status, facts["made"], facts["bad_views"], len(lines)) == (1, 0, 8, 9)
+    assert "frame_00000.png: nothing valid in the answer of Answers" in lines[0]
+    assert not list((scene / "depth").glob("*.npy"))
 
 
 @pytest.mark.parametrize("largest", [9.0, 1e6])
