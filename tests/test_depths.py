@@ -127,7 +127,7 @@ def test_without_points_metres_are_left_and_said_to_be(tmp_path, capsys):
     scene = write_scene(tmp_path / "0a1b", points=False)
     status, lines, facts = made(capsys, KnowsTheRoom(), tmp_path, "triangulated=0")
     assert (status, facts["scaled_by"]["metres"], facts["error"]) == (0, 8, None)
-    assert "8 left in metres, for want of points" in lines[0]
+    assert "8 left in metres, for want of points that agree" in lines[0]
     assert off(scene / "depth", unit=1.0) < 0.01
 
 
@@ -141,7 +141,7 @@ def test_a_view_that_sees_too_few_points_is_scaled_as_the_others(tmp_path, capsy
     assert facts["scaled_by"]["scene"] >= 1
     assert facts["scaled_by"]["points"] >= 1
     assert facts["scaled_by"]["metres"] == 0
-    assert "as the others, for want of points in them" in lines[0]
+    assert "as the others, for want of points that agree" in lines[0]
     assert off(scene / "depth") < 0.02
 
 

@@ -112,8 +112,8 @@ class Made:
         parts = [f"{self.there} there before"] * bool(self.there)
         parts += [f"{self.scaled[POINTS]} scaled by {self.points}"] * bool(self.scaled[POINTS])
         parts += [f"{self.scaled[SHIFTED]} scaled and shifted by {self.points}"] * bool(self.scaled[SHIFTED])
-        parts += [f"{self.scaled[SCENE]} as the others, for want of points in them"] * bool(self.scaled[SCENE])
-        parts += [f"{self.scaled[METRES]} left in metres, for want of points"] * bool(self.scaled[METRES])
+        parts += [f"{self.scaled[SCENE]} as the others, for want of points that agree"] * bool(self.scaled[SCENE])
+        parts += [f"{self.scaled[METRES]} left in metres, for want of points that agree"] * bool(self.scaled[METRES])
         parts += [f"{self.bad} that cannot be used"] * bool(self.bad)
         off = f"; {statistics.median(self.errors):.1%} off the points at the median" if self.errors else ""
         return f"{name}: {self.views} pictures, {', '.join(parts)}{off}"
