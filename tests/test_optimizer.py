@@ -21,7 +21,7 @@ from train.lightning.checkpoints import checkpoints, newest_sound
 from train.splat.corrections import Corrections
 from train.splat.fit import initial_gaussians
 from train.splat.optimizer import SplatOptimizer
-from train.splat.settings import BilateralSettings, CorrectionSettings, DistortionSettings
+from train.splat.settings import BilateralSettings, CorrectionSettings, DistortionSettings, rate_share
 from train.splat.view_levels import crop, survey
 from train.splat.view_order import view_order
 from worldgen.errors import UserError
@@ -261,6 +261,11 @@ def test_rounds_are_shuffled():
     assert view_order([False] * 20, 20, 0) not in (list(range(20)), view_order([False] * 20, 20, 1))
 
 
+def test_rates_fall_to_the_last_along_a_curve_or_a_line():
+    for decay, halfway in (("exponential", 0.2), ("linear", 0.52)):
+        assert [rate_share(decay, 0.04, at) for at in (0, 0.5, 1)] == pytest.approx([1, halfway, 0.04])
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -271,6 +276,7 @@ def test_rounds_are_shuffled():
         {"means_rate": 0.0},
         {"opacity_rate": -1.0},
         {"checkpoint_every": 0},
+        {"decay": "cosine"},
         {"logger": "tensorboard"},
     ],
 )

@@ -54,6 +54,7 @@ TELLING = {  # of each file, what makes it another choice than its neighbours
     **dict.fromkeys(("table/depth_ablation", "table/distortion_ablation", "table/panorama_ablation"), _ABLATION),
     **dict.fromkeys(("table/prompts_ablation", "table/style_ablation", "table/world"), _ABLATION),
     "splat/paper": "steps antialiased means_rate quats_rate log_scales_rate opacity_rate colour_rate",
+    "splat/short": "steps decay",
     "table/generalisation": "runs group_by paired",
     "table/panorama": "runs baseline",
     "view_depth/moge_small": "model size detail",

@@ -1,6 +1,6 @@
 """The fit of Gaussians to pictures as a Lightning module (paper, "3DGS" and "Trainable distortion").
 
-The rates suit a thousand steps. A scene here reaches from arm's length to the horizon, so a Gaussian moves
+The rates by default suit a thousand steps. A scene here reaches from arm's length to the horizon, so a Gaussian moves
 in proportion to its distance from the middle of the cameras. The sky's do not move at all: they are a shell behind
 everything, which can neither float nor block. There is no opacity reset.
 """
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from train.lightning.module import LoggedModule
 from train.splat.corrections import Corrections
-from train.splat.settings import SplatSettings
+from train.splat.settings import SplatSettings, rate_share
 from train.splat.view_levels import ViewFacts, ViewLevels
 from train.splat.view_order import coarse_level, view_order
 from worldgen.splat.adam import SelectiveAdam
@@ -135,7 +135,7 @@ class SplatModule(LoggedModule):
     def _move(self, step: int, info: RasterInfo) -> None:
         """Steps every optimiser, at the rate that this step has. Only the first counts as a step of Lightning's."""
         optimisers = self._optimisers()
-        decay = self.settings.last_rate ** (step / self.settings.steps)
+        decay = rate_share(self.settings.decay, self.settings.last_rate, step / self.settings.steps)
         for group in (group for optimiser in optimisers for group in optimiser.param_groups):
             group["lr"] = group["first_rate"] * decay
         optimisers[0].step(rows=info.rows, row_rates={"means": self.lr_scale})

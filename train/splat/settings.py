@@ -7,7 +7,7 @@
 
 from dataclasses import dataclass, field
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from train.lightning.settings import LoggerName
 from worldgen.errors import expect, expect_whole_numbers
@@ -15,6 +15,8 @@ from worldgen.errors import expect, expect_whole_numbers
 if TYPE_CHECKING:
     from worldgen.splat.density import DensitySettings
     from worldgen.types import Gaussians
+
+Decay = Literal["exponential", "linear"]
 
 _COARSEST = 4  # halvings: a view of 1024 pixels becomes one of 64
 
@@ -72,8 +74,9 @@ class CorrectionSettings:
 class SplatSettings:
     """How Gaussians are made from a cloud and fitted to pictures.
 
-    Rates are Adam's at the first step; all fall exponentially to `last_rate` times that. means_rate counts in units of
-    a Gaussian's distance from the middle of the cameras, log_scales_rate in natural logs, opacity_rate in logits.
+    Rates are Adam's at the first step; all fall, as `decay` says, to `last_rate` times that at the last one. means_rate
+    counts in units of a Gaussian's distance from the middle of the cameras, log_scales_rate in natural logs,
+    opacity_rate in logits.
     coarse_levels: how often views are halved at first (as Splatfacto does, twice); once less after each equal part of
     the share `coarse_until` of the steps.
     """
@@ -87,6 +90,7 @@ class SplatSettings:
     antialiased: bool = False
     correction: CorrectionSettings = field(default_factory=CorrectionSettings)
     density: "DensitySettings | None" = None
+    decay: Decay = "exponential"
     last_rate: float = 0.1
     means_rate: float = 1e-3
     quats_rate: float = 1e-2
@@ -110,11 +114,17 @@ class SplatSettings:
         expect("splat.coarse_until", self.coarse_until, 0 < self.coarse_until <= 1, "above 0, at most 1")
         expect("splat.checkpoint_every", self.checkpoint_every, self.checkpoint_every >= 1, "1 or more")
         expect("splat.evaluate_every", self.evaluate_every, self.evaluate_every >= 1, "1 or more")
+        expect("splat.decay", self.decay, self.decay in get_args(Decay), "exponential or linear")
         expect("splat.logger", self.logger, self.logger in get_args(LoggerName), "one of none, csv, wandb")
         there = self.logger != "wandb" or find_spec("wandb") is not None
         expect("splat.logger", "wandb, but its package is not installed", there, "pip install wandb")
         for name in (name for name in self.__dataclass_fields__ if name.endswith("_rate")):
             _expect_rate(name, getattr(self, name))
+
+
+def rate_share(decay: Decay, last_rate: float, progress: float) -> float:
+    """What is left of every rate after the share `progress` of the steps: 1 at 0, `last_rate` at 1."""
+    return last_rate**progress if decay == "exponential" else 1 - (1 - last_rate) * progress
 
 
 def _expect_rate(name: str, rate: float) -> None:

@@ -38,7 +38,11 @@ class HoleScores:
 
     def unknown(self) -> np.ndarray:
         """[cameras], the parts of their views."""
-        return 1 - self._known.sum((1, 2)).cpu().numpy() / _SCORE_PX**2
+        if self._known.device.type == "cpu":  # where numpy counts bools far faster than torch adds them up
+            counts = np.array([np.count_nonzero(seen) for seen in self._known.numpy()])
+        else:
+            counts = self._known.sum((1, 2)).cpu().numpy()
+        return 1 - counts / _SCORE_PX**2
 
     def pick(self, count: int, least: float, most: float) -> list[int]:
         """Up to `count` cameras that see most unknown, of those that see between `least` and `most` (parts of the view)

@@ -1,13 +1,15 @@
 """Numba kernels that blend splats into the image, front to back, and the gradient of that.
 
 An image is cut into tiles of 32 x 32 pixels, a tile into blocks of 4 x 4, which the compiler works off in vector
-registers. A splat visits only the blocks that its box touches. The rules are gsplat's: alpha = min(0.999, opacity
+registers. A splat visits only the blocks that its ellipse touches. The rules are gsplat's: alpha = min(0.999, opacity
 falloff), nothing below 1/255, stop before the splat that would take the transmittance to 1e-4.
 
 The loops over a block's sixteen lanes must become vector instructions. Numba loses that silently: when a loop holds a
 reduction, or indexes with `base + lane` instead of a slice. tests/test_rasterize.py looks for the vector instructions.
 One compilation unit, see options.py.
 """
+
+import math
 
 import numpy as np
 from numba import njit, prange
@@ -25,6 +27,7 @@ _SUMS = 12  # of which two are only wanted for density control
 _SWEEP = 16  # after how many splats a tile looks for blocks that need no more
 
 _ZERO, _HALF, _ONE = np.float32(0), np.float32(0.5), np.float32(1)
+_SLACK, _SLACK_PX = np.float32(1e-4), np.float32(0.05)  # far more than rounding moves an ellipse's edge by
 _MAX_ALPHA = np.float32(0.999)
 _MIN_TRANSMITTANCE = np.float32(1e-4)
 _MIN_EXPONENT = np.float32(np.log(1 / 255) / np.log(256))
@@ -60,14 +63,39 @@ def _corner(splat, x, y):
 
 
 @njit(**FAST)
-def _touched_blocks(box, tile_x, tile_y):
-    """First and last block column, first and last block row that a box touches in the tile at (x, y) pixels."""
-    return (
-        max(0, box[0] - tile_x) // _SIDE,
-        min(TILE - 1, box[1] - tile_x) // _SIDE,
-        max(0, box[2] - tile_y) // _SIDE,
-        min(TILE - 1, box[3] - tile_y) // _SIDE,
-    )
+def _touched_rows(box, tile_y):
+    """First and last block row that a box touches in the tile at pixel row `tile_y`."""
+    return max(0, box[2] - tile_y) // _SIDE, min(TILE - 1, box[3] - tile_y) // _SIDE
+
+
+@njit(**FAST)
+def _touched_columns(splat, box, tile_x, tile_y, first, last):
+    """Fills first, last [8]: the block columns that the splat's ellipse touches in each row of blocks; last < first
+    where it touches none. What is left out has no pixel that counts.
+
+    All rows at once, so that the compiler vectorises it: it costs as much as a block or two.
+    """
+    squared = splat[5] - _MIN_EXPONENT + _SLACK
+    radius, lean, down = math.sqrt(squared), splat[2] * splat[3], splat[4]
+    half_height, per_across, shear = radius / down, _ONE / splat[2], splat[3]
+    tip = lean * radius / (down * math.sqrt(lean * lean + down * down))  # how far below the centre it is farthest right
+    centre, start = splat[0] - _HALF - np.float32(tile_x), np.float32(tile_y) + _HALF - splat[1]
+    leftmost = np.float32(max(0, box[0] - tile_x))
+    rightmost = np.float32(min(TILE - 1, box[1] - tile_x))
+    for row in range(_PER_ROW):
+        top = start + np.float32(row * _SIDE)
+        bottom = top + np.float32(_SIDE - 1)
+        outside = (top > half_height) | (bottom < -half_height)
+        low = min(max(-tip, top), bottom)
+        high = min(max(tip, top), bottom)
+        v_low, v_high = down * low, down * high
+        left = centre + shear * low - math.sqrt(max(squared - v_low * v_low, _ZERO)) * per_across - _SLACK_PX
+        right = centre + shear * high + math.sqrt(max(squared - v_high * v_high, _ZERO)) * per_across + _SLACK_PX
+        left = min(max(left, leftmost), np.float32(TILE))
+        right = max(min(right, rightmost), np.float32(-_SIDE))
+        right = np.float32(-_SIDE) if outside else right
+        first[row] = int(left) // _SIDE
+        last[row] = int(right + np.float32(_SIDE)) // _SIDE - 1
 
 
 @njit(**FAST)
@@ -117,10 +145,10 @@ def _mark_finished(state, size, finished):
     count = 0
     for b in range(_BLOCKS):
         if not finished[b]:
-            brightest = _ZERO
-            for lane in range(_LANES):
-                brightest = max(brightest, state[b * size + lane])
-            finished[b] = brightest == _ZERO
+            lane = b * size
+            while lane < b * size + _LANES and state[lane] <= _ZERO:  # most stop at the first
+                lane += 1
+            finished[b] = lane == b * size + _LANES
         count += finished[b]
     return count
 
@@ -129,18 +157,21 @@ def _mark_finished(state, size, finished):
 def _blend_tile(first, last, pair_splats, splats, boxes, state, tile_x, tile_y):
     """Blends the pairs first:last into `state`; returns the pair after the last one that was looked at."""
     finished = np.zeros(_BLOCKS, np.uint8)
+    column_first, column_last = np.empty(_PER_ROW, np.int32), np.empty(_PER_ROW, np.int32)
     for pair in range(first, last):
         if (pair - first) % _SWEEP == _SWEEP - 1 and _mark_finished(state, _FORWARD_STATE, finished) == _BLOCKS:
             return pair
         k = pair_splats[pair]
         splat = splats[k]
-        column_first, column_last, row_first, row_last = _touched_blocks(boxes[k], tile_x, tile_y)
+        row_first, row_last = _touched_rows(boxes[k], tile_y)
+        _touched_columns(splat, boxes[k], tile_x, tile_y, column_first, column_last)
         for row in range(row_first, row_last + 1):
-            for column in range(column_first, column_last + 1):
+            y = tile_y + row * _SIDE
+            for column in range(column_first[row], column_last[row] + 1):
                 b = row * _PER_ROW + column
                 if not finished[b]:
                     block = state[b * _FORWARD_STATE : (b + 1) * _FORWARD_STATE]
-                    _blend_block(block, splat, tile_x + column * _SIDE, tile_y + row * _SIDE)
+                    _blend_block(block, splat, tile_x + column * _SIDE, y)
     return last
 
 
@@ -232,6 +263,7 @@ def _total(lanes):
 @njit(**FAST)
 def _blend_tile_backward(first, last, pair_splats, pair_slots, splats, boxes, state, tile_x, tile_y, absolute, slots):
     finished = np.zeros(_BLOCKS, np.uint8)
+    column_first, column_last = np.empty(_PER_ROW, np.int32), np.empty(_PER_ROW, np.int32)
     sums = state[_BLOCKS * _BACKWARD_STATE :]
     count = _SUMS if absolute else _SUMS - 2
     for pair in range(first, last):
@@ -241,13 +273,15 @@ def _blend_tile_backward(first, last, pair_splats, pair_slots, splats, boxes, st
         splat = splats[k]
         for at in range(count * _LANES):
             sums[at] = _ZERO
-        column_first, column_last, row_first, row_last = _touched_blocks(boxes[k], tile_x, tile_y)
+        row_first, row_last = _touched_rows(boxes[k], tile_y)
+        _touched_columns(splat, boxes[k], tile_x, tile_y, column_first, column_last)
         for row in range(row_first, row_last + 1):
-            for column in range(column_first, column_last + 1):
+            y = tile_y + row * _SIDE
+            for column in range(column_first[row], column_last[row] + 1):
                 b = row * _PER_ROW + column
                 if not finished[b]:
                     block = state[b * _BACKWARD_STATE : (b + 1) * _BACKWARD_STATE]
-                    _blend_block_backward(block, sums, splat, tile_x + column * _SIDE, tile_y + row * _SIDE, absolute)
+                    _blend_block_backward(block, sums, splat, tile_x + column * _SIDE, y, absolute)
         slot = slots[pair_slots[pair]]
         for s in range(count):
             slot[s] = _total(sums[s * _LANES : (s + 1) * _LANES])

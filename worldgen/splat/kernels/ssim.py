@@ -17,7 +17,7 @@ WINDOW = (_taps / _taps.sum()).astype(np.float32)
 """[11], the Gaussian window of Wang et al. 2004, one axis."""
 
 _TAPS = 2 * RADIUS + 1
-_STRIP = 32
+_STRIP = 64
 _C1, _C2 = np.float32(C1), np.float32(C2)
 _ONE, _TWO, _ZERO = np.float32(1), np.float32(2), np.float32(0)
 
