@@ -25,15 +25,23 @@ def above(degrees: float) -> int:
 
 
 def test_trunks_go_on_up_and_fade_into_the_plain_colour():
-    trunks = (torch.arange(WIDTH) // 16) % 2 * 0.8
+    trunks = 0.5 * torch.where((torch.arange(WIDTH) // 8) % 2 == 1, 1.0, 0.1)
     half = overhead(trunks.expand(3, HEIGHT, WIDTH), known(), NOWHERE, FIELD, False, 0).rgb
-    middle = torch.arange(8, WIDTH, 16)
-    assert (half[:, above(0)][:, middle] - trunks[middle]).abs().max() < 0.1
+    middle = torch.arange(4, WIDTH, 8)
+    assert (half[:, above(0)][:, middle] - trunks[middle]).abs().max() < 0.2
+    dark = middle[trunks[middle] < 0.2]
+    assert (half[:, above(4)][:, dark] - trunks[dark]).abs().max() < 0.15
     contrast = [float(half[:, above(degrees)].mean(0).std()) for degrees in (0, 10, 20, 31)]
-    assert contrast[0] > 0.3
+    assert contrast[0] > 0.15
     assert contrast == sorted(contrast, reverse=True)
     assert contrast[-1] < 0.03
     assert (half[:, : above(35)] - FIELD[:, : above(35)]).abs().max() < 0.06
+
+
+def test_one_tree_before_the_sky_ends():
+    tree = torch.where((torch.arange(WIDTH) - 100).abs() < 8, 0.3, 0.6).expand(3, HEIGHT, WIDTH)
+    above_it = overhead(tree, known(), NOWHERE, FIELD, True, 0)
+    assert above_it.standing.max() < 0.2
 
 
 def test_a_plain_sky_goes_on_plain():

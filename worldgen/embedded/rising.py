@@ -22,7 +22,7 @@ _REACH_DEG = 32.0  # above it, where they have faded
 _SOFTER = ((2.0, 0.6), (8.0, 2.5), (24.0, 9.0))  # so many degrees above the border they are smoothed by that sigma
 _DETAIL_DEG, _DETAIL_ROWS_DEG = 1.0, 6.0  # what is finer is detail; looked for in so much below the border
 _CLOUDS, _LEAVES = 0.045, 0.075  # contrast of that detail: clouds have less than the one, leaves more than the other
-_SPREAD_DEG = 5.0  # over which neighbouring columns share it: within a trunk there is little
+_SPREAD_DEG = 15.0  # over which neighbouring columns share it: one tree before the sky may end
 _GRAIN_DEG = 10.0  # side of the square below the border that tells what the grain is like
 _MOST_CONTRAST, _CALM = 0.03, 0.006  # standard deviation of grain just above what goes on, and of all far above
 
@@ -86,11 +86,13 @@ def _detail(border: _Border) -> Tensor:
 
 
 def _going_on(border: _Border, above_deg: Tensor) -> Tensor:
-    """[3, R, W]: the colours at the border, up their columns."""
+    """[3, R, W]: the colours at the border, up their columns; what is bright there is a gap, and closes."""
     edge = border.mean_below(border.shown, _EDGE_DEG)
+    usual = border.softened(edge, _SOFTER[-1][1]).mean(0)
+    closed = edge * (usual / edge.mean(0).clamp(min=1e-6)).clamp(max=1)
     colours = edge[:, None].expand(-1, len(border.seen), -1)
     for at_deg, sigma_deg in _SOFTER:
-        softer = border.softened(edge, sigma_deg)[:, None]
+        softer = border.softened(closed, sigma_deg)[:, None]
         colours = torch.lerp(colours, softer, smoothstep(above_deg / at_deg))
     return colours
 
