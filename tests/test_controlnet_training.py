@@ -204,6 +204,7 @@ def test_ranks_and_workers_share_one_order_of_samples():
         ({"steps": 0}, "controlnet.steps: 0, wanted 1 or more"),
         ({"ema": 1.5}, "controlnet.ema: 1.5, wanted between 0 and 1, or null"),
         ({"devices": 0}, "controlnet.devices: 0, wanted 1 or more"),
+        ({"strategy": "fsdp"}, "controlnet.strategy: fsdp, wanted auto or ddp"),
         ({"prompt_dropout": 2.0}, "controlnet.prompt_dropout: 2.0, wanted 0 to 1"),
     ],
 )

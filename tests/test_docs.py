@@ -25,6 +25,7 @@ ROOTS = {
     "train.controlnet": "controlnet",
     "train.small_diffusion": "small_diffusion",
     "train.data.check": "data_check",
+    "train.data.depths": "data_depths",
     "eval": "eval",
 }  # programs of Hydra's, and their config files
 

@@ -129,7 +129,7 @@ def test_each_fault_is_a_line_that_names_its_file_and_the_status_is_1(tmp_path, 
         "view_2.npy: 1 depths are NaN",
         "view_3.png: ",
         "view_4.npy: 9x4 pixels",
-        "packed.zip: packed, wanted it unpacked",
+        "packed.zip: no whole zip",
         "unreadable/transforms.json: not a transforms.json",
     )
     for part in wanted:

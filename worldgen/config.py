@@ -35,6 +35,7 @@ PROGRAMS = {
     "controlnet": "train.controlnet",
     "small_diffusion": "train.small_diffusion",
     "data_check": "train.data.check",
+    "data_depths": "train.data.depths",
 }
 """What `python -m` runs, by the file in conf/ that its config begins with."""
 _LISTS_KEYS = {
@@ -44,6 +45,7 @@ _LISTS_KEYS = {
     "controlnet": "python -m train.controlnet --cfg job",
     "small_diffusion": "python -m train.small_diffusion --cfg job",
     "data_check": "python -m train.data.check --help",
+    "data_depths": "python -m train.data.depths --help",
 }
 _OUR_PACKAGES = ("train", "eval")  # names that others' files have, too
 OmegaConf.register_new_resolver(  # path: ${shipped:<name>}, of weights that come with the package

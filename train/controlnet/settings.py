@@ -18,7 +18,7 @@ class ControlNetSettings:
     validate_every, loss_every: steps from one to the next; validation_samples: that are painted each time, and scored.
     artifact: whether W&B keeps the ControlNet, with logger=wandb.
     precision, devices (of each node: GPUs, or processes on CPUs), num_nodes, strategy: as Lightning's Trainer has them;
-    auto = DDP where there are several processes.
+    auto = DDP where there are several processes. FSDP is none: Lightning's cannot clip the norm of a gradient.
     """
 
     steps: int = 5000
@@ -65,6 +65,10 @@ class ControlNetSettings:
         for name in ("rate", "clip_norm"):
             value = getattr(self, name)
             expect(f"controlnet.{name}", value, value > 0, "more than 0")
+        whole = "fsdp" not in str(self.strategy)
+        expect(
+            "controlnet.strategy", self.strategy, whole, "auto or ddp: Lightning's FSDP cannot clip the gradient's norm"
+        )
         expect("controlnet.weight_decay", self.weight_decay, self.weight_decay >= 0, "0 or more")
         expect("controlnet.ema", self.ema, self.ema is None or 0 < self.ema < 1, "between 0 and 1, or null")
         dropout = self.prompt_dropout

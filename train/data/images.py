@@ -14,6 +14,7 @@ from PIL import ExifTags, Image, ImageOps
 
 from train.data.view_layers import Layers, ViewCache, reduced
 from worldgen.errors import UserError
+from worldgen.io.packed import opened
 from worldgen.io.photo import MAX_PIXELS, picture_errors, to_srgb
 from worldgen.io.poses import PosedPicture
 from worldgen.io.undistort import Distortion, pinhole, undistort
@@ -53,7 +54,7 @@ def with_size_of_file(picture: PosedPicture) -> PosedPicture:
 
     EXIF orientations do not count, as for COLMAP and nerfstudio, except where only the upright picture fits the camera.
     """
-    with picture_errors(picture.path), Image.open(picture.path) as image:
+    with picture_errors(picture.path), opened(picture.path) as content, Image.open(content) as image:
         size, turned = image.size, _is_turned(image)
     wanted = _size(picture.camera)
     if size[0] * size[1] > MAX_PIXELS:
@@ -94,7 +95,7 @@ def _straight(lens: Camera, layers: Layers, distortion: Distortion) -> tuple[Cam
 
 def _read(picture: PosedPicture) -> Layers:
     camera, alpha = picture.camera, None
-    with picture_errors(picture.path), Image.open(picture.path) as file:
+    with picture_errors(picture.path), opened(picture.path) as content, Image.open(content) as file:
         image: Image.Image = file if file.size == _size(camera) else ImageOps.exif_transpose(file)
         if image.has_transparency_data:
             image = image.convert("RGBA")
@@ -112,7 +113,7 @@ def _read(picture: PosedPicture) -> Layers:
 
 def _read_mask(path: Path, camera: Camera) -> NDArray[np.bool_]:
     """[H, W], where it is not black; of another size as the camera's, by the nearest pixel."""
-    with picture_errors(path), Image.open(path) as file:
+    with picture_errors(path), opened(path) as content, Image.open(content) as file:
         image: Image.Image = file
         if not _same_shape(image.size, _size(camera)):
             found = f"{image.width}x{image.height}"

@@ -1,4 +1,4 @@
-"""Folders of posed pictures with a file of depth for each: nerfstudio's `depth_file_path`, or a folder beside them."""
+"""Folders, or zips, of posed pictures with a file of depth for each: as transforms.json says, or in a folder beside."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -16,28 +16,40 @@ from train.data.measured_views import squared, usable
 from train.data.posed import is_scene, read_folder
 from worldgen.errors import UserError, expect
 from worldgen.geometry.cameras import zdepth_to_distance
+from worldgen.io import packed
 from worldgen.io.poses import PosedPicture
 from worldgen.io.undistort import pinhole, undistort
 from worldgen.paths import user_path
-from worldgen.types import Camera, View
+from worldgen.types import Camera, SupervisionView, View
 
+_TRANSFORMS = "transforms.json"
 _DEEPEST = 3  # folders in folders that scenes are looked for in: DL3DV-10K has 1K/<scene>/nerfstudio
 
 
 def posed_pictures(folder: Path) -> list[PosedPicture]:
-    """Of a folder as `posed.FolderScene` reads it. Raises UserError, also where it is a zip."""
-    if folder.suffix == ".zip":
-        raise UserError(f"{folder}: packed, wanted it unpacked beside")
-    return read_folder(folder)[0]
+    """Of a folder as `posed.FolderScene` reads it, or of a zip that holds one with a transforms.json. Raises
+    UserError."""
+    return read_folder(unpacked(folder))[0]
+
+
+def unpacked(folder: Path) -> Path:
+    """A scene's folder, in its zip if it is one. Raises UserError where there is no scene in the zip."""
+    if not is_zip(folder):
+        return folder
+    inside = packed.folder_of(folder, _TRANSFORMS)
+    if inside is None:
+        raise UserError(f"{folder}: no transforms.json in it, wanted a scene as DL3DV packs it")
+    return inside
 
 
 @dataclass(frozen=True)
 class MeasuredFolder:
-    """Fulfils MeasuredScene: one folder of posed pictures, in the poses' own world and unit.
+    """Fulfils MeasuredScene: one folder of posed pictures, in the poses' own world and unit. folder: it, or its zip.
 
-    depth: the folder in it whose files have the pictures' names; None = as transforms.json says. unit: of a depth
-    picture's grey value, in the poses' unit; 0.001 = millimetres where they are in metres. pictures_of: reads the
-    poses. Lenses are straightened, and their depth with them. Held-out pictures are left out.
+    depth: the folder in it, or for a zip in the folder of its name beside it, whose files have the pictures' names;
+    None = as transforms.json says. unit: of a depth picture's grey value, in the poses' unit; 0.001 = millimetres where
+    they are in metres. pictures_of: reads the poses. Lenses are straightened, and their depth with them. Held-out
+    pictures are left out.
     """
 
     folder: Path
@@ -49,40 +61,51 @@ class MeasuredFolder:
 
     @property
     def name(self) -> str:
-        return self.folder.name
+        return self.home.name
+
+    @property
+    def home(self) -> Path:
+        """Where the folder of depths lies: in the scene's folder, for a zip in the one of its name beside it."""
+        return self.folder.with_suffix("") if is_zip(self.folder) else self.folder
 
     def cameras(self) -> Sequence[Camera]:
         """Of the pictures, lens distortion aside. Raises UserError for a folder that cannot be read."""
-        return [picture.camera for picture in self._pictures]
+        return [picture.camera for picture in self.pictures]
 
     def place(self, number: int) -> str:
-        return str(self._pictures[number].path)
+        return str(self.pictures[number].path)
 
     def view(self, number: int, size: int) -> View:
         """See MeasuredScene; the picture is reduced until its shorter side has `size` pixels, and its middle taken."""
-        posed = self._pictures[number]
-        if not posed.path.is_file():
-            raise UserError(f"{posed.path}: not found, wanted a picture of {self.folder}")
-        picture = with_size_of_file(posed)
-        sides = (picture.camera.width, picture.camera.height)
-        seen = read_view(picture, math.ceil(size * max(sides) / min(sides)))
+        picture, seen = self.straightened(self.pictures[number], size)
         camera = replace(seen.camera, c2w=seen.camera.c2w.float())
-        path = self._depth_path(picture)
+        path = self.depth_path(picture)
         zdepth = _straight(read_zdepth(path, self.unit), picture, path)
         zdepth = F.interpolate(zdepth[None, None], (camera.height, camera.width), mode="nearest-exact")[0, 0]
         whole = View(camera, seen.rgb, seen.weight > 0.5, zdepth_to_distance(camera, zdepth))
         return usable(squared(whole, str(picture.path), size), str(path))
 
-    def _depth_path(self, picture: PosedPicture) -> Path:
+    def straightened(self, posed: PosedPicture, size: int) -> tuple[PosedPicture, SupervisionView]:
+        """A picture whose camera has its size, and what a pinhole sees of it, reduced until its shorter side has `size`
+        pixels. Raises UserError, naming the file, for what cannot be used."""
+        if not packed.is_file(posed.path):
+            raise UserError(f"{posed.path}: not found, wanted a picture of {self.folder}")
+        picture = with_size_of_file(posed)
+        sides = (picture.camera.width, picture.camera.height)
+        return picture, read_view(picture, math.ceil(size * max(sides) / min(sides)))
+
+    def depth_path(self, picture: PosedPicture) -> Path:
+        """Where the depth of a picture lies, or would. Raises UserError where nobody says."""
         if self.depth is None:
             if picture.depth is None:
                 raise UserError(f"{picture.path}: no depth_file_path, wanted one, or data.scenes.depth=<folder>")
             return picture.depth
-        there = [self.folder / self.depth / (picture.path.stem + suffix) for suffix in SUFFIXES]
+        there = [self.home / self.depth / (picture.path.stem + suffix) for suffix in SUFFIXES]
         return next((path for path in there if path.is_file()), there[0])
 
     @cached_property
-    def _pictures(self) -> list[PosedPicture]:
+    def pictures(self) -> list[PosedPicture]:
+        """Those that are not held out. Raises UserError for a folder that cannot be read."""
         return [picture for picture in self.pictures_of(self.folder) if not picture.held_out]
 
 
@@ -90,7 +113,7 @@ def measured_folders(
     folders: Sequence[str | Path] | str | Path | None, depth: str | None = None, unit: float = 0.001, prompt: str = ""
 ) -> list[MeasuredFolder]:
     """A scene for each folder of posed pictures; one path stands for itself, or for all scenes that lie in it, also
-    in folders in it. A zip that is not unpacked beside counts as a scene, a bad one.
+    in folders in it. A zip is a scene, too, unless one is unpacked beside it.
 
     Raises UserError where there is none.
     """
@@ -107,6 +130,11 @@ def given_folders(folders: Sequence[str | Path] | str | Path | None) -> list[Pat
     return [user_path(one) for one in ([folders] if isinstance(folders, str | Path) else folders)]
 
 
+def is_zip(path: Path) -> bool:
+    """Whether it is a scene that is packed."""
+    return path.suffix.lower() == packed.ZIP and path.is_file()
+
+
 def _scenes_in(path: Path, deepest: int) -> list[Path]:
     """What is no scene and has none in it is left to the caller, who counts it as a bad one: reading it says why."""
     if is_scene(path):
@@ -114,8 +142,21 @@ def _scenes_in(path: Path, deepest: int) -> list[Path]:
     if deepest == 0 or not path.is_dir():
         return []
     inside = sorted(path.iterdir())
-    packed = [one for one in inside if one.suffix == ".zip" and not one.with_suffix("").is_dir()]
-    return [scene for one in inside if one.is_dir() for scene in _scenes_in(one, deepest - 1)] + packed
+    found = {one: _scenes_in(one, deepest - 1) for one in inside if one.is_dir()}
+    zips = [one for one in inside if is_zip(one) and _is_the_scene(one, found.get(one.with_suffix("")) or [])]
+    hidden = {one.with_suffix("") for one in zips}
+    return [scene for one, scenes in found.items() if one not in hidden for scene in scenes] + zips
+
+
+def _is_the_scene(zipped: Path, beside: Sequence[Path]) -> bool:
+    """Whether a zip is, and not what lies in the folder of its name beside: of DL3DV, that may be COLMAP's model
+    alone."""
+    if not beside or any((scene / _TRANSFORMS).is_file() for scene in beside):
+        return not beside
+    try:
+        return packed.folder_of(zipped, _TRANSFORMS) is not None
+    except UserError:
+        return False
 
 
 def _straight(zdepth: Tensor, picture: PosedPicture, path: Path) -> Tensor:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from worldgen.errors import UserError
+from worldgen.io.packed import on_disk
 from worldgen.io.ply import read_vertices
 
 _NORMAL = "nx", "ny", "nz"
@@ -37,7 +38,8 @@ def read_points(path: Path) -> Points:
 
     Colours are bytes, 16-bit, or floats in [0, 1]; mid-grey where there are none. Raises UserError for other files.
     """
-    vertices = read_vertices(path)
+    with on_disk(path) as file:
+        vertices = read_vertices(file)
     names = vertices.dtype.names or ()
     if not {"x", "y", "z"} <= set(names):
         raise UserError(f"{path}: its vertices have {', '.join(names)}, wanted x, y and z")

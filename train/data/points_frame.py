@@ -16,6 +16,7 @@ from torch import Tensor
 
 from train.data.point_files import Points
 from worldgen.geometry.cameras import project
+from worldgen.io.packed import opened
 from worldgen.io.photo import picture_errors, to_srgb
 from worldgen.io.poses import PosedPicture
 from worldgen.io.transforms_json import Transforms
@@ -62,7 +63,7 @@ def _difference(points: Points, pictures: Sequence[PosedPicture]) -> float:
 
 def _small(picture: PosedPicture) -> Tensor:
     """[H, W, 3]."""
-    with picture_errors(picture.path), Image.open(picture.path) as image:
+    with picture_errors(picture.path), opened(picture.path) as content, Image.open(content) as image:
         small = to_srgb(image)
         small.thumbnail((_SIDE_PX, _SIDE_PX), Image.Resampling.BOX)
     return torch.from_numpy(np.array(small)).float() / 255

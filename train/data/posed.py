@@ -17,6 +17,7 @@ from train.data.start_cloud import cloud_of, expect_seen
 from train.data.start_points import found_points, guessed_points
 from worldgen.errors import UserError, expect, expect_whole_numbers
 from worldgen.geometry.world_frame import camera_into, frame_of, points_into
+from worldgen.io import packed
 from worldgen.io.colmap import is_colmap, read_colmap, read_colmap_points
 from worldgen.io.picture_names import or_reduced
 from worldgen.io.poses import PosedPicture
@@ -127,25 +128,25 @@ class FolderScene:
 
 def is_scene(folder: Path) -> bool:
     """Whether there are poses in it that `read_folder` knows."""
-    there = any((folder / name).is_file() for name in (_TRANSFORMS, *_BLENDER))
-    return there or any(is_colmap(folder / place) for place in _MODELS)
+    there = any(packed.is_file(folder / name) for name in (_TRANSFORMS, *_BLENDER))
+    return there or colmap_model(folder) is not None
 
 
 def read_folder(folder: Path) -> tuple[list[PosedPicture], Points | None]:
     """Pictures, and the points that belong to them, of what is no run folder. Raises UserError, one line."""
-    if (folder / _TRANSFORMS).is_file():
+    if packed.is_file(folder / _TRANSFORMS):
         found = read_transforms(folder / _TRANSFORMS, folder)
         if found.points is None:
             return found.pictures, None
         return found.pictures, in_the_poses_world(read_points(found.points), found)
-    if (folder / "transforms_train.json").is_file():
-        there = [(folder / name, held_out) for name, held_out in _BLENDER.items() if (folder / name).is_file()]
+    if packed.is_file(folder / "transforms_train.json"):
+        there = [(folder / name, held_out) for name, held_out in _BLENDER.items() if packed.is_file(folder / name)]
         return [
             replace(one, held_out=held_out)
             for path, held_out in there
             for one in read_transforms(path, folder).pictures
         ], None
-    model = next((folder / place for place in _MODELS if is_colmap(folder / place)), None)
+    model = colmap_model(folder)
     if model is None:
         raise UserError(
             f"{folder}: no manifest.json, transforms.json or COLMAP model (sparse/0) in it, wanted a run folder, "
@@ -154,6 +155,11 @@ def read_folder(folder: Path) -> tuple[list[PosedPicture], Points | None]:
     images = or_reduced(folder / "images")
     images = images if images.is_dir() else folder
     return read_colmap(model, images), _colmap_points(model)
+
+
+def colmap_model(folder: Path) -> Path | None:
+    """Where in it a COLMAP model lies; None where none does."""
+    return next((folder / place for place in _MODELS if is_colmap(folder / place)), None)
 
 
 def _colmap_points(model: Path) -> Points | None:

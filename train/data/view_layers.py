@@ -15,6 +15,7 @@ from safetensors.torch import save
 from scipy.sparse import csr_array
 from torch import Tensor
 
+from worldgen.io.packed import opened
 from worldgen.io.poses import PosedPicture
 from worldgen.types import Camera, SupervisionView
 
@@ -95,7 +96,8 @@ def _key(picture: PosedPicture, max_size: int) -> str:
     digest = hashlib.sha256(f"{_VERSION} {max_size} {_lens(picture.camera)} {picture.distortion}".encode())
     for path in (picture.path, picture.mask):
         if path is not None:
-            digest.update(hashlib.sha256(path.read_bytes()).digest())
+            with opened(path) as file:
+                digest.update(hashlib.sha256(file.read()).digest())
     return digest.hexdigest()[:32]
 
 

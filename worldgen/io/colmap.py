@@ -73,6 +73,14 @@ def read_colmap(folder: Path, images: Path) -> list[PosedPicture]:
     return sorted(found, key=lambda picture: picture.name)
 
 
+def read_colmap_poses(folder: Path) -> dict[str, Tensor]:
+    """c2w [4, 4] float64 of the model's images that have a pose, by their names, whether their files are there or not.
+    Raises UserError for what is no such file."""
+    kind = _kind(folder) or ".txt"
+    records = _read(folder / f"images{kind}", _KINDS[kind].read_images)
+    return {record.name: _c2w(record) for record in records if _has_pose(record)}
+
+
 def read_colmap_points(folder: Path) -> tuple[Tensor, Tensor] | None:
     """The points of the COLMAP model in `folder`: [N, 3] float64 in its world, and their colours [N, 3] in [0, 1]; None
     where it has no points3D file of its kind. Raises UserError for what is no such file."""

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from worldgen.errors import UserError
+from worldgen.io import packed
 from worldgen.io.undistort import Distortion
 from worldgen.types import Camera
 
@@ -99,10 +100,11 @@ def expect_lens(where: str, width: float, height: float, fx: float, fy: float, c
 
 def with_picture(where: str, files: Sequence[Path], items: Sequence[T]) -> list[T]:
     """The items whose file is there. One line counts the others; they may be half of all."""
-    lost = [file for file in files if not file.is_file()]
-    found = [item for file, item in zip(files, items, strict=True) if file.is_file()]
+    there = [packed.is_file(file) for file in files]
+    lost = [file for file, found in zip(files, there, strict=True) if not found]
+    items = [item for item, found in zip(items, there, strict=True) if found]
     leave_out(where, len(lost), len(files), "pictures are not there", str(lost[0]) if lost else "")
-    return found
+    return items
 
 
 def leave_out(where: str, count: int, whole: int, what: str, first: str) -> None:

@@ -16,6 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from worldgen.errors import UserError
+from worldgen.io import packed
 from worldgen.io.picture_names import PictureFiles
 from worldgen.io.poses import PosedPicture, expect_lens, leave_out, rigid, warn_of_mended, with_picture
 from worldgen.io.undistort import Distortion
@@ -49,7 +50,8 @@ def read_transforms(path: Path, images: Path) -> Transforms:
     frames would be left out.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
+        with packed.opened(path) as file:
+            content = json.loads(file.read().decode("utf-8-sig"))
         frames = [(frame, False) for frame in content["frames"]]
         frames += [(frame, True) for frame in content.get("test_frames", [])]
         split = _split(path, [frame["file_path"] for frame, _ in frames], content)
@@ -99,7 +101,7 @@ def _read_frames(path: Path, images: Path, frames: Sequence[tuple[Frame, bool]],
         where = f"{path}: frame {frame['file_path']}"
         lens, distortion = _lens(where, frame, shared, file), _distortion(where, frame, shared)
         mask = there.find(frame["mask_path"]) if frame.get("mask_path") else None
-        if mask is not None and not mask.is_file():
+        if mask is not None and not packed.is_file(mask):
             raise UserError(f"{where}: its mask {mask} is not there, wanted a picture")
         depth = there.find(frame["depth_file_path"]) if frame.get("depth_file_path") else None
         pose = rigid(where, _c2w(where, frame))
@@ -201,7 +203,7 @@ def _applied(path: Path, content: Frame) -> Tensor | None:
 
 def _size_of(file: Path) -> tuple[int, int]:
     try:
-        with Image.open(file) as image:
+        with packed.opened(file) as content, Image.open(content) as image:
             return image.size
     except Exception as error:  # Pillow raises nearly anything on a broken file
         raise UserError(f"{file}: not a picture that can be read, wanted JPEG, PNG or the like") from error

@@ -1,4 +1,5 @@
-"""Lens distortion taken out of a picture: the pinhole camera that shows it best, and the picture that this one takes.
+"""Lens distortion taken out of a picture: the pinhole camera that shows it best, and the picture that this one takes;
+and put back into what was found in that one.
 
 A lens is told as OpenCV does (calib3d, "Camera calibration and 3D reconstruction" and "Fisheye camera model"). The
 focal lengths stay what they are, so that the middle of the picture keeps its pixels; the picture grows where the lens
@@ -19,6 +20,7 @@ _NO_MARGIN = 0.01  # growing by less is not worth an odd size
 _STEP_PX = 4  # how finely it is looked where the lens saw anything
 _WIDEST = 20.0  # tangent of the widest angle that counts
 _SAMPLES = 20_001
+_FOUND_PX = 0.25  # OpenCV's search for a ray has found it where that is seen so near to its pixel
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,30 @@ def undistort(
     x, y, seen = _sources(lens, distortion, view)
     kind = cv2.INTER_NEAREST if nearest else cv2.INTER_CUBIC
     return cv2.remap(layers, x, y, kind, borderMode=cv2.BORDER_REPLICATE), seen
+
+
+def distort(layer: NDArray, view: Camera, lens: Camera, distortion: Distortion) -> tuple[NDArray, NDArray[np.bool_]]:
+    """The way back: a layer [H, W] of the pinhole `view` as a picture through `lens` shows it, each pixel as it is in
+    the nearest, of the lens's size; and bool [H, W], where the view shows what the lens saw."""
+    column, row = np.meshgrid(np.arange(lens.width, dtype=np.float64), np.arange(lens.height, dtype=np.float64))
+    bent = np.stack([column, row], axis=-1).reshape(-1, 1, 2)
+    matrix, coefficients = _matrix(lens), distortion.padded()
+    until = (cv2.TERM_CRITERIA_COUNT + cv2.TERM_CRITERIA_EPS, 50, 1e-7)
+    if distortion.fisheye:
+        plain = cv2.fisheye.undistortPoints(bent, matrix, coefficients, criteria=until)
+        back = cv2.fisheye.distortPoints(plain, matrix, coefficients)
+    else:
+        pixels = cv2.undistortImagePoints(bent, matrix, coefficients, None, until)
+        plain = (pixels - matrix[:2, 2]) / (lens.fx, lens.fy)
+        rays = cv2.convertPointsToHomogeneous(plain)
+        back = cv2.projectPoints(rays, np.zeros(3), np.zeros(3), matrix, coefficients)[0]
+    found = np.linalg.norm(back - bent, axis=-1).ravel() < _FOUND_PX
+    found &= np.linalg.norm(plain, axis=-1).ravel() < largest_radius(distortion)
+    x, y = (plain[:, 0] * (view.fx, view.fy) + (view.cx, view.cy)).T
+    found &= (x >= 0) & (x < view.width) & (y >= 0) & (y < view.height)
+    rows, columns = (np.where(found, axis, 0).astype(np.int64) for axis in (y, x))
+    size = (lens.height, lens.width)
+    return layer[rows, columns].reshape(size), found.reshape(size)
 
 
 def largest_radius(distortion: Distortion) -> float:
