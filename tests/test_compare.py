@@ -131,6 +131,19 @@ def test_scores_find_the_runs_that_they_are_of(tmp_path, capsys):
     assert [row["niqe (later)"] for row in rows] == [None, None, 7.0]
 
 
+def test_a_gallery_shows_each_world_with_its_scores(tmp_path, capsys):
+    for name in ("a", "b"):
+        write_run(tmp_path / "runs" / name)
+    evaluate(tmp_path / "runs" / "scores", {"m": tmp_path / "runs" / "a"}, {"m": 4.125})
+    page = tmp_path / "worlds.html"
+    assert main([str(tmp_path / "runs"), "--gallery", str(page)]) == 0
+    told = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert told["out"] == [str(page)]
+    text = page.read_text(encoding="utf-8")
+    assert text.count("<article") == 2
+    assert text.count("<dt>niqe</dt><dd>4.125</dd>") == 1
+
+
 def test_runs_of_one_photo_are_told_apart_by_their_folders(tmp_path, capsys):
     for name in ("one", "two"):
         write_run(tmp_path / name, "panorama")

@@ -85,7 +85,7 @@ def test_spread_texture_keeps_mean_and_contrast_and_depends_on_the_seed():
 
 def test_ground_texture_comes_from_the_ground():
     field = torch.tensor([0.2, 0.5, 0.2])[:, None, None].expand(3, HEIGHT, WIDTH)
-    texture = plane_texture(meadow_view(), field, True, 20.0)
+    texture = plane_texture(meadow_view(), field, 20.0)
     assert texture.mean().abs() < 1e-3
     assert 0.002 < texture.std() < 0.05
 

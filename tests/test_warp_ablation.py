@@ -75,7 +75,7 @@ def test_painters_start_from_the_same_noise_and_are_scored_as_they_painted(inpai
     from tests.controlnet_training import data
 
     samples = [data(warp="forward")(3)[number] for number in range(3)]
-    painters = [Painter("forward", 0, None), Painter("forward_backward", 1, None)]
+    painters = [Painter("forward", 0), Painter("forward_backward", 1)]
     scored, pictures = painted_views(inpainter("sd"), painters, {"exact": samples}, 2)
     assert len(scored) == 6
     for sample in samples:
@@ -87,6 +87,23 @@ def test_painters_start_from_the_same_noise_and_are_scored_as_they_painted(inpai
         assert mine.in_known == pytest.approx(-10 * math.log10(error[:, sample.known].mean()), abs=1e-3)
         kept = torch.where(sample.known, sample.condition, first)
         assert mine.put_back == pytest.approx(-10 * math.log10((kept - sample.rgb).square().mean()), abs=1e-3)
+
+
+def test_another_inpainter_paints_the_same_views_from_the_same_points(inpainter):
+    from tests.controlnet_training import data
+
+    sample = data(warp="forward")(1)[0]
+
+    def grey(rgb, known, prompts, seeds):
+        assert torch.equal(rgb[0], sample.condition)
+        assert torch.equal(known[0], sample.known.float())
+        assert len(prompts) == len(seeds) == 1
+        return torch.full_like(rgb, 0.5)
+
+    painters = [Painter("alone", 0), Painter("grey", 0, instead=grey)]
+    _, pictures = painted_views(inpainter("sd"), painters, {"exact": [sample]}, 2)
+    assert bool((pictures["grey", 0, "exact", sample.number] == 0.5).all())
+    assert not torch.equal(*pictures.values())
 
 
 def test_trainings_of_one_warp_alone_are_nothing_to_compare(tmp_path, capsys):
@@ -120,5 +137,7 @@ def test_given_controlnets_paint_views_that_are_scored_and_compared(checkpoints,
     assert len(list((out / "forward-0" / "pred").glob("*.png"))) == 3
     assert (out / "samples.png").is_file()
     assert "forward warp" in (out / "table.md").read_text()
+    assert conditioning.main([*arguments, "--beside", "magic"]) == 2
+    assert "inpainter=magic: no such choice, wanted one of" in capsys.readouterr().err
     assert conditioning.main(["data=room"]) == 2
     assert "methods: none, wanted methods.<name>=" in capsys.readouterr().err

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,16 +13,20 @@ from worldgen.present.gallery_page import ShownWorld, gallery_html, shown_world
 from worldgen.runs import disk
 
 
-def write_gallery(folders: Sequence[Path], out: Path | None = None) -> tuple[Path, int]:
+def write_gallery(
+    folders: Sequence[Path], out: Path | None = None, scores: Mapping[Path, Mapping[str, float]] | None = None
+) -> tuple[Path, int]:
     """Writes the page, by default gallery.html in the folder that holds all others; returns its path, and how many
-    worlds it shows. Folders that are no runs are named on standard error and left out. Raises UserError where none is
-    a run or the page cannot be written."""
+    worlds it shows. scores: what evaluations found of each folder, by metric. Folders that are no runs are named on
+    standard error and left out. Raises UserError where none is a run or the page cannot be written."""
     worlds: list[ShownWorld] = []
     for folder in folders:
         try:
-            worlds.append(shown_world(folder))
+            world = shown_world(folder)
         except UserError as error:
             print(f"left out: {error}", file=sys.stderr)
+        else:
+            worlds.append(replace(world, figures={**(scores or {}).get(folder, {}), **world.figures}))
     if not worlds:
         raise UserError(f"{', '.join(map(str, folders))}: no run folder, wanted one at least")
     common = Path(os.path.commonpath([world.folder.resolve() for world in worlds]))

@@ -4,6 +4,7 @@
     python -m eval.compare runs/panorama_ablation scores=runs/scores --out comparison.md
     python -m eval.compare runs/sweep by=panorama baseline=sequential sort=niqe     grouped by a setting, or several
     python -m eval.compare runs/sweep --out comparison.html --out comparison.csv    a page with plots; and a table
+    python -m eval.compare runs/sweep --gallery worlds.html         a picture of each world, its settings and scores
     python -m eval.compare wandb=me/worldgen group=panorama_ablation
     python -m eval.compare wandb=runs                              those that logger=wandb logged, offline too
 
@@ -39,6 +40,7 @@ from eval.compare.runs_table import FORMATS
 from eval.compare.wandb_api import online_runs
 from worldgen.arguments import Parser, ends_in_one_line
 from worldgen.errors import UserError, expect
+from worldgen.gallery import write_gallery
 from worldgen.paths import user_path
 from worldgen.runs.disk import write_text
 
@@ -120,18 +122,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--format", choices=FORMATS, help="default: as --out ends, or else markdown")
     outs = "a file (.md, .csv, .json, or .html: a page); may be given several times; without it, the table is printed"
     parser.add_argument("--out", type=Path, action="append", default=[], help=outs)
+    parser.add_argument("--gallery", type=Path, help="a page with a picture of each world, its settings and scores")
     options = parser.parse_args(arguments)
     asked = _asked(options.asked)
     forms = {path: options.format or _SUFFIXES.get(path.suffix, "markdown") for path in options.out}
     if PAGE in forms.values():
         expect_plotly(f"--out {next(path for path, form in forms.items() if form == PAGE)}")
     by = asked.by.split(",") if asked.by else []
-    found = comparison(compare(asked), by, asked.baseline, asked.sort, asked.allow_missing == "true")
+    runs = compare(asked)
+    found = comparison(runs, by, asked.baseline, asked.sort, asked.allow_missing == "true")
     for path, form in forms.items():
         _write(path, page_of(found, path.parent) if form == PAGE else as_text(found, form))
-    if not forms:
+    if options.gallery:
+        worlds = {run.folder: run.scores for run in runs if run.folder and run.kind == "world"}
+        write_gallery([*worlds], options.gallery, worlds)
+    written = [*forms, *([options.gallery] if options.gallery else [])]
+    if not written:
         print(as_text(found, options.format or "markdown"))
-    print(json.dumps(_summary(found) | ({"out": [str(path) for path in forms]} if forms else {})))
+    print(json.dumps(_summary(found) | ({"out": [str(path) for path in written]} if written else {})))
     return 0
 
 

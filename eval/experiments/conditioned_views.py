@@ -14,7 +14,7 @@ from eval.experiments.painted_views import Painter, painted_views, save_rows
 from eval.experiments.warp_results import Comparison, compare
 from eval.protocols.pairs import PREDICTED, TRUE
 from train.data.pairs import ConditionedSample
-from worldgen.config import instantiate
+from worldgen.config import choice, instantiate
 from worldgen.errors import expect
 from worldgen.models.controlnet import load_controlnet
 from worldgen.models.loading import one_line
@@ -33,16 +33,22 @@ def paint_and_compare(
     situations: Mapping[str, DictConfig],
     views: int,
     batch: int,
+    beside: Sequence[str] = (),
 ) -> list[Comparison]:
     """What the views of all situations say. Writes views.csv and samples.png to `out`, and the first situation's views
     to <out>/<method>-<training>/pred and true.
 
     config: of `train.controlnet`, for the inpainter. controlnets: method, seed of its training, folder; the first of
-    each method is in the picture. situations: data, drawn alike.
+    each method is in the picture. situations: data, drawn alike. beside: choices of inpainter that paint the same
+    views, to compare with.
     """
     inpainter, runtime = instantiate(config.inpainter), instantiate(config.runtime)
     inpainter.load(replace(runtime, batch=batch))
-    painters = [Painter(ALONE, 0, None), *(Painter(*each[:2], _loaded(each[2], runtime)) for each in controlnets)]
+    painters = [Painter(ALONE, 0), *(Painter(*each[:2], _loaded(each[2], runtime)) for each in controlnets)]
+    others = {name: instantiate(choice("inpainter", name)) for name in beside}
+    for name, other in others.items():
+        other.load(runtime)
+        painters.append(Painter(name, 0, instead=other))
     samples = {name: _samples(data, views) for name, data in situations.items()}
     out.mkdir(parents=True, exist_ok=True)
     reporter = Reporter()
@@ -53,7 +59,7 @@ def paint_and_compare(
     first, shown = next(iter(samples.items()))
     of_first = {key[:2]: [pictures[*key[:2], first, each.number] for each in shown] for key in pictures}
     for (method, trained), painted in of_first.items():
-        if method != ALONE:
+        if method != ALONE and method not in others:
             _save(out / f"{method}-{trained}", shown, painted)
     columns: dict[str, Sequence[Tensor]] = {}
     for (method, _), painted in of_first.items():

@@ -11,10 +11,12 @@ import torch
 from torch import Tensor
 
 from train.controlnet.samples import paint
-from train.data.pairs import ConditionedSample, collate
+from train.data.pairs import ConditionedBatch, ConditionedSample, collate
 from worldgen.errors import UserError
 from worldgen.models.diffusion import DiffusionInpainter
+from worldgen.models.protocols import Inpainter
 from worldgen.progress import Track, untracked
+from worldgen.types import Prompt
 
 _LEAST = 1e-10  # a mean squared error that counts as none
 _SEED_OF_PAINTING = 7
@@ -42,11 +44,20 @@ class PaintedView:
 
 @dataclass(frozen=True, eq=False)
 class Painter:
-    """A ControlNet by its method and the seed of its training; network None = the inpainter alone."""
+    """Who paints: the inpainter steered by a ControlNet, by its method and the seed of its training; by itself, where
+    network is None; or another inpainter instead."""
 
     method: str
     trained: int
-    network: Any
+    network: Any = None
+    instead: Inpainter | None = None
+
+    @torch.no_grad()
+    def paint(self, inpainter: DiffusionInpainter, batch: ConditionedBatch, seeds: Sequence[int]) -> Tensor:
+        """[B, 3, H, W] in [0, 1], as painted."""
+        if self.instead is None:
+            return paint(inpainter, self.network, batch, seeds)
+        return self.instead(batch.condition, batch.known.float(), [Prompt(text) for text in batch.prompts], seeds)
 
 
 def painted_views(
@@ -70,7 +81,7 @@ def painted_views(
     pictures: dict[tuple[str, int, str, int], Tensor] = {}
     for painter, situation, samples in track(tasks, len(tasks), "painting views"):
         seeds = [_SEED_OF_PAINTING * 1_000_003 + sample.number for sample in samples]
-        answers = paint(inpainter, painter.network, collate(samples), seeds)
+        answers = painter.paint(inpainter, collate(samples), seeds)
         for sample, rgb in zip(samples, answers, strict=True):
             rows.append(_scored(painter, situation, sample, rgb))
             pictures[painter.method, painter.trained, situation, sample.number] = rgb

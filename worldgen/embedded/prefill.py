@@ -15,6 +15,7 @@ from torch import Tensor
 from worldgen.embedded.overhead import shows_sky
 from worldgen.embedded.plain_ring import plain_ring
 from worldgen.embedded.quilting import quilt_ring
+from worldgen.embedded.rising import overhead
 from worldgen.embedded.singular import strangeness
 from worldgen.embedded.texture import colour_field, grain, plane_texture, spread_texture
 from worldgen.errors import expect
@@ -28,7 +29,7 @@ _POLE_GAPS = 4  # gaps between copies and the poles are wider by this
 _STRANGE = 0.14  # from which on a photo's things come once: nine of ten crops of panoramas have less
 _DOUBTFUL = 0.02  # so near to it streets and forests went either way
 _SHRINK = 1.5  # texture is shown smaller than it is by this, or it would be as blurred as what is far away
-_CALM_CEILING, _GROUND_CONTRAST = 0.006, 0.03  # most (standard deviation) that what is made up may have
+_MOST_CONTRAST = 0.03  # standard deviation that the ground's grain may have
 
 
 @dataclass(frozen=True)
@@ -48,13 +49,16 @@ class QuiltedPrefill:
         ring = plain_ring(rgb, own) if once else quilt_ring(rgb, own)
         known = ring.copy >= 0
         half = height // 2
-        is_sky = not indoor and shows_sky(ring.rgb, known)
-        sky = _pole(photo, ring.rgb, known, down=False, is_sky=is_sky, seed=seed)
-        ground = _pole(photo, ring.rgb, known, down=True, is_sky=False, seed=seed + 1)
-        filled = torch.where(known, ring.rgb, torch.cat([sky, ground], 1))
+        telling = own if once else known  # what is made of the sides' colours tells nothing of the sky
+        is_sky = not indoor and shows_sky(ring.rgb, telling)
+        plain = colour_field(ring.rgb, telling, down=False, is_sky=is_sky)
+        sides = ~own.any(0) if once else torch.zeros(width, dtype=torch.bool)
+        above = overhead(ring.rgb, known, sides, plain, is_sky, seed)
+        ground = _ground(photo, ring.rgb, known, seed + 1)
+        filled = torch.where(known, ring.rgb, torch.cat([above.rgb, ground], 1))
         pole = torch.cat([torch.full((half, width), _SKY), torch.full((height - half, width), _GROUND)])
         piece = torch.where(known, ring.copy, pole)
-        known = own | ~_gaps(piece, 1 if once else _POLE_GAPS, self.gap_deg)
+        known = own | ~_gaps(piece, 1 if once else _POLE_GAPS, above.standing, self.gap_deg)
         return Prefilled(close_seams(filled, piece), known, _guesses(strange, indoor, is_sky))
 
 
@@ -65,27 +69,28 @@ def _guesses(strange: float, indoor: bool, is_sky: bool) -> dict[str, str]:
     return {"beside_the_photo": f"{goes_on} ({strange:.3f}, {_STRANGE} divides; {surely})", "overhead": overhead}
 
 
-def _gaps(piece: Tensor, wider: int, gap_deg: float) -> Tensor:
+def _gaps(piece: Tensor, wider: int, standing: Tensor, gap_deg: float) -> Tensor:
     """bool [H, W]: what is left to the network, round the photo, between its copies and towards the poles.
 
-    wider: how many times as wide the last are, for roofs and things on the ground to end there.
+    wider: how many times as wide the last are, for roofs and things on the ground to end there; not where something is
+    `standing` [W].
     """
-    poles = (piece == _GROUND).int() + 2 * (piece == _SKY).int()
     gap = degrees_to_seam(piece) < gap_deg / 2
     gap |= degrees_to_seam(piece == 0) < gap_deg
-    return gap | (degrees_to_seam(poles) < wider * gap_deg / 2)
+    gap |= degrees_to_seam(piece == _GROUND) < wider * gap_deg / 2
+    return gap | (degrees_to_seam(piece == _SKY) < (wider - (wider - 1) * standing) * gap_deg / 2)
 
 
-def _pole(photo: View, rgb: Tensor, known: Tensor, down: bool, is_sky: bool, seed: int) -> Tensor:
-    """The upper or lower half of a panorama, [3, H / 2, W]."""
+def _ground(photo: View, rgb: Tensor, known: Tensor, seed: int) -> Tensor:
+    """The lower half of a panorama, [3, H / 2, W]."""
     height, width = known.shape
-    rows = slice(height // 2, None) if down else slice(0, height // 2)
-    field = colour_field(rgb, known, down, is_sky)
+    below = slice(height // 2, None)
+    field = colour_field(rgb, known, down=True, is_sky=False)
     density = 0.5 * width / (2 * math.pi)
-    texture = None if is_sky else plane_texture(photo, field, down, density)  # a photo's sky is no plane
+    texture = plane_texture(photo, field, density)
     if texture is None:
-        return field[:, rows]
-    texture = grain(texture, seed, _GROUND_CONTRAST if down else _CALM_CEILING)
-    x, y, z = directions(height, width)[rows].unbind(-1)
-    plane = _SHRINK * density / y.abs().clamp(min=0.2)
-    return field[:, rows] + spread_texture(texture, x * plane, z * plane, seed)
+        return field[:, below]
+    texture = grain(texture, seed, _MOST_CONTRAST)
+    x, y, z = directions(height, width)[below].unbind(-1)
+    plane = _SHRINK * density / y.clamp(min=0.2)
+    return field[:, below] + spread_texture(texture, x * plane, z * plane, seed)

@@ -92,13 +92,13 @@ def _robust_fit(terms: Tensor, colour: Tensor, prior: Tensor) -> Tensor:
     return coefficients
 
 
-def plane_texture(photo: View, field: Tensor, down: bool, pixels_per_height: float) -> Tensor | None:
-    """The photo's most typical piece of ground (or ceiling), seen at right angles, without its mean.
+def plane_texture(photo: View, field: Tensor, pixels_per_height: float) -> Tensor | None:
+    """The photo's most typical piece of ground, seen at right angles, without its mean.
 
     Returns [3, N, N] at `pixels_per_height` pixels per camera height, mean 0, or None where the photo shows no plane.
     `field`: the colour, [3, H, W] panorama, that is typical.
     """
-    plane, shown, rays = _unrolled(photo, down, pixels_per_height)
+    plane, shown, rays = _unrolled(photo, pixels_per_height)
     typical = sample(field, rays)
     size = round(pixels_per_height * 0.8)
     while size >= 16:
@@ -116,13 +116,13 @@ def plane_texture(photo: View, field: Tensor, down: bool, pixels_per_height: flo
     return None
 
 
-def _unrolled(photo: View, down: bool, density: float) -> tuple[Tensor, Tensor, Tensor]:
+def _unrolled(photo: View, density: float) -> tuple[Tensor, Tensor, Tensor]:
     camera = photo.camera
     nearest = camera.fy / (camera.height / 2)  # in camera heights, where the photo ends
     z = nearest + torch.arange(round(2.5 * density)) / density
     x = (torch.arange(round(5 * density)) + 0.5) / density - 2.5
     z, x = torch.meshgrid(z, x, indexing="ij")
-    y = torch.ones_like(x) if down else -torch.ones_like(x)
+    y = torch.ones_like(x)
     u, v = (camera.fx * x / z + camera.cx) / camera.width, (camera.fy * y / z + camera.cy) / camera.height
     shown = (u > 0.01) & (u < 0.99) & (v > 0.01) & (v < 0.99)
     grid = torch.stack([u, v], -1)[None] * 2 - 1

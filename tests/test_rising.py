@@ -1,0 +1,79 @@
+"""What stands taller than a photo reaches goes on upwards and fades; what is plain stays plain."""
+
+import torch
+
+from worldgen.embedded.rising import overhead
+from worldgen.geometry.equirect import directions
+
+HEIGHT, WIDTH = 256, 512
+BORDER = HEIGHT // 2 - 40  # the first row that is known
+DEGREE = HEIGHT / 180
+FIELD = torch.tensor([0.5, 0.6, 0.5])[:, None, None].expand(3, HEIGHT, WIDTH)
+
+NOWHERE = torch.zeros(WIDTH, dtype=torch.bool)
+
+
+def known() -> torch.Tensor:
+    seen = torch.zeros(HEIGHT, WIDTH, dtype=torch.bool)
+    seen[BORDER:-BORDER] = True
+    return seen
+
+
+def above(degrees: float) -> int:
+    """The row so far above what is known."""
+    return BORDER - 1 - round(degrees * DEGREE)
+
+
+def test_trunks_go_on_up_and_fade_into_the_plain_colour():
+    trunks = 0.5 * torch.where((torch.arange(WIDTH) // 8) % 2 == 1, 1.0, 0.1)
+    half = overhead(trunks.expand(3, HEIGHT, WIDTH), known(), NOWHERE, FIELD, False, 0).rgb
+    middle = torch.arange(4, WIDTH, 8)
+    assert (half[:, above(0)][:, middle] - trunks[middle]).abs().max() < 0.2
+    dark = middle[trunks[middle] < 0.2]
+    assert (half[:, above(4)][:, dark] - trunks[dark]).abs().max() < 0.15
+    contrast = [float(half[:, above(degrees)].mean(0).std()) for degrees in (0, 10, 20, 31)]
+    assert contrast[0] > 0.15
+    assert contrast == sorted(contrast, reverse=True)
+    assert contrast[-1] < 0.03
+    assert (half[:, : above(35)] - FIELD[:, : above(35)]).abs().max() < 0.06
+
+
+def test_one_tree_before_the_sky_ends():
+    tree = torch.where((torch.arange(WIDTH) - 100).abs() < 8, 0.3, 0.6).expand(3, HEIGHT, WIDTH)
+    above_it = overhead(tree, known(), NOWHERE, FIELD, True, 0)
+    assert above_it.standing.max() < 0.2
+
+
+def test_a_plain_sky_goes_on_plain():
+    sky = directions(HEIGHT, WIDTH)[..., 1].expand(3, -1, -1) * 0.2 + 0.5
+    half = overhead(sky, known(), NOWHERE, sky, True, 0).rgb
+    assert half.diff(dim=2).abs().max() < 1e-3
+    assert (half - sky[:, : HEIGHT // 2])[:, :BORDER].abs().max() < 0.06
+
+
+def test_leaves_go_on_as_grain_and_are_no_mirror_image():
+    leaves = 0.5 + 0.05 * torch.randn(3, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(0))
+    half = overhead(leaves, known(), NOWHERE, FIELD, False, 0).rgb
+    rows = round(4 * DEGREE)
+    grown, mirrored = half[:, BORDER - rows : BORDER], leaves[:, BORDER : BORDER + rows].flip(1)
+    assert 0.015 < grown.std() < 0.08
+    assert abs(float(torch.corrcoef(torch.stack([grown.flatten(), mirrored.flatten()]))[0, 1])) < 0.35
+    assert torch.equal(half, overhead(leaves, known(), NOWHERE, FIELD, False, 0).rgb)
+    assert not torch.equal(half, overhead(leaves, known(), NOWHERE, FIELD, False, 1).rgb)
+
+
+def test_where_nothing_is_known_there_is_the_plain_colour():
+    seen = known()
+    seen[:, : WIDTH // 2] = False
+    half = overhead(torch.zeros(3, HEIGHT, WIDTH), seen, NOWHERE, FIELD, False, 0).rgb
+    assert (half - FIELD[:, : HEIGHT // 2])[..., 20 : WIDTH // 2 - 20].abs().max() < 0.06
+    assert bool(half.isfinite().all())
+
+
+def test_columns_that_are_to_fade_go_on_without_detail():
+    red = torch.tensor([0.9, 0.1, 0.1])[:, None, None].expand(3, HEIGHT, WIDTH)
+    fading = torch.arange(WIDTH) < WIDTH // 2
+    half = overhead(red, known(), fading, FIELD, True, 0)
+    assert (half.rgb[:, above(0), : WIDTH // 2] - red[:, 0, : WIDTH // 2]).abs().max() < 0.02
+    assert (half.rgb[:, above(0), WIDTH // 2 :] - FIELD[:, 0, WIDTH // 2 :]).abs().max() < 0.02
+    assert torch.equal(half.standing, fading.float())
