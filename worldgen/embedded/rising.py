@@ -23,7 +23,7 @@ _SOFTER = ((2.0, 0.6), (8.0, 2.5), (24.0, 9.0))  # so many degrees above the bor
 _DETAIL_DEG, _DETAIL_ROWS_DEG = 1.0, 6.0  # what is finer is detail; looked for in so much below the border
 _CLOUDS, _LEAVES = 0.045, 0.075  # contrast of that detail: clouds have less than the one, leaves more than the other
 _SPREAD_DEG = 15.0  # over which neighbouring columns share it: one tree before the sky may end
-_GRAIN_DEG = 10.0  # side of the square below the border that tells what the grain is like
+_GRAIN_DEG, _COARSEST_DEG = 14.0, 4.0  # side of the square below the border whose grain it is; what is coarser is none
 _MOST_CONTRAST, _CALM = 0.03, 0.006  # standard deviation of grain just above what goes on, and of all far above
 
 
@@ -66,7 +66,7 @@ def overhead(rgb: Tensor, known: Tensor, fading: Tensor, field: Tensor, is_sky: 
     seen = known[:half]
     top = torch.where(seen.any(0), seen.int().argmax(0), 10 * half)
     border = _Border(rgb[:, :half] * seen, seen, top, known.shape[0] / 180)
-    fine = _detail(border)
+    fine = _detail(border, _DETAIL_DEG)
     energy = border.mean_below(fine.square().mean(0, keepdim=True), _DETAIL_ROWS_DEG)[0]
     contrast = border.softened(energy, _SPREAD_DEG).sqrt()
     standing = torch.where(fading, 1.0, smoothstep((contrast - _CLOUDS) / (_LEAVES - _CLOUDS)))
@@ -74,13 +74,14 @@ def overhead(rgb: Tensor, known: Tensor, fading: Tensor, field: Tensor, is_sky: 
     left = standing * (1 - smoothstep(above_deg / _REACH_DEG))
     plain = torch.lerp(field[:, :half], _going_on(border, above_deg), left)
     calm = 0.0 if is_sky else _CALM
-    strength = calm + left * (contrast.clamp(max=_MOST_CONTRAST) - calm)
-    return Overhead(plain + strength * _grain(border, fine, seed), standing)
+    most = calm if is_sky or bool(fading.any()) else _MOST_CONTRAST  # else no leaves are seen, or nowhere but in front
+    strength = torch.lerp(torch.tensor(calm), contrast.clamp(calm, most), left)
+    return Overhead(plain + strength * _grain(border, seed), standing)
 
 
-def _detail(border: _Border) -> Tensor:
-    """[3, R, W]: what is finer than a degree, 0 where nothing is seen."""
-    sigma = _DETAIL_DEG * border.degree
+def _detail(border: _Border, sigma_deg: float) -> Tensor:
+    """[3, R, W]: what is finer than that, 0 where nothing is seen."""
+    sigma = sigma_deg * border.degree
     share = blur(border.seen[None].float(), sigma).clamp(min=1e-6)  # what is not seen must not count as black
     return (border.shown - blur(border.shown, sigma) / share) * border.seen
 
@@ -97,11 +98,11 @@ def _going_on(border: _Border, above_deg: Tensor) -> Tensor:
     return colours
 
 
-def _grain(border: _Border, fine: Tensor, seed: int) -> Tensor:
+def _grain(border: _Border, seed: int) -> Tensor:
     """[3, R, W] of mean 0 and contrast 1, as coarse as the busiest square of detail at the border."""
     half, width = border.seen.shape
     side = round(_GRAIN_DEG * border.degree)
-    texture = grain(_busiest(border, fine, side), seed, 1.0)
+    texture = grain(_busiest(border, _detail(border, _COARSEST_DEG), side), seed, 1.0)
     x, y, z = directions(2 * half, width)[:half].unbind(-1)
     from_zenith = torch.acos((-y).clamp(-1, 1)) * border.degree * 180 / math.pi / torch.hypot(x, z).clamp(min=1e-6)
     return spread_texture(texture / texture.std().clamp(min=1e-6), x * from_zenith, z * from_zenith, seed)
