@@ -40,7 +40,6 @@ from eval.compare.runs_table import FORMATS
 from eval.compare.wandb_api import online_runs
 from worldgen.arguments import Parser, ends_in_one_line
 from worldgen.errors import UserError, expect
-from worldgen.gallery import write_gallery
 from worldgen.paths import user_path
 from worldgen.runs.disk import write_text
 
@@ -134,6 +133,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for path, form in forms.items():
         _write(path, page_of(found, path.parent) if form == PAGE else as_text(found, form))
     if options.gallery:
+        from worldgen.gallery import write_gallery  # takes a second, which tables need not
+
         worlds = {run.folder: run.scores for run in runs if run.folder and run.kind == "world"}
         write_gallery([*worlds], options.gallery, worlds)
     written = [*forms, *([options.gallery] if options.gallery else [])]
