@@ -40,8 +40,14 @@ def test_trunks_go_on_up_and_fade_into_the_plain_colour():
 
 def test_one_tree_before_the_sky_ends():
     tree = torch.where((torch.arange(WIDTH) - 100).abs() < 8, 0.3, 0.6).expand(3, HEIGHT, WIDTH)
-    above_it = overhead(tree, known(), NOWHERE, FIELD, True, 0)
-    assert above_it.standing.max() < 0.2
+    assert overhead(tree, known(), NOWHERE, FIELD, False, 0).standing.max() < 0.2
+
+
+def test_before_a_sky_what_is_tall_ends():
+    trunks = 0.5 * torch.where((torch.arange(WIDTH) // 8) % 2 == 1, 1.0, 0.1).expand(3, HEIGHT, WIDTH)
+    ended = overhead(trunks, known(), NOWHERE, FIELD, True, 0)
+    assert ended.standing.max() == 0
+    assert torch.equal(ended.rgb, FIELD[:, : HEIGHT // 2])
 
 
 def test_a_plain_sky_goes_on_plain():

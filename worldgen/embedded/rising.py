@@ -1,8 +1,8 @@
 """What stands taller than a photo reaches goes on upwards and fades: trunks and walls do not end in mid-air.
 
-A column of a level panorama is an upright line of the world. So where a photo is still full of detail at its upper
-border, as forests are, and skies and clouds are not, the colours there go on up their own columns, ever softer, into
-the plain colour overhead, with grain.
+A column of a level panorama is an upright line of the world. So where no sky is seen and a photo is still full of detail
+at its upper border, as forests are and clouds are not, the colours there go on up their own columns, ever softer, into
+the plain colour overhead, with grain. Before a sky, what is taller than the photo ends.
 """
 
 import math
@@ -69,12 +69,13 @@ def overhead(rgb: Tensor, known: Tensor, fading: Tensor, field: Tensor, is_sky: 
     fine = _detail(border, _DETAIL_DEG)
     energy = border.mean_below(fine.square().mean(0, keepdim=True), _DETAIL_ROWS_DEG)[0]
     contrast = border.softened(energy, _SPREAD_DEG).sqrt()
-    standing = torch.where(fading, 1.0, smoothstep((contrast - _CLOUDS) / (_LEAVES - _CLOUDS)))
+    detailed = smoothstep((contrast - _CLOUDS) / (_LEAVES - _CLOUDS))
+    standing = torch.where(fading, 1.0, torch.zeros_like(detailed) if is_sky else detailed)
     above_deg = (top - torch.arange(half)[:, None]).clamp(min=0) / border.degree
     left = standing * (1 - smoothstep(above_deg / _REACH_DEG))
     plain = torch.lerp(field[:, :half], _going_on(border, above_deg), left)
     calm = 0.0 if is_sky else _CALM
-    most = calm if is_sky or bool(fading.any()) else _MOST_CONTRAST  # else no leaves are seen, or nowhere but in front
+    most = calm if bool(fading.any()) else max(calm, _MOST_CONTRAST)  # leaves of one thing alone are not all round
     strength = torch.lerp(torch.tensor(calm), contrast.clamp(calm, most), left)
     return Overhead(plain + strength * _grain(border, seed), standing)
 
