@@ -1,8 +1,8 @@
 """What stands taller than a photo reaches goes on upwards and fades: trunks and walls do not end in mid-air.
 
-A column of a level panorama is an upright line of the world. So where no sky is seen and a photo is still full of detail
-at its upper border, as forests are and clouds are not, the colours there go on up their own columns, ever softer, into
-the plain colour overhead, with grain. Before a sky, what is taller than the photo ends.
+A column of a level panorama is an upright line of the world. So where no sky is seen and a photo is still full of
+detail at its upper border, as forests are and clouds are not, the colours there go on up their own columns, ever
+softer, into the plain colour overhead, with grain. Before a sky, what is taller than the photo ends.
 """
 
 import math
