@@ -54,9 +54,12 @@ def shown_world(folder: Path) -> ShownWorld:
 
 
 def differing(worlds: Sequence[ShownWorld]) -> list[str]:
-    """The keys of settings that are not the same in all worlds; one that a world lacks is another than any value."""
-    keys = sorted({key for world in worlds for key in world.settings})
-    return [key for key in keys if len({json.dumps(world.settings.get(key), sort_keys=True) for world in worlds}) > 1]
+    """The keys of settings that are not the same in all worlds that have them: one that stopped early has few."""
+    values: dict[str, set[str]] = {}
+    for world in worlds:
+        for key, value in world.settings.items():
+            values.setdefault(key, set()).add(json.dumps(value, sort_keys=True))
+    return sorted(key for key, found in values.items() if len(found) > 1)
 
 
 def gallery_html(worlds: Sequence[ShownWorld], beside: Path, left_out: int = 0) -> str:
