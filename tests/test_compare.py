@@ -139,6 +139,8 @@ def test_a_gallery_shows_each_world_with_its_scores(tmp_path, capsys):
     assert main([str(tmp_path / "runs"), "--gallery", str(page)]) == 0
     told = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert told["out"] == [str(page)]
+    assert main([str(tmp_path / "runs"), "--gallery", str(page), "--out", str(page)]) == 2
+    assert "wanted another file than --out" in capsys.readouterr().err
     text = page.read_text(encoding="utf-8")
     assert text.count("<article") == 2
     assert text.count("<dt>niqe</dt><dd>4.125</dd>") == 1

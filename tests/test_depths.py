@@ -21,6 +21,7 @@ from tests.house import ROOT
 from tests.made_depths import UNIT, KnowsTheRoom, in_unit, run, true_zdepth, views, write_model_beside, write_scene
 from tests.posed_folders import ROOM, frame, wall_points, write_text_ply
 from tests.test_training_sets import checked
+from train.data import estimated_depth
 from train.data.depth_files import save_zdepth
 from train.data.depths import main
 from train.data.estimated_depth import RECORD, MetricDepth
@@ -327,3 +328,12 @@ def test_what_is_triangulated_scales_as_well(tmp_path, capsys):
         zdepth = torch.from_numpy(np.load(tmp_path / "depth" / f"{name[0]}.npy").astype(np.float32))
         truth = distance_to_zdepth(camera, TexturedRoom().distance(camera.position, world_rays(camera)))
         assert (zdepth / truth - 1).abs().median() < 0.02
+
+
+def test_a_scenes_scale_is_of_shifted_views_where_no_other_is_known(tmp_path):
+    views = {"a": ("points", None), "b": ("points_and_shift", 2.0), "c": ("metres", 9.0)}
+    empty = dict.fromkeys(estimated_depth._KEYS)
+    told = {name: empty | {"network": "n", "by": by, "scale": scale} for name, (by, scale) in views.items()}
+    (tmp_path / "scales.json").write_text(json.dumps(told))
+    assert estimated_depth._Record(tmp_path / "scales.json", "n").median_scale() == 2.0
+    assert estimated_depth._Record(tmp_path / "scales.json", "other").median_scale() is None

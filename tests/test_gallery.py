@@ -53,6 +53,13 @@ def test_page_shows_every_run_and_leads_into_it(runs, capsys):
     assert not re.findall("https?://", page)
 
 
+def test_a_page_that_cannot_be_written_leaves_nothing(runs, tmp_path, capsys):
+    (tmp_path / "taken").mkdir()
+    assert gallery.main([str(runs / "c"), "--out", str(tmp_path / "taken")]) == 2
+    assert "taken: cannot be written" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["taken"]
+
+
 def test_links_start_where_the_page_lies(runs, tmp_path):
     path, count = gallery.write_gallery([runs / "a<b>"], tmp_path / "page.html")
     (first, *_) = re.findall('href="([^"]+)"', path.read_text())

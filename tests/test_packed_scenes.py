@@ -107,3 +107,16 @@ def test_a_damaged_picture_in_a_zip_is_told_by_its_name(tmp_path):
     assert scene.view(1, 48).known.any()
     with pytest.raises(UserError, match=r"view_2\.png: cannot be unpacked"):
         scene.view(2, 48)
+
+
+@pytest.mark.parametrize("kind", [zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA])
+def test_rot_within_what_is_packed_is_one_line(tmp_path, kind):
+    path, text = tmp_path / "scene.zip", bytes(range(256)) * 40
+    with zipfile.ZipFile(path, "w", kind) as file:
+        file.writestr("scene/notes.bin", text)
+        start = file.getinfo("scene/notes.bin").header_offset + 30 + len("scene/notes.bin")
+    rotten = bytearray(path.read_bytes())
+    rotten[start : start + 24] = b"\xff" * 24
+    path.write_bytes(rotten)
+    with pytest.raises(UserError, match="cannot be unpacked"):
+        packed.opened(path / "scene" / "notes.bin")

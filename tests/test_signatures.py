@@ -56,6 +56,12 @@ def test_a_style_that_is_the_same_all_over_is_none_that_breaks(kind):
     assert style_breaks(torch.full((3, 90, 180), 0.5), PHOTO)[kind] == pytest.approx(0, abs=1e-3)
 
 
+def test_a_strip_has_no_style_to_compare():
+    strip = Camera.from_fov(64, 16, 60.0)
+    with pytest.raises(UserError, match="narrow a strip"):
+        style_breaks(torch.rand(3, 64, 128), strip)
+
+
 def test_a_colour_cast_leaves_texture_alone():
     clean = PANORAMAS["meadow"]()
     cast = style_breaks(broken(clean, "colour"), PHOTO)

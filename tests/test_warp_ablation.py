@@ -137,6 +137,8 @@ def test_given_controlnets_paint_views_that_are_scored_and_compared(checkpoints,
     assert len(list((out / "forward-0" / "pred").glob("*.png"))) == 3
     assert (out / "samples.png").is_file()
     assert "forward warp" in (out / "table.md").read_text()
+    assert conditioning.main([*arguments, "--views", "many"]) == 2
+    assert "many" in capsys.readouterr().err
     assert conditioning.main([*arguments, "--beside", "magic"]) == 2
     assert "inpainter=magic: no such choice, wanted one of" in capsys.readouterr().err
     assert conditioning.main(["data=room"]) == 2

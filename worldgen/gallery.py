@@ -37,7 +37,7 @@ def write_gallery(
     try:
         disk.write_text(path, page)
     except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error.strerror or error}), wanted --out=<file>") from error
+        raise UserError(f"{path}: cannot be written ({error.strerror or error}), wanted another file") from error
     return path, len(worlds)
 
 

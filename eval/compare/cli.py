@@ -127,6 +127,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     forms = {path: options.format or _SUFFIXES.get(path.suffix, "markdown") for path in options.out}
     if PAGE in forms.values():
         expect_plotly(f"--out {next(path for path, form in forms.items() if form == PAGE)}")
+    expect("--gallery", options.gallery, options.gallery not in forms, "another file than --out")
     by = asked.by.split(",") if asked.by else []
     runs = compare(asked)
     found = comparison(runs, by, asked.baseline, asked.sort, asked.allow_missing == "true")

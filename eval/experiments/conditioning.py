@@ -20,7 +20,7 @@ from pathlib import Path
 from eval import cli
 from eval.experiments.conditioned_views import paint_and_compare
 from eval.experiments.warp_results import as_json, as_markdown
-from worldgen.arguments import Parser
+from worldgen.arguments import Parser, ends_in_one_line
 from worldgen.command import exit_status
 from worldgen.config import choice, compose_program
 from worldgen.errors import UserError, expect
@@ -57,6 +57,7 @@ def _obey(arguments: argparse.Namespace) -> None:
     print(json.dumps({"experiment": NAME, "out": str(out), "situations": told}))
 
 
+@ends_in_one_line
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
     parser = Parser(

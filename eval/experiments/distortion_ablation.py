@@ -35,7 +35,7 @@ from eval.scoring.score import score
 from eval.scoring.scores import Score
 from eval.tables.formats import metadata, render
 from eval.tables.statistics import common_images
-from worldgen.arguments import Parser
+from worldgen.arguments import Parser, ends_in_one_line
 from worldgen.command import exit_status
 from worldgen.config import compose_program, instantiate
 from worldgen.errors import UserError, expect
@@ -214,6 +214,7 @@ def _obey(arguments: argparse.Namespace) -> None:
     print(json.dumps({"experiment": NAME, "runs": str(runs), "out": str(out), "warp_px": as_json(strengths)}))
 
 
+@ends_in_one_line
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
     parser = Parser(

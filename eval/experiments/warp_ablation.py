@@ -26,7 +26,7 @@ from omegaconf import DictConfig
 from eval.experiments.conditioned_views import paint_and_compare
 from eval.experiments.warp_results import FIRST, SECOND, as_json, as_markdown
 from train.controlnet.cli import STEP
-from worldgen.arguments import Parser
+from worldgen.arguments import Parser, ends_in_one_line
 from worldgen.command import exit_status
 from worldgen.config import compose_program
 from worldgen.errors import UserError, expect
@@ -90,6 +90,7 @@ def _with_error(data: DictConfig, error: float) -> DictConfig:
     return changed
 
 
+@ends_in_one_line
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
     parser = Parser(

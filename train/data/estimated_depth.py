@@ -142,7 +142,13 @@ class DepthMaker:
         if not missing:
             return made
         folder = scene.home / str(scene.depth)
-        folder.mkdir(parents=True, exist_ok=True)
+        self.estimator.load()
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(
+                f"{folder}: cannot be made ({error.strerror}), wanted a folder to write depths to"
+            ) from error
         try:
             with locked(folder / _LOCK, wait=False):
                 self._make(scene, missing, folder, made)
@@ -151,7 +157,6 @@ class DepthMaker:
         return made
 
     def _make(self, scene: MeasuredFolder, missing: Sequence[PosedPicture], folder: Path, made: Made) -> None:
-        self.estimator.load()
         record = _Record(folder / RECORD, self.estimator.name)
         for network in record.others():
             self.tell(f"{folder}: some of its depths are of {network}, the others come to be of {self.estimator.name}")
@@ -274,5 +279,8 @@ class _Record:
     def median_scale(self) -> float | None:
         """Poses' units per metre, by the views that points scaled; None where there are none."""
         views = [view for view in self._views.values() if view["network"] == self._network]
-        scales = [float(view["scale"]) for view in views if view["by"] == POINTS]
-        return statistics.median(scales) if scales else None
+        for how in (POINTS, SHIFTED):  # a shift tells the scale less well, and still better than metres
+            scales = [view["scale"] for view in views if view["by"] == how and isinstance(view["scale"], float | int)]
+            if scales:
+                return statistics.median(map(float, scales))
+        return None

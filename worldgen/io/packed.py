@@ -4,9 +4,11 @@ Every function here takes paths of plain files, too. Each process opens archives
 the last few open, so that their lists of names need not be read for each file.
 """
 
+import lzma
 import os
 import tempfile
 import zipfile
+import zlib
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -73,7 +75,7 @@ def opened(path: Path) -> BinaryIO:
         return BytesIO(_archive(found[0]).file.read(_text(found[1])))
     except KeyError as error:
         raise FileNotFoundError(2, "not in the zip", str(path)) from error
-    except (zipfile.BadZipFile, EOFError, OSError, RuntimeError, NotImplementedError, ValueError) as error:
+    except (zipfile.BadZipFile, EOFError, OSError, RuntimeError, ValueError, zlib.error, lzma.LZMAError) as error:
         raise UserError(f"{path}: cannot be unpacked ({first_line(error)}), wanted a whole zip") from error
 
 

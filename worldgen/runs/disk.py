@@ -52,8 +52,11 @@ def write_text(path: Path, text: str) -> None:
     UTF-8; what a name holds that is none, from a disk of another encoding, as `\\udce9`: JSON reads it back.
     """
     temporary = path.with_name(f".{path.name}.new")
-    temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
-    land(temporary, path)
+    try:
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
+        land(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 @contextmanager

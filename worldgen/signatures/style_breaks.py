@@ -7,6 +7,7 @@ statistic, in standard errors of the jumps between two bands inside. It needs no
 import torch
 from torch import Tensor
 
+from worldgen.errors import UserError
 from worldgen.geometry.equirect import to_perspective
 from worldgen.types import Camera
 
@@ -20,8 +21,11 @@ _FLAT = 1 / 255  # contrast and texture have a logarithm in a flat picture, too
 def style_breaks(panorama: Tensor, photo: Camera) -> dict[str, float]:
     """How far each of KINDS jumps at the photo's border, in standard errors of such jumps within it: a few where the
     photo's style goes on, many where it does not. panorama: [3, H, 2H] with what the camera `photo` saw in its place.
+    Raises UserError for a strip, on whose short sides there is nothing to compare.
     """
     band = round(_BAND * photo.width)
+    if min(photo.width, photo.height) - 2 * band < 2 * _PIECES:
+        raise UserError("the photo is so narrow a strip that there is nothing to compare on its short sides")
     height, width = photo.height + 2 * band, photo.width + 2 * band
     wide = Camera(photo.c2w, width, height, photo.fx, photo.fy, photo.cx + band, photo.cy + band)
     outside, border, inside = _bands(to_perspective(panorama, wide), band)
