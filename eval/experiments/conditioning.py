@@ -5,9 +5,8 @@
 
 data and inpainter are what `python -m train.controlnet` takes: posed pictures with depth, and the networks that the
 ControlNets were trained for. View B is painted from A's points, by the inpainter alone, too, and by the inpainters
---beside it. Printed are the paper's table (BRISQUE, NIQE, Q-Align,
-PSNR) and PSNR by the places' distance and by part of the view. --out gets views.csv, samples.png, each method's views
-and the tables. The last line is one JSON object.
+--beside it. Printed are the paper's table (BRISQUE, NIQE, Q-Align, PSNR) and PSNR by the places' distance and by part
+of the view. --out gets views.csv, samples.png, each method's views and the tables. The last line is one JSON object.
 """
 
 import argparse

@@ -26,8 +26,8 @@ def colour_field(rgb: Tensor, known: Tensor, down: bool, is_sky: bool) -> Tensor
     """A smooth sky (or ground, if `down`) over a whole panorama [3, H, W], after what `rgb` shows of it where `known`.
 
     Linear in the direction, fitted robustly to the known pixels nearest the pole, so that what stands against the sky
-    or on the ground counts little; never darker or brighter than what was seen. prefer_bright: the sky is the
-    brighter part.
+    or on the ground counts little; never darker or brighter than what was seen. is_sky: what is
+    smooth, bright and blue counts more, and it darkens towards the zenith.
     """
     height, width = known.shape
     size = (_FIT_WIDTH // 2, _FIT_WIDTH)
