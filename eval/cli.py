@@ -19,6 +19,7 @@ from worldgen.errors import UserError, expect, is_whole
 from worldgen.models.runtime import with_runtime
 from worldgen.paths import resolve, user_path
 from worldgen.present.console import Reporter
+from worldgen.processors import usable_cores
 from worldgen.runs.wandb_session import expect_wandb
 
 USAGE = """\
@@ -249,7 +250,7 @@ def _evaluate(
     runtime.expect_device_alone("python -m eval")
     metrics = [with_runtime(_metric(config, name), runtime) for name in config.metrics or protocol.metrics]
     reporter = Reporter(config.quiet)
-    here = int(os.environ.get("SLURM_CPUS_PER_TASK") or len(os.sched_getaffinity(0)))
+    here = int(os.environ.get("SLURM_CPUS_PER_TASK") or usable_cores())
     processes = config.processes or here
     try:
         found = placed(outputs(protocol, methods, runs, group_by), frames)

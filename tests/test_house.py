@@ -11,7 +11,7 @@ from tests.house import PACKAGES, imports, is_in, modules, ours
 
 # Lowest first; a line may import from itself and from the lines above it, nothing from those below.
 LEVELS = [
-    "types errors arguments progress paths caches _torchvision _vector_math slurm program",
+    "types errors arguments progress processors paths caches _torchvision _vector_math slurm program",
     "geometry io",
     "runs",
     "models splat",
@@ -53,7 +53,7 @@ ROOMS = {
     "accelerate": ["worldgen.models"],
     "peft": ["worldgen.models"],
     "moge": ["worldgen.models"],
-    "onnxruntime": ["worldgen.embedded"],  # the two small networks
+    "openvino": ["worldgen.embedded"],  # the two small networks
     "cv2": ["worldgen.io.undistort", "eval.synthetic"],  # lenses; textures of made-up rooms
     "pillow_heif": ["worldgen.io"],
     "plyfile": ["worldgen.io"],

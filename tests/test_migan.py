@@ -36,7 +36,7 @@ def test_nothing_to_fill_asks_nobody(picture):
     rgb, known = picture
     idle = MiganInpainter()
     assert (painted(idle, rgb, torch.ones_like(known)) - rgb).abs().max() <= 0.5 / 255 + 1e-6
-    assert idle._session is None
+    assert idle._loaded is None
 
 
 @pytest.mark.parametrize(("key", "value"), [("threads", -1), ("margin_px", 99)])

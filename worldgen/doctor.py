@@ -3,7 +3,6 @@
 Exit status 1: something is missing, and the profile would not run.
 """
 
-import os
 import shutil
 import subprocess
 import sys
@@ -22,6 +21,7 @@ from worldgen.config import compose, groups
 from worldgen.models import assets
 from worldgen.paths import cache_dir
 from worldgen.pipeline import networks_of_hub
+from worldgen.processors import usable_cores
 
 _MEMORY_GB = 3.0
 _DISK_GB = 1.0
@@ -48,7 +48,7 @@ def examine(overrides: Sequence[str]) -> Iterator[Finding]:
     yield Finding("Python", (3, 11) <= version < (3, 13), f"{sys.version.split()[0]}; 3.11 or 3.12 is wanted")
     yield from _packages()
     yield _cuda()
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = usable_cores()
     memory = psutil.virtual_memory().available / 1e9
     yield Finding("processor cores", cores >= 2, f"{cores}; with fewer than 2 all takes longer", needed=False)
     yield Finding("free memory", memory >= _MEMORY_GB, f"{memory:.1f} GB; about {_MEMORY_GB:.0f} GB is used")

@@ -36,6 +36,7 @@ from worldgen import program
 from worldgen.arguments import Parser
 from worldgen.errors import UserError
 from worldgen.present.console import Reporter
+from worldgen.processors import usable_cores
 from worldgen.progress import Track
 
 WANTED_RATIO = 2.0
@@ -198,7 +199,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--count", type=int, default=1000, help="pictures that we score")
     parser.add_argument("--size", type=int, default=1024, help="their width and height, pixels")
     parser.add_argument("--reference-count", type=int, default=40, help="pictures among them that pyiqa scores")
-    parser.add_argument("--processes", type=int, default=os.cpu_count(), help="default: one per core")
+    parser.add_argument("--processes", type=int, default=usable_cores(), help="default: one per core")
     options = parser.parse_args(arguments)
     reporter = Reporter()
     with tempfile.TemporaryDirectory() as scratch:

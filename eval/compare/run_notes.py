@@ -12,7 +12,7 @@ _TOLD_APART = (
     "worldgen",
     "torch",
     "numba",
-    "onnxruntime",
+    "openvino",
     "numpy",
     "folder layout",
 )

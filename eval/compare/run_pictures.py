@@ -15,6 +15,7 @@ from PIL import Image
 from eval.compare.compared import ComparedRun
 from worldgen.errors import UserError
 from worldgen.paths import cache_dir
+from worldgen.processors import usable_cores
 
 SIZE = 192, 96  # pixels at most
 _PLACES = {
@@ -39,7 +40,7 @@ def picture_of(run: ComparedRun) -> Path | None:
 
 def data_uris(runs: Sequence[ComparedRun]) -> dict[ComparedRun, str]:
     """A JPEG of `SIZE` of each run that has a picture which can be read, as pages carry it themselves."""
-    with ThreadPoolExecutor(min(_THREADS, len(os.sched_getaffinity(0)))) as pool:
+    with ThreadPoolExecutor(min(_THREADS, usable_cores())) as pool:
         made = zip(runs, pool.map(_small, map(picture_of, runs)), strict=True)
         return {run: f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}" for run, jpeg in made if jpeg}
 

@@ -12,7 +12,6 @@ distortion_ablation.md, curve.png and crops.png. The last line is one JSON objec
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -42,6 +41,7 @@ from worldgen.errors import UserError, expect
 from worldgen.models.runtime import with_runtime
 from worldgen.paths import quote
 from worldgen.present.console import Reporter
+from worldgen.processors import usable_cores
 from worldgen.runs.disk import write_text
 
 NAME = "distortion_ablation"
@@ -96,7 +96,7 @@ def assessed(config: DictConfig, protocol: Protocol, found: Sequence[Collected],
     """Scores all fits, and their true views by what needs no truth; by strength, the weakest first."""
     runtime = instantiate(config.runtime)
     metrics = [with_runtime(instantiate(config.metric[name]), runtime) for name in protocol.metrics]
-    processes, cache, reporter = len(os.sched_getaffinity(0)), ScoreCache(), Reporter()
+    processes, cache, reporter = usable_cores(), ScoreCache(), Reporter()
     parts = [fits.output for fits in found]
     rows, evaluation = evaluate(protocol, parts, metrics, out, processes, cache, reporter.track)
     alone = [metric for metric in metrics if metric.needs == "nothing"]

@@ -6,7 +6,6 @@
 The scores of a group by a protocol lie in <out>/<protocol>/<group>, as those of any evaluation.
 """
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +23,7 @@ from eval.tables.settings import Row, TableSettings
 from worldgen.config import choice, instantiate
 from worldgen.errors import UserError, expect
 from worldgen.present.console import Reporter
+from worldgen.processors import usable_cores
 
 _OF_ONE = ("_target_", "name", "metrics")  # settings that a protocol does not share
 
@@ -54,7 +54,7 @@ def score_groups(
     protocol could not score. metric: makes one by its name. Raises UserError where nothing at all was scored."""
     reporter, lacking = Reporter(config.quiet), []
     cache = ScoreCache() if config.cache else None
-    processes = config.processes or len(os.sched_getaffinity(0))
+    processes = config.processes or usable_cores()
     try:
         for name in _protocols(settings):
             protocol = instantiate(_settings_for(config, name))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from worldgen.embedded.onnx_network import OnnxNetwork
 from worldgen.models.assets import fetch
 from worldgen.types import Camera, ViewDepth
 
@@ -21,7 +22,7 @@ _NEAREST_M, _FARTHEST_M = 0.1, 100.0  # the network may answer 0 or less for fla
 class FastDepth:
     """Fulfils DepthEstimator. The network is loaded at the first call if nobody did before."""
 
-    _session: Any = None
+    _loaded: OnnxNetwork | None = None
 
     def load(self, runtime: Runtime) -> None:
         """Onto the processor, whatever `runtime` says."""
@@ -30,23 +31,18 @@ class FastDepth:
 
     def release(self) -> None:
         """Frees the network's memory."""
-        self._session = None
+        self._loaded = None
 
     def __call__(self, rgb: Tensor, camera: Camera) -> ViewDepth:
         """rgb [3, H, W] in [0, 1], any size -> zdepth [H, W] in metres, valid everywhere."""
         del camera  # the network was trained with one camera and asks for none
         small = F.interpolate(rgb[None], (_SIZE, _SIZE), mode="bilinear", antialias=True, align_corners=False)
-        answer = torch.from_numpy(self._network().run(None, {"0": small.clamp(0, 1).numpy()})[0])
+        answer = torch.from_numpy(self._network()(small.clamp(0, 1).numpy()))
         zdepth = answer.reshape(1, 1, _SIZE, _SIZE).nan_to_num(_NEAREST_M).clamp(_NEAREST_M, _FARTHEST_M)
         zdepth = F.interpolate(zdepth, tuple(rgb.shape[1:]), mode="bilinear", align_corners=False)[0, 0]
         return ViewDepth(zdepth, torch.ones_like(zdepth, dtype=torch.bool))
 
-    def _network(self) -> Any:
-        if self._session is None:
-            import onnxruntime
-
-            options = onnxruntime.SessionOptions()
-            options.log_severity_level = 3  # hides a warning for every initializer that the graph does not use
-            path = str(fetch("fastdepth"))
-            self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        return self._session
+    def _network(self) -> OnnxNetwork:
+        if self._loaded is None:
+            self._loaded = OnnxNetwork(fetch("fastdepth"))
+        return self._loaded

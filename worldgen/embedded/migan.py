@@ -1,4 +1,4 @@
-"""MI-GAN: the small inpainting network of the embedded profile (Sargsyan et al., ICCV 2023), on ONNX Runtime.
+"""MI-GAN: the small inpainting network of the embedded profile (Sargsyan et al., ICCV 2023).
 
 The published pipeline file takes uint8 `image` 1x3xHxW and `mask` 1x1xHxW (255 = known), crops the neighbourhood of
 the hole, works at 512x512 inside and pastes the result back. It costs the same whatever the size.
@@ -6,14 +6,14 @@ the hole, works at 512x512 inside and pastes the result back. It costs the same 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from worldgen.embedded.onnx_network import OnnxNetwork
 from worldgen.errors import expect
 from worldgen.geometry.fill import erode, push_pull
 from worldgen.models import assets
@@ -35,7 +35,7 @@ class MiganInpainter:
 
     threads: int = 0
     margin_px: int = 3
-    _session: Any = field(default=None, init=False, repr=False)
+    _loaded: OnnxNetwork | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
         expect("inpainter.threads", self.threads, self.threads >= 0, "0 (all) or more")
@@ -48,7 +48,7 @@ class MiganInpainter:
 
     def release(self) -> None:
         """Frees the network's memory."""
-        self._session = None
+        self._loaded = None
 
     def __call__(self, rgb: Tensor, known: Tensor, prompts: Sequence[Prompt], seeds: Sequence[int]) -> Tensor:
         """rgb [B, 3, H, W], known [B, H, W] in [0, 1] -> [B, 3, H, W]; the network takes one picture at a time."""
@@ -64,25 +64,17 @@ class MiganInpainter:
         if not bool(shown.any()):
             shown = kept
         image = _eight_bits(push_pull(rgb, known))
-        feed = {"image": image[None].to(torch.uint8).numpy(), "mask": (shown.to(torch.uint8) * 255)[None, None].numpy()}
-        painted = torch.from_numpy(self._network().run(None, feed)[0])[0].to(torch.float32)
+        mask = shown.to(torch.uint8) * 255
+        answer = self._network()(image[None].to(torch.uint8).numpy(), mask[None, None].numpy())
+        painted = torch.from_numpy(answer)[0].to(torch.float32)
         # Its mask is blurred inside: what it was shown comes back as it was, and a soft border is half of each.
         share = torch.where(kept, shown.float(), known)
         return (share * image + (1 - share) * painted).round() / 255
 
-    def _network(self) -> Any:
-        if self._session is None:
-            import onnxruntime
-
-            options = onnxruntime.SessionOptions()
-            options.intra_op_num_threads = self.threads or len(os.sched_getaffinity(0))
-            options.inter_op_num_threads = 1
-            options.log_severity_level = 3
-            options.enable_cpu_mem_arena = False
-            self._session = onnxruntime.InferenceSession(
-                str(assets.fetch("migan")), options, providers=["CPUExecutionProvider"]
-            )
-        return self._session
+    def _network(self) -> OnnxNetwork:
+        if self._loaded is None:
+            self._loaded = OnnxNetwork(assets.fetch("migan"), self.threads)
+        return self._loaded
 
 
 def _eight_bits(rgb: Tensor) -> Tensor:

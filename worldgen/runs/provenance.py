@@ -11,6 +11,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from worldgen.processors import usable_cores
+
 _SOURCE = Path(__file__).parents[1]
 _PATIENCE_S = 10.0
 _NAME = re.compile(r"[\w.-]+")
@@ -53,7 +55,7 @@ def machine() -> dict[str, Any]:
     """host, system, cpus (that this process may use), gpu (None without one in use), and Slurm's job where there is
     one."""
     job = os.environ.get("SLURM_JOB_ID")
-    about = {"host": socket.gethostname(), "system": platform.platform(), "cpus": len(os.sched_getaffinity(0))}
+    about = {"host": socket.gethostname(), "system": platform.platform(), "cpus": usable_cores()}
     return about | {"gpu": gpu_name()} | ({"slurm_job": job} if job else {})
 
 

@@ -12,7 +12,7 @@ import psutil
 
 _EVERY_S = 0.05
 _MAXRSS_BYTES = 1 if sys.platform == "darwin" else 1024
-_PACKAGES = ("worldgen", "torch", "numba", "onnxruntime", "numpy")
+_PACKAGES = ("worldgen", "torch", "numba", "openvino", "numpy")
 
 
 class PeakMemory:
