@@ -7,6 +7,7 @@ from pathlib import Path
 
 from eval.compare.compared import ComparedRun
 from worldgen.errors import UserError
+from worldgen.runs.differing import differing_keys
 
 SEED = "seed"
 UNKNOWN = "unknown"
@@ -40,11 +41,7 @@ class Group:
 
 def differing(runs: Iterable[ComparedRun]) -> list[str]:
     """Keys of settings that are not the same in all runs of which they are known; sorted."""
-    values: dict[str, set[str]] = {}
-    for run in runs:
-        for key, value in run.settings.items():
-            values.setdefault(key, set()).add(value)
-    return sorted(key for key, found in values.items() if len(found) > 1)
+    return differing_keys(run.settings for run in runs)
 
 
 def telling_apart(runs: Sequence[ComparedRun]) -> list[str]:
