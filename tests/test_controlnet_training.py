@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 pytest.importorskip("diffusers")
 
-from tests.controlnet_training import MODEL, SETTINGS, data, train
+from tests.controlnet_training import MODEL, SETTINGS, data, small, train
 from train.controlnet import training
 from train.controlnet.cli import main
 from train.controlnet.module import ControlNetModule
@@ -226,15 +226,6 @@ def test_prompts_are_dropped_at_the_given_share(inpainter):
     heard = module._heard(["a room"] * 400, chance)
     assert 0.18 < heard.count("") / 400 < 0.32
     assert {*heard} == {"", "a room"}
-
-
-def small(checkpoints, out: Path, *more: str) -> list[str]:
-    """Arguments of a training of two steps."""
-    return [
-        "inpainter=sd15", f"inpainter.path={checkpoints['sd']}", "inpainter.steps=2", "data.size=64",
-        "data.scenes.views=6", "controlnet.steps=2", "controlnet.batch=1", "controlnet.workers=0",
-        "controlnet.validation_samples=0", "quiet=true", f"out={out}", *more,
-    ]  # fmt: skip
 
 
 def test_the_command_trains_saves_and_keeps_what_is_done(checkpoints, tmp_path, capsys):

@@ -69,9 +69,9 @@ def usual_keys(runs: Sequence[ComparedRun]) -> list[str]:
 def group_by(runs: Sequence[ComparedRun], keys: Sequence[str]) -> list[Group]:
     """The groups, sorted by their values, numbers as numbers; runs of which a value is not known are `unknown`.
 
-    A key is a setting (`panorama.heuristic`), `photo`, `kind`, `group` (the folder that holds a run), or a group of
-    settings (`panorama`): then its choice in the folders' names of a sweep, or else the settings in it that differ.
-    Raises UserError for a key that no run has.
+    A key is a setting (`panorama.heuristic`), `photo`, `kind`, `group` (W&B's, or the folder that holds a run), or a
+    group of settings (`panorama`): then its choice in the folders' names of a sweep, or else the settings in it that
+    differ. Raises UserError for a key that no run has.
     """
     columns = [_values(runs, key) for key in keys]
     members: dict[tuple[str, ...], list[ComparedRun]] = {}
@@ -96,19 +96,13 @@ def samples_of(runs: Sequence[ComparedRun]) -> dict[ComparedRun, Sample]:
 
 def _values(runs: Sequence[ComparedRun], key: str) -> list[str]:
     if key in _OWN_KEYS:
-        return [_own(run, key) or UNKNOWN for run in runs]
+        return [str(getattr(run, key)) or UNKNOWN for run in runs]
     if any(key in run.settings for run in runs):
         return [run.settings.get(key) or _told_by_name(run, key) or UNKNOWN for run in runs]
     named = [_told_by_name(run, key) for run in runs]
     if any(named):
         return [value or UNKNOWN for value in named]
     return _values_within(runs, key)
-
-
-def _own(run: ComparedRun, key: str) -> str:
-    if key == "group":
-        return run.folder.resolve().parent.name if run.folder else ""
-    return str(getattr(run, key))
 
 
 def _told_by_name(run: ComparedRun, key: str) -> str | None:

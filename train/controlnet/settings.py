@@ -5,6 +5,12 @@ from dataclasses import dataclass
 from train.lightning.settings import LoggerName
 from worldgen.errors import expect, expect_whole_numbers
 
+DECIDES_NOTHING = (
+    *("workers", "checkpoint_every", "validate_every", "validation_samples", "loss_every", "logger", "artifact"),
+    "strategy",
+)
+"""Settings that make no other weights."""
+
 
 @dataclass(frozen=True)
 class ControlNetSettings:
