@@ -88,6 +88,8 @@ def test_steps_change_the_controlnet_alone(inpainter, kind):
     moved = [name for name, value in module.network.state_dict().items() if not torch.equal(value, start[name])]
     assert len(moved) > len(start) / 4  # the zeros first: behind them nothing moves before they do
     assert not any(name.startswith(("_plain", "steered")) for name in module.state_dict())
+    trained = {name for name, parameter in module_of(made).named_parameters() if parameter.requires_grad}
+    assert all(name.startswith("network.") for name in trained)  # DDP waits for gradients of all that want one
 
 
 def test_the_loss_is_that_of_diffusers_own_training_script(inpainter):

@@ -34,6 +34,8 @@ class ControlNetModule(LoggedModule):
         self.network = self.steered.new_controlnet()
         average = get_ema_multi_avg_fn(settings.ema) if settings.ema else None
         self.average = AveragedModel(self.network, multi_avg_fn=average) if average else None
+        if self.average is not None:
+            self.average.requires_grad_(False)  # or DDP waits for its gradients
         if settings.gradient_checkpointing:
             self.network.enable_gradient_checkpointing()
             self.steered.save_memory()
