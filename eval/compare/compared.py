@@ -24,9 +24,9 @@ STEP_NAMES = tuple(step.name for step in STEPS)
 class ComparedRun:
     """One world, fit or ControlNet. state: `finished`, or what is missing; settings: by key; seconds: by step;
     peak_memory_mb: of the step that took most, None where no step is known; figures: points, gaussians, psnr_db, loss,
-    ..., as far as they are known; scores: by metric; folder: None where only W&B knows it; group: W&B's, or the name of
-    the folder that holds it; kind: see `kinds`; photo_sha256: "" where it is not known; versions: of packages and of
-    the folder's layout; better: `lower` or `higher`, by metric, where the evaluation says it."""
+    ..., as far as they are known; scores: by metric; folder: None where only W&B knows it, then with W&B's group;
+    kind: see `kinds`; photo_sha256: "" where it is not known; versions: of packages and of the folder's layout; better:
+    `lower` or `higher`, by metric, where the evaluation says it."""
 
     name: str
     photo: str
@@ -94,7 +94,7 @@ def logged_folders(place: Path, group: str | None = None) -> list[Path]:
 
 def from_folder(folder: Path) -> ComparedRun:
     """A run folder as its manifest and log tell of it, however far it got, even while it is written."""
-    name, group = folder.resolve().name, folder.resolve().parent.name
+    name = folder.resolve().name
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         photo, steps = manifest["photo"], manifest["steps"]
@@ -104,11 +104,10 @@ def from_folder(folder: Path) -> ComparedRun:
         run = _of_steps(name, str(photo.get("name", "")), steps, kind)
         sha256, layout = str(photo.get("sha256", "")), layout_of(manifest)
     except FileNotFoundError:
-        return ComparedRun(name, "", f"no run ({MANIFEST} is missing)", folder=folder, group=group)
+        return ComparedRun(name, "", f"no run ({MANIFEST} is missing)", folder=folder)
     except (OSError, KeyError, TypeError, ValueError, AttributeError):
-        return ComparedRun(name, "", f"{MANIFEST} cannot be read", folder=folder, group=group)
-    known: dict[str, Any] = {"folder": folder, "group": group, "photo_sha256": sha256}
-    known["state"] = state_of(folder, run.state)
+        return ComparedRun(name, "", f"{MANIFEST} cannot be read", folder=folder)
+    known: dict[str, Any] = {"folder": folder, "state": state_of(folder, run.state), "photo_sha256": sha256}
     if kind == "world":
         known["figures"] = run.figures | signatures_in(folder)
     if kind == "controlnet":  # its "photo" is the data, settings and all: a setting like any other

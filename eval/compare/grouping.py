@@ -96,13 +96,19 @@ def samples_of(runs: Sequence[ComparedRun]) -> dict[ComparedRun, Sample]:
 
 def _values(runs: Sequence[ComparedRun], key: str) -> list[str]:
     if key in _OWN_KEYS:
-        return [str(getattr(run, key)) or UNKNOWN for run in runs]
+        return [_own(run, key) or UNKNOWN for run in runs]
     if any(key in run.settings for run in runs):
         return [run.settings.get(key) or _told_by_name(run, key) or UNKNOWN for run in runs]
     named = [_told_by_name(run, key) for run in runs]
     if any(named):
         return [value or UNKNOWN for value in named]
     return _values_within(runs, key)
+
+
+def _own(run: ComparedRun, key: str) -> str:
+    if key == "group" and run.folder:
+        return run.folder.resolve().parent.name
+    return str(getattr(run, key))
 
 
 def _told_by_name(run: ComparedRun, key: str) -> str | None:
