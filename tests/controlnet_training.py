@@ -1,5 +1,6 @@
 """A tiny ControlNet to train, on views of a room."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -65,3 +66,12 @@ def train(checkpoint: Path, folder: Path, track: Track = untracked, seed: int = 
     settings = ControlNetSettings(**(SETTINGS | changes))
     inpainter = DiffusionInpainter(MODEL, path=str(checkpoint), steps=2)
     return train_controlnet(settings, data(), inpainter, {"data": "room"}, out_dir, Runtime(), track, seed)
+
+
+def small(checkpoints: Mapping[str, Path], out: Path, *more: str) -> list[str]:
+    """Arguments of a training of two steps."""
+    return [
+        "inpainter=sd15", f"inpainter.path={checkpoints['sd']}", "inpainter.steps=2", "data.size=64",
+        "data.scenes.views=6", "controlnet.steps=2", "controlnet.batch=1", "controlnet.workers=0",
+        "controlnet.validation_samples=0", "quiet=true", f"out={out}", *more,
+    ]  # fmt: skip

@@ -262,7 +262,8 @@ def test_the_api_is_asked_for_a_group(capsys, monkeypatch):
 
     monkeypatch.setattr(wandb, "Api", Api)
     rows, _ = compared(capsys, "wandb=me/worldgen", "group=sweep")
-    assert asked == [("me/worldgen", {"jobType": "world", "group": "sweep"}, False)]
+    kinds = {"$in": ["world", "fit", "controlnet"]}
+    assert asked == [("me/worldgen", {"jobType": kinds, "group": "sweep"}, False)]
     assert [(row["run"], row["fov (s)"], row["niqe"]) for row in rows] == [("room", 2.0, 4.5)]
 
 

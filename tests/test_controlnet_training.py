@@ -2,8 +2,10 @@
 
 import json
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from safetensors.torch import load_file
 
 pytest.importorskip("diffusers")
 
-from tests.controlnet_training import MODEL, SETTINGS, data, train
+from tests.controlnet_training import MODEL, SETTINGS, data, small, train
 from train.controlnet import training
 from train.controlnet.cli import main
 from train.controlnet.module import ControlNetModule
@@ -88,6 +90,8 @@ def test_steps_change_the_controlnet_alone(inpainter, kind):
     moved = [name for name, value in module.network.state_dict().items() if not torch.equal(value, start[name])]
     assert len(moved) > len(start) / 4  # the zeros first: behind them nothing moves before they do
     assert not any(name.startswith(("_plain", "steered")) for name in module.state_dict())
+    trained = {name for name, parameter in module_of(made).named_parameters() if parameter.requires_grad}
+    assert all(name.startswith("network.") for name in trained)  # DDP waits for gradients of all that want one
 
 
 def test_the_loss_is_that_of_diffusers_own_training_script(inpainter):
@@ -204,7 +208,9 @@ def test_ranks_and_workers_share_one_order_of_samples():
         ({"steps": 0}, "controlnet.steps: 0, wanted 1 or more"),
         ({"ema": 1.5}, "controlnet.ema: 1.5, wanted between 0 and 1, or null"),
         ({"devices": 0}, "controlnet.devices: 0, wanted 1 or more"),
-        ({"strategy": "fsdp"}, "controlnet.strategy: fsdp, wanted auto or ddp"),
+        ({"strategy": "fsdp_cpu_offload"}, "controlnet.strategy: fsdp_cpu_offload, wanted auto, ddp or fsdp"),
+        ({"strategy": "fsdp", "eight_bit": True}, "controlnet.eight_bit: true, wanted false with strategy=fsdp"),
+        ({"strategy": "fsdp", "precision": "16-mixed"}, "controlnet.precision: 16-mixed, wanted bf16-mixed or 32-true"),
         ({"prompt_dropout": 2.0}, "controlnet.prompt_dropout: 2.0, wanted 0 to 1"),
     ],
 )
@@ -226,15 +232,6 @@ def test_prompts_are_dropped_at_the_given_share(inpainter):
     heard = module._heard(["a room"] * 400, chance)
     assert 0.18 < heard.count("") / 400 < 0.32
     assert {*heard} == {"", "a room"}
-
-
-def small(checkpoints, out: Path, *more: str) -> list[str]:
-    """Arguments of a training of two steps."""
-    return [
-        "inpainter=sd15", f"inpainter.path={checkpoints['sd']}", "inpainter.steps=2", "data.size=64",
-        "data.scenes.views=6", "controlnet.steps=2", "controlnet.batch=1", "controlnet.workers=0",
-        "controlnet.validation_samples=0", "quiet=true", f"out={out}", *more,
-    ]  # fmt: skip
 
 
 def test_the_command_trains_saves_and_keeps_what_is_done(checkpoints, tmp_path, capsys):
@@ -281,21 +278,58 @@ def test_a_mistake_ends_in_one_line(checkpoints, tmp_path, capsys, more, said):
     assert error.count("\n") == 1
 
 
+def begun(checkpoints, out: Path, *more: str) -> subprocess.Popen:
+    """The command, in processes of its own."""
+    command = [sys.executable, "-m", "train.controlnet", *small(checkpoints, out), "controlnet.loss_every=1", *more]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def losses_of(checkpoints, out: Path, *more: str) -> list[float]:
+    """The curve of a training that comes to its end."""
+    with begun(checkpoints, out, *more) as process:
+        said, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, said
+    return [float(line.split(",")[0]) for line in _curve(out / "controlnet")]
+
+
 @pytest.mark.slow
 def test_two_processes_train_what_one_does(checkpoints, tmp_path):
     """By gloo, on CPUs: the same samples in the same steps, so the same curve but for rounding."""
-
-    def ran(name: str, *more: str) -> list[float]:
-        arguments = [*small(checkpoints, tmp_path / name), "controlnet.steps=4", "controlnet.loss_every=1", *more]
-        command = [sys.executable, "-m", "train.controlnet", *arguments]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
-        assert done.returncode == 0, done.stderr
-        return [float(line.split(",")[0]) for line in _curve(tmp_path / name / "controlnet")]
-
-    alone = ran("alone", "controlnet.batch=2")
-    together = ran("together", "controlnet.batch=1", "controlnet.devices=2")
+    steps = ("controlnet.steps=4", "controlnet.ema=0.5")
+    alone = losses_of(checkpoints, tmp_path / "alone", *steps, "controlnet.batch=2")
+    together = losses_of(checkpoints, tmp_path / "together", *steps, "controlnet.batch=1", "controlnet.devices=2")
     assert len(alone) == 4
     assert together == pytest.approx(alone, rel=1e-3)
+
+
+@pytest.mark.slow
+def test_two_processes_with_a_share_each_train_what_two_whole_ones_do(checkpoints, tmp_path, inpainter):
+    """Stopped and called again, too; what they save is whole."""
+    settings = ("controlnet.steps=8", "controlnet.ema=0.5", "controlnet.rate=1e-3", "controlnet.devices=2")
+    shared = (*settings, "controlnet.strategy=fsdp", "controlnet.checkpoint_every=1")
+    wanted = losses_of(checkpoints, tmp_path / "ddp", *settings)
+    assert losses_of(checkpoints, tmp_path / "fsdp", *shared) == pytest.approx(wanted, rel=1e-5)
+    with begun(checkpoints, tmp_path / "cut", *shared) as process:
+        until = time.monotonic() + 200
+        while not list(tmp_path.glob("cut/.checkpoints/*/step-*")) and time.monotonic() < until:
+            time.sleep(0.02)
+        process.terminate()
+        said, _ = process.communicate(timeout=100)
+    assert process.returncode == 128 + signal.SIGTERM, said
+    newest = checkpoints_in(next((tmp_path / "cut" / ".checkpoints").iterdir()))[0]
+    saved = torch.load(newest, weights_only=True)["state_dict"]
+    losses_of(checkpoints, tmp_path / "cut", *shared)
+    ddp, fsdp, cut = (load_file(tmp_path / name / "controlnet" / WEIGHTS) for name in ("ddp", "fsdp", "cut"))
+    assert ddp.keys() == fsdp.keys() == cut.keys()
+    assert {name for name in saved if name.startswith("network.")} == {f"network.{name}" for name in ddp}
+    for name, value in ddp.items():
+        assert saved[f"network.{name}"].shape == saved[f"average.module.{name}"].shape == value.shape
+        assert torch.allclose(fsdp[name], value, atol=1e-5), name
+        assert torch.equal(cut[name], fsdp[name]), name
+    assert (tmp_path / "cut/controlnet/config.json").read_text() == (
+        tmp_path / "ddp/controlnet/config.json"
+    ).read_text()
+    ControlNetCompleter(inpainter("sd"), path=str(tmp_path / "cut" / "controlnet")).load(Runtime())
 
 
 @pytest.mark.slow

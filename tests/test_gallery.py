@@ -9,7 +9,8 @@ import pytest
 
 from tests.small_world import write_run
 from worldgen import gallery
-from worldgen.present.gallery_page import differing, shown_world
+from worldgen.present.gallery_page import shown_world
+from worldgen.runs.differing import differing_keys
 
 
 @pytest.fixture(scope="module")
@@ -29,9 +30,9 @@ def runs(tmp_path_factory) -> Path:
 
 def test_only_what_differs_is_told(runs):
     worlds = [shown_world(runs / name) for name in ("a<b>", "c")]
-    assert differing(worlds) == ["splat.a"]  # what one alone has is no difference
+    assert differing_keys(world.settings for world in worlds) == ["splat.a"]  # what one alone has is no difference
     assert worlds[1].settings["splat"] == "Other"
-    assert differing(worlds[:1]) == []
+    assert differing_keys([worlds[0].settings]) == []
 
 
 def test_page_shows_every_run_and_leads_into_it(runs, capsys):

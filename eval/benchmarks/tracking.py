@@ -17,7 +17,8 @@ from worldgen.arguments import Parser
 from worldgen.config import compose
 from worldgen.present.console import Reporter
 from worldgen.runs.folder import StepResult
-from worldgen.runs.wandb_runs import LogStep, WandbTracking, WorldRun
+from worldgen.runs.wandb_runs import WandbTracking, WorldRun
+from worldgen.runs.wandb_steps import LogStep
 
 WANTED_PERCENT = 1.0
 _waited_s: list[float] = []

@@ -10,16 +10,16 @@
 
 Run folders tell all by themselves; W&B is asked only where wandb= names a project. A group is W&B's there, and of run
 folders the name of the folder that holds them. Worlds, fits (train.splat) and ControlNets (train.controlnet) are
-compared alike. Scores come from scores=<folder>, and from evaluations that lie in or beside the runs; W&B's rows have
-those that evaluations with logger=wandb added to a world's run. A run that failed, or has not ended yet, is a row like
-any other; one that lost a view in an evaluation has no score there, for it would be a mean over other views than the
-other runs'.
+compared alike, from either. Scores come from scores=<folder>, and from evaluations that lie in or beside the runs;
+W&B's rows have those that evaluations with logger=wandb added to a world's run. A run that failed, or has not ended
+yet, is a row like any other; one that lost a view in an evaluation has no score there, for it would be a mean over
+other views than the other runs'.
 
 by=<setting>,<setting> averages runs that have these in common: photos are what intervals are over, and a photo's seeds
 are averaged first. A group that lacks what others have is not ranked; allow_missing=true takes the means over what all
-groups have. by= takes settings (panorama.heuristic), groups of them (panorama), photo, kind, and group, the folder that
-holds a run. baseline=<values of a group> adds differences, paired by photo and seed where both have them. sort=<column>
-puts the best first. The last line is one JSON object.
+groups have. by= takes settings (panorama.heuristic), groups of them (panorama), photo, kind, and group.
+baseline=<values of a group> adds differences, paired by photo and seed where both have them. sort=<column> puts the
+best first. The last line is one JSON object.
 """
 
 import argparse

@@ -10,7 +10,7 @@ from typing import Any
 
 from eval.compare.kinds import STEP_ORDER, STEPS_OF, Kind, figures_of, kind_of, signatures_in
 from eval.compare.states import missing_steps, state_of
-from eval.compare.wandb_api import WandbRun, about, is_world, scores_of, steps_of
+from eval.compare.wandb_api import WandbRun, about, kind_at_wandb, scores_of, steps_of
 from eval.scoring.scores import SCORES_FILE
 from worldgen.errors import UserError
 from worldgen.runs.layout import LAYOUT, MANIFEST, layout_of
@@ -24,9 +24,9 @@ STEP_NAMES = tuple(step.name for step in STEPS)
 class ComparedRun:
     """One world, fit or ControlNet. state: `finished`, or what is missing; settings: by key; seconds: by step;
     peak_memory_mb: of the step that took most, None where no step is known; figures: points, gaussians, psnr_db, loss,
-    ..., as far as they are known; scores: by metric; folder: None where only W&B knows it; kind: see `kinds`;
-    photo_sha256: "" where it is not known; versions: of packages and of the folder's layout; better: `lower` or
-    `higher`, by metric, where the evaluation says it."""
+    ..., as far as they are known; scores: by metric; folder: None where only W&B knows it, then with W&B's group;
+    kind: see `kinds`; photo_sha256: "" where it is not known; versions: of packages and of the folder's layout; better:
+    `lower` or `higher`, by metric, where the evaluation says it."""
 
     name: str
     photo: str
@@ -37,6 +37,7 @@ class ComparedRun:
     figures: dict[str, float] = field(default_factory=dict)
     scores: dict[str, float] = field(default_factory=dict)
     folder: Path | None = None
+    group: str = ""
     kind: Kind = "world"
     photo_sha256: str = ""
     versions: dict[str, str] = field(default_factory=dict)
@@ -117,17 +118,16 @@ def from_folder(folder: Path) -> ComparedRun:
 
 
 def from_wandb(runs: Iterable[WandbRun]) -> list[ComparedRun]:
-    """A row for each world's W&B run. Other runs are left out."""
-    worlds = sorted((run for run in runs if is_world(run)), key=lambda run: (run.group, str(about(run)["run"])))
-    names = Counter(about(run)["run"] for run in worlds)
+    """A row for each world's, fit's and ControlNet's W&B run. Other runs are left out."""
+    kinds = {run: kind for run in runs if (kind := kind_at_wandb(run)) is not None}
+    names = Counter(about(run)["run"] for run in kinds)
     rows = []
-    for run in worlds:
-        name = str(about(run)["run"])
-        steps = steps_of(run)
-        row = _of_steps(name if names[name] == 1 else f"{run.group}/{name}", str(about(run).get("photo", "")), steps)
-        state = _state_at_wandb(run, row.state, steps)
-        sha256 = str(about(run).get("photo_sha256") or "")
-        rows.append(replace(row, scores=scores_of(run), state=state, photo_sha256=sha256))
+    for run in sorted(kinds, key=lambda run: (run.group, str(about(run)["run"]))):
+        name, steps = str(about(run)["run"]), steps_of(run, kinds[run])
+        name = name if names[name] == 1 else f"{run.group}/{name}"
+        row = _of_steps(name, str(about(run).get("photo") or ""), steps, kinds[run])
+        state, sha256 = _state_at_wandb(run, row.state, steps), str(about(run).get("photo_sha256") or "")
+        rows.append(replace(row, group=run.group, scores=scores_of(run), state=state, photo_sha256=sha256))
     return rows
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from eval.compare.compared import ComparedRun
 from worldgen.errors import UserError
+from worldgen.runs.differing import differing_keys
 
 SEED = "seed"
 UNKNOWN = "unknown"
@@ -40,11 +41,7 @@ class Group:
 
 def differing(runs: Iterable[ComparedRun]) -> list[str]:
     """Keys of settings that are not the same in all runs of which they are known; sorted."""
-    values: dict[str, set[str]] = {}
-    for run in runs:
-        for key, value in run.settings.items():
-            values.setdefault(key, set()).add(value)
-    return sorted(key for key, found in values.items() if len(found) > 1)
+    return differing_keys(run.settings for run in runs)
 
 
 def telling_apart(runs: Sequence[ComparedRun]) -> list[str]:
@@ -72,9 +69,9 @@ def usual_keys(runs: Sequence[ComparedRun]) -> list[str]:
 def group_by(runs: Sequence[ComparedRun], keys: Sequence[str]) -> list[Group]:
     """The groups, sorted by their values, numbers as numbers; runs of which a value is not known are `unknown`.
 
-    A key is a setting (`panorama.heuristic`), `photo`, `kind`, `group` (the folder that holds a run), or a group of
-    settings (`panorama`): then its choice in the folders' names of a sweep, or else the settings in it that differ.
-    Raises UserError for a key that no run has.
+    A key is a setting (`panorama.heuristic`), `photo`, `kind`, `group` (W&B's, or the folder that holds a run), or a
+    group of settings (`panorama`): then its choice in the folders' names of a sweep, or else the settings in it that
+    differ. Raises UserError for a key that no run has.
     """
     columns = [_values(runs, key) for key in keys]
     members: dict[tuple[str, ...], list[ComparedRun]] = {}
@@ -109,8 +106,8 @@ def _values(runs: Sequence[ComparedRun], key: str) -> list[str]:
 
 
 def _own(run: ComparedRun, key: str) -> str:
-    if key == "group":
-        return run.folder.resolve().parent.name if run.folder else ""
+    if key == "group" and run.folder:
+        return run.folder.resolve().parent.name
     return str(getattr(run, key))
 
 

@@ -16,6 +16,11 @@ STEPS_OF: dict[str, tuple[str, ...]] = {
     "fit": (SPLAT, EXPORT),
     "controlnet": (CONTROLNET,),
 }
+_TRAINED_BY = {
+    SPLAT: ("scene", SPLAT, "seed"),
+    EXPORT: ("frame",),
+    CONTROLNET: ("data", "inpainter", CONTROLNET, "seed"),
+}
 STEP_ORDER = (*STEPS_OF["world"], CONTROLNET)
 TITLES = {"points": "points", "gaussians": "Gaussians", "psnr_db": "PSNR (dB)", "loss": "loss"}
 _HELD_OUT, _SAMPLES, _REPORT = "held_out_", "samples_", "report_"
@@ -30,6 +35,13 @@ def kind_of(steps: Mapping[str, Any], folder: Path | None = None) -> Kind:
     if CONTROLNET in names:
         return "controlnet"
     return "fit" if names and names <= set(STEPS_OF["fit"]) else "world"
+
+
+def groups_of(kind: Kind, step: str) -> tuple[str, ...]:
+    """The parts of a run's config that a step's record repeats."""
+    if kind == "world":
+        return next((*spec.groups, "seed") for spec in STEPS if spec.name == step)
+    return _TRAINED_BY[step]
 
 
 def figures_of(kind: Kind, facts: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:

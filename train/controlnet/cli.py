@@ -10,6 +10,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from train.controlnet.settings import DECIDES_NOTHING
 from worldgen import command, slurm
 from worldgen.config import RUNS_DIR, compose_program, instantiate
 from worldgen.errors import UserError, expect, is_whole
@@ -40,10 +41,6 @@ groups and their choices (* = default), as group=choice; conf/<group>/<choice>.y
 STEP = "controlnet"
 NAMES_NO_RUN = ("out", "quiet", "experiment", "runtime")
 _SMALLER = "controlnet.batch=1"
-_DECIDES_NOTHING = (
-    *("workers", "checkpoint_every", "validate_every", "validation_samples", "loss_every", "logger", "artifact"),
-    "strategy",
-)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -92,7 +89,7 @@ def _made_of(config: DictConfig) -> dict[str, Any]:
     parts: dict[str, Any] = {
         name: OmegaConf.to_container(config[name], resolve=True) for name in ("data", "inpainter", "controlnet")
     }
-    for name in _DECIDES_NOTHING:
+    for name in DECIDES_NOTHING:
         del parts["controlnet"][name]
     return {**parts, "seed": config.seed}
 
@@ -102,8 +99,9 @@ def _train(out: Path, config: DictConfig, made_of: dict[str, Any], reporter: Rep
     settings, runtime = instantiate(config.controlnet), instantiate(config.runtime)
     inpainter = _inpainter(config)
     data = instantiate(config.data)
-    from train.controlnet.training import train_controlnet
+    from train.controlnet.training import identity_of, train_controlnet
     from train.lightning.trainer import is_first
+    from train.lightning.wandb_training import WandbTraining, training_steps
     from worldgen.progress import untracked
     from worldgen.runs.contents import contents_of, with_contents
     from worldgen.runs.folder import RunFolder
@@ -119,8 +117,15 @@ def _train(out: Path, config: DictConfig, made_of: dict[str, Any], reporter: Rep
     def fit(folder: Path) -> dict[str, Any]:
         return train_controlnet(settings, data, inpainter, read, folder, runtime, reporter.track, config.seed)
 
-    with RunFolder.open(out, _sha256(config.data), "data") as folder, reporter.step(1, 1, STEP, "ControlNet") as line:
-        line.result = folder.step(STEP, made_of, (), fit, edited_ok=False, assets=inpainter.versions())
+    told = made_of | {"controlnet": OmegaConf.to_container(config.controlnet, resolve=True)}
+    training = WandbTraining(out, "controlnet", identity_of(settings, read, config.seed), told)
+    with (
+        RunFolder.open(out, _sha256(config.data), "data") as folder,
+        training_steps(settings.logger, training, (STEP,), reporter.note) as log_step,
+    ):
+        with reporter.step(1, 1, STEP, "ControlNet") as line:
+            line.result = folder.step(STEP, made_of, (), fit, edited_ok=False, assets=inpainter.versions())
+        log_step(line.result)
     return line.result.facts
 
 

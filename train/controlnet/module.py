@@ -13,6 +13,7 @@ from train.data.pairs import ConditionedBatch
 from train.diffusion.latents import seen, to_latents
 from train.diffusion.objective import Objective, draws
 from train.lightning.module import LoggedModule
+from train.lightning.sharded import shard, whole_weights
 from worldgen.errors import UserError
 from worldgen.models.controlnet import condition
 from worldgen.models.diffusion import DiffusionInpainter
@@ -34,6 +35,8 @@ class ControlNetModule(LoggedModule):
         self.network = self.steered.new_controlnet()
         average = get_ema_multi_avg_fn(settings.ema) if settings.ema else None
         self.average = AveragedModel(self.network, multi_avg_fn=average) if average else None
+        if self.average is not None:
+            self.average.requires_grad_(False)  # or DDP waits for its gradients
         if settings.gradient_checkpointing:
             self.network.enable_gradient_checkpointing()
             self.steered.save_memory()
@@ -50,6 +53,19 @@ class ControlNetModule(LoggedModule):
     def result(self) -> Any:
         """The ControlNet that the training comes to: the moving average, if there is one."""
         return self.network if self.average is None else self.average.module
+
+    def configure_model(self) -> None:
+        """With strategy=fsdp each process has its share of the ControlNet and of its average."""
+        if self.device_mesh is not None:
+            networks: list[Any] = [self.network] if self.average is None else [self.network, self.average.module]
+            for network in networks:
+                shard(network, [*network.down_blocks, network.mid_block], self.device_mesh)
+
+    def whole_result(self) -> Any:
+        """`result`, put together where it is in shares: then None in all processes but the first. To be called by all
+        of them."""
+        weights = whole_weights(self.result)
+        return self.result if weights is None else self.steered.controlnet_of(self.result.config, weights)
 
     def on_fit_start(self) -> None:
         self.steered.to(self.device)

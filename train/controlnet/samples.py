@@ -66,12 +66,13 @@ class PaintedSamples(StepCallback):
         assert isinstance(module, ControlNetModule)
         if step % self.every_steps and step != trainer.max_steps:
             return
+        network = module.whole_result()
         if trainer.is_global_zero:
-            self._show(module, step)
+            self._show(module, network, step)
 
-    def _show(self, module: ControlNetModule, step: int) -> None:
+    def _show(self, module: ControlNetModule, network: Any, step: int) -> None:
         seeds = [self._seed + number for number in self.batch.numbers]
-        painted = paint(module.inpainter, module.result, self.batch, seeds)
+        painted = paint(module.inpainter, network.to(module.device), self.batch, seeds)
         module.log_values(step, {f"psnr/{name}": value for name, value in psnr_db(painted, self.batch).items()})
         picture = sheet(painted, self.batch)
         self.folder.mkdir(parents=True, exist_ok=True)

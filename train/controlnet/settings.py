@@ -5,6 +5,14 @@ from dataclasses import dataclass
 from train.lightning.settings import LoggerName
 from worldgen.errors import expect, expect_whole_numbers
 
+FSDP = "fsdp"
+DECIDES_NOTHING = (
+    *("workers", "checkpoint_every", "validate_every", "validation_samples", "loss_every", "logger", "artifact"),
+    "strategy",
+)
+"""Settings that make no other weights."""
+_NO_HALVES = "bf16-mixed or 32-true with strategy=fsdp"
+
 
 @dataclass(frozen=True)
 class ControlNetSettings:
@@ -18,7 +26,8 @@ class ControlNetSettings:
     validate_every, loss_every: steps from one to the next; validation_samples: that are painted each time, and scored.
     artifact: whether W&B keeps the ControlNet, with logger=wandb.
     precision, devices (of each node: GPUs, or processes on CPUs), num_nodes, strategy: as Lightning's Trainer has them;
-    auto = DDP where there are several processes. FSDP is none: Lightning's cannot clip the norm of a gradient.
+    auto = DDP where there are several processes; fsdp = each process keeps a share of the ControlNet, its average and
+    AdamW's state.
     """
 
     steps: int = 5000
@@ -65,10 +74,10 @@ class ControlNetSettings:
         for name in ("rate", "clip_norm"):
             value = getattr(self, name)
             expect(f"controlnet.{name}", value, value > 0, "more than 0")
-        whole = "fsdp" not in str(self.strategy)
-        expect(
-            "controlnet.strategy", self.strategy, whole, "auto or ddp: Lightning's FSDP cannot clip the gradient's norm"
-        )
+        sharded = "fsdp" in str(self.strategy)
+        expect("controlnet.strategy", self.strategy, self.strategy == FSDP or not sharded, "auto, ddp or fsdp")
+        expect("controlnet.eight_bit", "true", not (sharded and self.eight_bit), "false with strategy=fsdp")
+        expect("controlnet.precision", self.precision, not (sharded and self.precision == "16-mixed"), _NO_HALVES)
         expect("controlnet.weight_decay", self.weight_decay, self.weight_decay >= 0, "0 or more")
         expect("controlnet.ema", self.ema, self.ema is None or 0 < self.ema < 1, "between 0 and 1, or null")
         dropout = self.prompt_dropout

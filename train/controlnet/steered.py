@@ -1,6 +1,6 @@
 """The frozen networks that a ControlNet steers, as an inpainter's pipeline has them, and a new ControlNet for them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -102,6 +102,17 @@ class SteeredNetworks:
         if self.sees_masked:  # pipelines give a ControlNet the noisy latents alone
             network = _narrowed(network, self.latents)
         return network.float().train()
+
+    def controlnet_of(self, config: Mapping[str, Any], weights: Mapping[str, Tensor]) -> Any:
+        """A ControlNet of these weights; None without any."""
+        from diffusers import ControlNetModel
+
+        if not weights:
+            return None
+        with torch.device("meta"):
+            network = ControlNetModel.from_config(dict(config))
+        network.load_state_dict(weights, assign=True)
+        return network
 
     def _networks(self) -> list[Any]:
         parts = (getattr(self.pipe, name, None) for name in ("unet", "vae", "text_encoder", "text_encoder_2"))

@@ -14,12 +14,13 @@ from pytorch_lightning import Callback
 
 from train.controlnet.module import ControlNetModule, parameters_of
 from train.controlnet.samples import PaintedSamples
-from train.controlnet.settings import ControlNetSettings
+from train.controlnet.settings import FSDP, ControlNetSettings
 from train.controlnet.step_batches import Place, StepBatches
 from train.data.pair_batches import Batches
 from train.data.pairs import ConditionedBatch, ConditionedData
 from train.lightning.loggers import WandbCurves, logging_to, quiet_lightning
 from train.lightning.settings import TrainingSettings
+from train.lightning.sharded import ShardedStrategy
 from train.lightning.trainer import drop_checkpoints, is_first, train_module
 from worldgen.errors import expect
 from worldgen.models.diffusion import DiffusionInpainter
@@ -66,16 +67,16 @@ def train_controlnet(
     told = {**made_of, "controlnet": asdict(settings), "seed": seed}
     with quiet_lightning(), logging_to(curves, out_dir, identity, told, "controlnet") as logger:
         train_module(module, waiting, _training(settings, runtime), out_dir, identity, logger, track, callbacks)
-        waited = waiting.share
+        waited, result = waiting.share, module.whole_result()
         if not is_first():
             return {}
-        module.result.save_pretrained(out_dir)
+        result.save_pretrained(out_dir)
         if settings.artifact and isinstance(logger, WandbCurves):
             logger.keep(sorted([*out_dir.glob("*.json"), *out_dir.glob("*.safetensors")]), made_of)
     drop_checkpoints(out_dir)
     return {
         "steps": settings.steps,
-        "parameters": parameters_of(module.network),
+        "parameters": parameters_of(result),
         "loss_first": _mean(module.losses[: settings.loss_every]),
         "loss_last": _mean(module.losses[-settings.loss_every :]),
         **_last_scores(module),
@@ -135,11 +136,13 @@ class Waiting:
 
 
 def _training(settings: ControlNetSettings, runtime: Runtime) -> TrainingSettings:
+    processes = settings.devices * settings.num_nodes
     trainer: dict[str, Any] = {
         "accelerator": "cpu" if runtime.torch_device.type == "cpu" else "gpu",
         "accumulate_grad_batches": settings.accumulate,
         "gradient_clip_val": settings.clip_norm,
-        **{name: getattr(settings, name) for name in ("precision", "devices", "num_nodes", "strategy")},
+        **{name: getattr(settings, name) for name in ("precision", "devices", "num_nodes")},
+        "strategy": ShardedStrategy(processes) if settings.strategy == FSDP else settings.strategy,
     }
     what = "training a ControlNet"
     return TrainingSettings(settings.steps, what, settings.checkpoint_every, settings.loss_every, trainer)

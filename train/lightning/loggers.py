@@ -15,13 +15,10 @@ from torch import Tensor
 from train.lightning.module import LoggedModule
 from train.lightning.settings import LoggerName
 from train.lightning.step_callback import StepCallback
-from worldgen.runs.provenance import git_commit, machine, package_versions
+from train.lightning.wandb_training import WandbTraining
 from worldgen.runs.wandb_artifacts import log_outputs
-from worldgen.runs.wandb_identity import Destination, WandbIdentity, new_id, taken_up
 from worldgen.runs.wandb_media import curve_point, define_curves
-from worldgen.runs.wandb_names import ABOUT, tags_of
-from worldgen.runs.wandb_runs import group_of
-from worldgen.runs.wandb_session import WandbSession, open_session, wandb_session
+from worldgen.runs.wandb_session import WandbSession
 
 if TYPE_CHECKING:
     import wandb
@@ -43,8 +40,8 @@ def logging_to(
         yield curves
         curves.save()  # what was logged after Lightning's last step
     elif name == "wandb":
-        run_dir = folder.resolve().parent
-        with _session_for(run_dir, identity, settings, job_type) as session:
+        training = WandbTraining(folder.resolve().parent, job_type, identity, settings)
+        with training.session() as session:
             yield WandbCurves(session, job_type)
     else:
         yield False
@@ -107,30 +104,6 @@ class WandbCurves(Logger):
                 run.log(curve_point(self._section, step, {**values, **draw()}))
 
         self._session.do(log)
-
-
-@contextmanager
-def _session_for(run_dir: Path, identity: str, settings: Mapping[str, Any], job_type: str) -> Iterator[WandbSession]:
-    """The world's session where this process has one open for the run folder, or else the training's own."""
-    session = open_session(run_dir)
-    if session is not None:
-        yield session
-        return
-    where = Destination().settled()
-    wanted = WandbIdentity(
-        new_id(),
-        job_type,
-        f"{run_dir.name} · {job_type}",
-        group_of(run_dir),
-        tags_of(job_type),
-        where.project,
-        where.entity,
-        made_of=identity,
-    )
-    about = {"run": run_dir.name, "folder": str(run_dir), "git_commit": git_commit()}
-    config = {**settings, ABOUT: about | {"versions": package_versions(), "machine": machine()}}
-    with wandb_session(run_dir, taken_up(run_dir, wanted), where, config, _log.warning) as session:
-        yield session
 
 
 class StepCurves(StepCallback):

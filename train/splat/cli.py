@@ -119,13 +119,15 @@ def fit_into(
     out: Path, scene: "Scene", optimiser: "SplatOptimizer", config: DictConfig, reporter: Reporter
 ) -> dict[str, Any]:
     """The fit as a run folder, of which what stands already is kept; returns its facts."""
+    from train.lightning.wandb_training import WandbTraining, training_steps
     from train.splat.export import export_world, files_of
-    from train.splat.identity import scene_sha256
+    from train.splat.identity import fingerprint, scene_sha256
     from worldgen.io.gaussians import load_gaussians, save_gaussians
     from worldgen.runs.folder import RunFolder
     from worldgen.types import WorldFrame
 
     made_of = {name: OmegaConf.to_container(config[name], resolve=True) for name in ("scene", "splat")}
+    made_of["seed"] = config.seed
     moved = {} if scene.frame == WorldFrame() else {"frame": asdict(scene.frame)}
     runtime = instantiate(config.runtime)
     metrics = [with_runtime(instantiate(metric), runtime) for metric in config.metric.values() if metric]
@@ -138,11 +140,19 @@ def fit_into(
     def export(folder: Path) -> dict[str, Any]:
         return export_world(load_gaussians(out / "splat" / "gaussians.safetensors"), scene.frame, folder, scene.name)
 
-    with RunFolder.open(out, scene_sha256(scene), scene.name) as folder:
+    sha256, steps = scene_sha256(scene), ("splat", "export")
+    identity = fingerprint(optimiser, scene, config.seed)
+    training = WandbTraining(out, "fit", identity, made_of | moved, scene.name, sha256)
+    with (
+        RunFolder.open(out, sha256, scene.name) as folder,
+        training_steps(optimiser.logger, training, steps, reporter.note) as log_step,
+    ):
         with reporter.step(1, 2, "splat", "Gaussian splats") as line:
-            line.result = folder.step("splat", made_of | {"seed": config.seed}, (), fit, edited_ok=False)
+            line.result = folder.step("splat", made_of, (), fit, edited_ok=False)
+        log_step(line.result)
         with reporter.step(2, 2, "export", "files to look at") as exported:
             exported.result = folder.step("export", moved, ("splat",), export)
+        log_step(exported.result)
         for name in files_of(scene.frame):
             folder.link(name, "export", name)
     return line.result.facts

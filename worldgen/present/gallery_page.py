@@ -11,6 +11,7 @@ from typing import Any
 from worldgen.errors import UserError
 from worldgen.present import report_pictures as pictures
 from worldgen.runs import artifacts
+from worldgen.runs.differing import differing_keys
 from worldgen.runs.reader import RunReader
 from worldgen.runs.steps_table import EXPORT
 
@@ -53,18 +54,9 @@ def shown_world(folder: Path) -> ShownWorld:
     return ShownWorld(folder, manifest["photo"].get("name") or "one photo", settings, seconds, figures)
 
 
-def differing(worlds: Sequence[ShownWorld]) -> list[str]:
-    """The keys of settings that are not the same in all worlds that have them: one that stopped early has few."""
-    values: dict[str, set[str]] = {}
-    for world in worlds:
-        for key, value in world.settings.items():
-            values.setdefault(key, set()).add(json.dumps(value, sort_keys=True))
-    return sorted(key for key, found in values.items() if len(found) > 1)
-
-
 def gallery_html(worlds: Sequence[ShownWorld], beside: Path, left_out: int = 0) -> str:
     """The page, to lie in the folder `beside`, which its links start from. left_out: folders that were no runs."""
-    keys = differing(worlds)
+    keys = differing_keys(world.settings for world in worlds)
     style = Path(__file__).with_name("report.css").read_text(encoding="utf-8") + _STYLE
     names = "" if keys else " Nothing is set otherwise in one than in another."
     told = f"{len(worlds)} worlds.{names}" + (f" Left out, being no runs: {left_out}." if left_out else "")

@@ -17,20 +17,20 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeGuard, get_args
 from worldgen.errors import expect, first_line
 from worldgen.runs.folder import StepResult
 from worldgen.runs.provenance import git_commit, machine, package_versions
-from worldgen.runs.record import StepRecord, load_record, look
+from worldgen.runs.record import StepRecord
 from worldgen.runs.steps_table import PANORAMA, SPLAT
 from worldgen.runs.wandb_artifacts import ARTIFACT, ArtifactName, log_artifacts
-from worldgen.runs.wandb_identity import Destination, WandbIdentity, kept, new_id, state_of, taken_up
+from worldgen.runs.wandb_identity import Destination, WandbIdentity, kept, new_id, taken_up
 from worldgen.runs.wandb_media import curves_of, log_curves, media_of
 from worldgen.runs.wandb_names import ABOUT, WORLD, run_name, tags_of
-from worldgen.runs.wandb_session import WAIT_S, WandbSession, expect_wandb, wandb_session
+from worldgen.runs.wandb_session import WAIT_S, expect_wandb
+from worldgen.runs.wandb_steps import LoggedSteps, LogStep
 
 if TYPE_CHECKING:
     import wandb
     from numpy import ndarray
 
 _log = logging.getLogger("worldgen")
-LogStep = Callable[[StepResult], None]
 _NO_SETTINGS = ("image", "images", "out", "namesakes", "quiet", "logger", "chosen")
 
 
@@ -96,49 +96,41 @@ class WandbTracking:
 
     def of_run(self, run: WorldRun, note: Callable[[str], None]) -> AbstractContextManager[LogStep]:
         try:
-            return _WandbSteps(self, run, note)
+            return _WorldSteps(self, run, note)
         except Exception as error:  # what the folder keeps of W&B cannot be read, say
             note(f"W&B cannot be had ({first_line(error)}); the run goes on")
             return NoTracking().of_run(run, note)
 
 
-class _WandbSteps(AbstractContextManager[LogStep]):
-    """Logs each step once for each state of its files; what W&B missed is logged when the command runs again.
+class _WorldSteps(LoggedSteps):
+    """The steps of the recipe, with their pictures, points, curves and files."""
 
-    Where all that is asked for was logged, no W&B run is begun until a step comes out otherwise."""
+    def __init__(self, tracking: WandbTracking, run: WorldRun, note: Callable[[str], None]) -> None:
+        self._tracking, self._run = tracking, run
+        identity = taken_up(run.folder, world_identity(run, tracking.destination))
+        config = {name: value for name, value in run.config.items() if name not in _NO_SETTINGS}
+        super().__init__(
+            run.folder,
+            identity,
+            tracking.destination,
+            config | {ABOUT: about_world(run, identity)},
+            run.steps,
+            note,
+            tracking.wait_s,
+            tracking.artifacts,
+        )
 
-    def __init__(self, settings: WandbTracking, run: WorldRun, note: Callable[[str], None]) -> None:
-        self._settings, self._run, self._note = settings, run, note
-        self._identity = taken_up(run.folder, world_identity(run, settings.destination))
-        self._about = about_world(run, self._identity)
-        self._opened: AbstractContextManager[WandbSession] | None = None
-        self._session: WandbSession | None = None
-
-    def __enter__(self) -> LogStep:
-        if not set(self._run.steps) <= set(self._identity.logged):
-            self._begin()
-        return self._log
-
-    def __exit__(self, *error: Any) -> None:
-        if self._opened is not None:
-            self._opened.__exit__(*error)
-
-    def _log(self, result: StepResult) -> None:
-        record = load_record(result.path)
-        state = state_of(record.key, look(result.path, record.files).sha256, list(self._settings.artifacts))
-        if self._identity.logged.get(result.name) == state:
-            return
-        session = self._session or self._begin()
-        if session.failed:
-            return
+    def more_of(self, result: StepResult, record: StepRecord, state: str) -> "Callable[[wandb.Run], None]":
         pictures = self._side_steps() if result.name == SPLAT else {}  # here: two threads may not draw at once
 
-        def fill(run: "wandb.Run") -> None:
-            self._fill(run, result, record, pictures)
-            for name in log_artifacts(run, self._settings.artifacts, result, record, self._run.photo):
-                session.has(f"{ARTIFACT}{name}", state)
+        def log(run: "wandb.Run") -> None:
+            log_curves(run, "fit", curves_of(result.path / "metrics.csv"))
+            if media := media_of(result, self._tracking.max_points, pictures):
+                run.log(media)
+            for name in log_artifacts(run, self._tracking.artifacts, result, record, self._run.photo):
+                self.has(f"{ARTIFACT}{name}", state)
 
-        session.do(fill, result.name, state)
+        return log
 
     def _side_steps(self) -> "Mapping[str, ndarray]":
         try:
@@ -146,33 +138,6 @@ class _WandbSteps(AbstractContextManager[LogStep]):
         except Exception as error:
             _log.warning("W&B: no side-steps: %s: %s", type(error).__name__, first_line(error))
             return {}
-
-    def _begin(self) -> WandbSession:
-        settings = self._settings
-        config = {name: value for name, value in self._run.config.items() if name not in _NO_SETTINGS}
-        self._opened = wandb_session(
-            self._run.folder,
-            self._identity,
-            settings.destination,
-            config | {ABOUT: self._about},
-            self._note,
-            settings.wait_s,
-        )
-        self._session = self._opened.__enter__()
-        return self._session
-
-    def _fill(
-        self, run: "wandb.Run", result: StepResult, record: StepRecord, pictures: "Mapping[str, ndarray]"
-    ) -> None:
-        facts = {**result.facts, "seconds": result.seconds, "peak_memory_mb": result.peak_memory_mb}
-        if record.peak_gpu_memory_mb is not None:
-            facts["peak_gpu_memory_mb"] = record.peak_gpu_memory_mb
-        run.summary.update({f"{result.name}/{name}": value for name, value in facts.items()})
-        self._about["weights"] |= record.assets
-        run.config.update({ABOUT: self._about}, allow_val_change=True)
-        log_curves(run, "fit", curves_of(result.path / "metrics.csv"))
-        if media := media_of(result, self._settings.max_points, pictures):
-            run.log(media)
 
 
 def world_identity(run: WorldRun, destination: Destination) -> WandbIdentity:
@@ -197,7 +162,6 @@ def about_world(run: WorldRun, identity: WandbIdentity) -> dict[str, Any]:
         "git_commit": git_commit(),
         "versions": package_versions(),
         "machine": machine(),
-        "weights": {},
         "copied_from": identity.copied_from,
     }
 
