@@ -57,6 +57,14 @@ def test_blur_keeps_the_mean_of_what_lies_inside_and_constants():
     torch.testing.assert_close(blur(torch.full((2, 6, 9), 0.4), 2.0), torch.full((2, 6, 9), 0.4))
 
 
+def test_blur_weighs_by_the_normal_density_and_goes_on_beyond_the_border():
+    row = torch.rand(1, 1, 40, generator=torch.Generator().manual_seed(3))
+    weights = torch.distributions.Normal(0.0, 2.5).log_prob(torch.arange(-8.0, 9.0)).exp()
+    wide = torch.cat([row[..., :1].expand(1, 1, 8), row, row[..., -1:].expand(1, 1, 8)], -1)
+    expected = (wide[0, 0].unfold(0, 17, 1) * weights / weights.sum()).sum(-1)
+    torch.testing.assert_close(blur(row.expand(2, 5, 40), 2.5)[1, 2], expected)
+
+
 seeds, radii = st.integers(0, 99), st.integers(0, 4)
 
 
