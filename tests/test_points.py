@@ -1,10 +1,12 @@
 """Points rendered with visibility, against the analytic room: pytest tests/test_points.py"""
 
 import math
+import platform
 from dataclasses import replace
 from itertools import pairwise
 
 import numba
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -12,7 +14,8 @@ from hypothesis import strategies as st
 
 from tests.scenes import BoxRoom, room_cloud, specks
 from worldgen.geometry import points
-from worldgen.geometry.cameras import look_at, project
+from worldgen.geometry.cameras import look_at, project, zdepth_to_distance
+from worldgen.geometry.kernels import points as kernels
 from worldgen.geometry.points import render_points, render_view, view_normals, view_points
 from worldgen.types import Camera, PointCloud, View
 
@@ -188,10 +191,10 @@ def test_the_same_picture_from_any_number_of_threads(set_threads):
     views = []
     for threads in (1, numba.config.NUMBA_NUM_THREADS):
         set_threads(threads)
-        views.append(render_points(room_cloud(512), camera))
-    one, many = views
-    assert torch.equal(one.rgb, many.rgb)
-    assert torch.equal(one.distance, many.distance)
+        views.append([render_points(room_cloud(512), camera), render_view(ROOM.view(camera), camera.resized(100, 75))])
+    for one, many in zip(*views, strict=True):
+        assert torch.equal(one.rgb, many.rgb)
+        assert torch.equal(one.distance, many.distance)
 
 
 @pytest.mark.usefixtures("renderer")
@@ -218,6 +221,29 @@ def test_a_view_is_rendered_as_its_points_are(yaw_deg, pitch_deg, place, share):
     alike = ((seen.rgb - twin.rgb).abs().amax(0) < 1e-3) & (seen.known == twin.known)
     alike &= (seen.distance - twin.distance).abs() <= 1e-3 * twin.distance
     assert alike.float().mean() > 0.997
+
+
+@pytest.mark.parametrize("place", [[0.4, -0.1, 0.2], [0.0, 0.0, 1.5], [0.0, 0.0, -1.5]])
+def test_a_view_is_rendered_as_torch_does_it(place):
+    view = ROOM.view(Camera.from_fov(64, 48, 80, look_at(25)))
+    camera = Camera.from_fov(90, 52, 70, look_at(40, 10, torch.tensor(place)))
+    rgb, inverse = points._render_by_torch([view_points(view, view.known)], camera, 0.05, 0.03, 0.1)
+    distance = zdepth_to_distance(camera, torch.where(inverse > 0, 1 / inverse, torch.zeros_like(inverse)))
+    seen = render_view(view, camera)
+    alike = ((seen.rgb - rgb).abs().amax(0) < 1e-3) & (seen.known == (inverse > 0))
+    alike &= (seen.distance - distance).abs() <= 1e-3 * distance
+    assert seen.known.float().mean() > 0.3
+    assert alike.float().mean() > 0.997
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="looks for that processor's instructions")
+def test_a_views_discs_are_computed_several_at_once():
+    """What numba cannot vectorise takes ten times as long, and nothing else would tell."""
+    compiled = numba.njit(error_model="numpy")(kernels._disc_row.py_func)
+    lens, line = (np.float32(50),) * 4, np.ones((3, 66), np.float32)
+    motion = (np.float32(0.5),) * 12
+    compiled(tuple(line), 3, lens, motion, lens, np.float32(64), np.float32(0.05), np.empty((6, 64), np.float32))
+    assert any("divps" in assembly for assembly in compiled.inspect_asm().values())
 
 
 def test_normals_are_exact_on_planes_and_face_the_camera():

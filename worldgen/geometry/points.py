@@ -16,6 +16,7 @@ from torch import Tensor
 
 from worldgen.geometry import points_by_torch
 from worldgen.geometry.cameras import distance_to_zdepth, pixel_rays, unproject, zdepth_to_distance
+from worldgen.geometry.kernels import gaps
 from worldgen.geometry.kernels import points as kernels
 from worldgen.types import Camera, PointCloud, View
 
@@ -51,18 +52,21 @@ def render_view(view: View, camera: Camera, near: float = 0.05, tolerance: float
     if view.measured.device.type != "cpu":
         return render_points(view_points(view, view.known), camera, near, tolerance, gap)
     discs = np.empty((view.known.numel(), kernels.DISC), np.float32)
-    counts = np.zeros((kernels.CHUNKS, -(-camera.height // kernels.BAND_ROWS)), np.int64)
+    starts = view.camera.height * np.arange(kernels.CHUNKS) // kernels.CHUNKS * view.camera.width
+    ends, counts = np.empty_like(starts), np.zeros((kernels.CHUNKS, _bands(camera)), np.int64)
     motion = (camera.w2c.double() @ view.camera.c2w.double()).float()
     kernels.project_view(
         view.rgb.contiguous().numpy(), view.measured.contiguous().numpy(), view.known.contiguous().numpy(),
-        _lens(view.camera), motion.numpy(), _lens(camera), camera.width, camera.height, np.float32(near), discs, counts,
+        _lens(view.camera), motion.numpy(), _lens(camera), camera.width, camera.height, np.float32(near),
+        discs, starts, ends, counts,
     )  # fmt: skip
-    rows = view.camera.height * np.arange(kernels.CHUNKS + 1) // kernels.CHUNKS
-    return _seen(camera, *_drawn(discs, rows * view.camera.width, counts, camera, tolerance, gap))
+    return _seen(camera, *_drawn(discs, starts, ends, counts, camera, tolerance, gap))
 
 
 def _seen(camera: Camera, rgb: Tensor, inverse: Tensor) -> View:
     """Of pictures [3, H, W] and inverse zdepths [H, W], 0 where nothing is seen."""
+    if inverse.device.type == "cpu":
+        return View(camera, rgb, *map(torch.from_numpy, kernels.distances(inverse.numpy(), _lens(camera))))
     known = inverse > 0
     zdepth = torch.where(known, 1 / inverse.clamp(min=1e-9), torch.zeros_like(inverse))
     return View(camera, rgb, known, zdepth_to_distance(camera, zdepth))
@@ -76,33 +80,40 @@ def _render_by_numba(
     clouds: Sequence[PointCloud], camera: Camera, near: float, tolerance: float, gap: float
 ) -> tuple[Tensor, Tensor]:
     """rgb [3, H, W] and inverse zdepth [H, W], 0 where nothing is seen."""
-    width, height = camera.width, camera.height
-    ends = np.cumsum([0, *map(len, clouds)])
-    discs = np.empty((ends[-1], kernels.DISC), np.float32)
-    bands = -(-height // kernels.BAND_ROWS)
-    counts = np.zeros((len(clouds), kernels.CHUNKS, bands), np.int64)
+    firsts = np.cumsum([0, *map(len, clouds)])
+    discs = np.empty((firsts[-1], kernels.DISC), np.float32)
+    chunks = np.arange(kernels.CHUNKS)
+    starts = np.stack([first + len(one) * chunks // kernels.CHUNKS for first, one in zip(firsts, clouds, strict=False)])
+    ends, counts = np.empty_like(starts), np.zeros((*starts.shape, _bands(camera)), np.int64)
     w2c, lens = camera.w2c.numpy(), _lens(camera)
     for number, one in enumerate(clouds):
-        own = discs[ends[number] : ends[number + 1]]
         kernels.project_points(
             one.xyz.contiguous().numpy(), one.rgb.contiguous().numpy(), one.normals.contiguous().numpy(),
-            one.spacing.contiguous().numpy(), w2c, lens, width, height, np.float32(near), own, counts[number],
+            one.spacing.contiguous().numpy(), w2c, lens, camera.width, camera.height, np.float32(near),
+            discs, starts[number], ends[number], counts[number],
         )  # fmt: skip
-    chunks = np.arange(kernels.CHUNKS)
-    starts = np.concatenate(
-        [*(ends[k] + len(one) * chunks // kernels.CHUNKS for k, one in enumerate(clouds)), ends[-1:]]
-    )
-    return _drawn(discs, starts, counts.reshape(-1, bands), camera, tolerance, gap)
+    return _drawn(discs, starts.ravel(), ends.ravel(), counts.reshape(-1, _bands(camera)), camera, tolerance, gap)
+
+
+def _bands(camera: Camera) -> int:
+    return -(-camera.height // kernels.BAND_ROWS)
 
 
 def _drawn(
-    discs: np.ndarray, starts: np.ndarray, counts: np.ndarray, camera: Camera, tolerance: float, gap: float
+    discs: np.ndarray,
+    starts: np.ndarray,
+    ends: np.ndarray,
+    counts: np.ndarray,
+    camera: Camera,
+    tolerance: float,
+    gap: float,
 ) -> tuple[Tensor, Tensor]:
-    """Rgb [3, H, W] and inverse zdepth [H, W] of discs; `kernels.draw_discs` says what starts and counts are."""
-    rgb, inverse, size = kernels.draw_discs(discs, starts, counts, camera.width, camera.height, np.float32(tolerance))
-    size = np.maximum(size, 1)
+    """Rgb [3, H, W] and inverse zdepth [H, W] of discs; `kernels.draw_discs` says what starts, ends and counts are."""
+    picture = camera.width, camera.height
+    rgb, inverse, size = kernels.draw_discs(discs, starts, ends, counts, *picture, np.float32(tolerance))
+    np.maximum(size, 1, out=size)
     for _ in range(_GAP_ROUNDS):
-        rgb, inverse = kernels.closed(rgb, kernels.unhidden(inverse, size, np.float32(gap)), size, np.float32(gap))
+        inverse = gaps.closed(rgb, gaps.unhidden(inverse, size, np.float32(gap)), size, np.float32(gap))
     return torch.from_numpy(rgb), torch.from_numpy(inverse)
 
 

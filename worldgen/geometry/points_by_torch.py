@@ -1,4 +1,4 @@
-"""Points rendered with visibility, in torch: the path on a GPU, and kernels/points.py written to be read.
+"""Points rendered with visibility, in torch: the path on a GPU, and the kernels written to be read.
 
 `geometry/points.py` says what it does; the tests hold the kernels to it. Everything lies on the device of the clouds,
 and no sum depends on the order in which a GPU adds, so the same clouds give the same picture.
@@ -11,11 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from worldgen.geometry.kernels.gaps import GAP_REACH, GAP_SIDES
 from worldgen.geometry.kernels.points import (
     CORE,
     CORE_MIN_PX,
-    GAP_REACH,
-    GAP_SIDES,
     MAX_PX,
     SLOPE_LIMIT,
     SMOOTH,
