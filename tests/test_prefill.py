@@ -71,6 +71,14 @@ def test_the_sky_field_is_the_sky_whatever_stands_against_it():
     assert bool((zenith[2] > zenith[0] + 0.3).all())  # still blue
 
 
+def test_a_strip_of_grass_below_a_white_wall_is_the_ground():
+    down = directions(HEIGHT, WIDTH)[..., 1]
+    wall, grass = torch.full((3,), 0.9), torch.tensor([0.1, 0.3, 0.1])
+    rgb = torch.where(down[None] > 0.42, grass[:, None, None], wall[:, None, None])
+    field = colour_field(rgb, down < 0.5, down=True, is_sky=False)
+    assert (field[:, -HEIGHT // 4 :] - grass[:, None, None]).abs().max() < 0.1
+
+
 def test_spread_texture_keeps_mean_and_contrast_and_depends_on_the_seed():
     generator = torch.Generator().manual_seed(1)
     texture = torch.randn(3, 32, 32, generator=generator) * 0.1

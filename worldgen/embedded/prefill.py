@@ -54,7 +54,7 @@ class QuiltedPrefill:
         plain = colour_field(ring.rgb, telling, down=False, is_sky=is_sky)
         sides = ~own.any(0) if once else torch.zeros(width, dtype=torch.bool)
         above = overhead(ring.rgb, known, sides, plain, is_sky, seed)
-        ground = _ground(photo, ring.rgb, known, seed + 1)
+        ground = _ground(photo, ring.rgb, telling, seed + 1)
         filled = torch.where(known, ring.rgb, torch.cat([above.rgb, ground], 1))
         pole = torch.cat([torch.full((half, width), _SKY), torch.full((height - half, width), _GROUND)])
         piece = torch.where(known, ring.copy, pole)

@@ -11,6 +11,7 @@ from worldgen.geometry.equirect import directions, sample
 from worldgen.geometry.fill import blur, enlarge
 from worldgen.types import View
 
+_AS_LOW, _AS_HIGH = 0.08, 0.1  # sine of latitude over which what is known counts less: grass may be but a strip
 _FIT_WIDTH = 256  # the colour field is smooth: a coarse panorama is enough to fit it
 # How skies go on above 30 degrees: eight real outdoor panoramas, white at the horizon to deep blue, have nearly one
 # brightness in their upper quarter.
@@ -39,7 +40,7 @@ def colour_field(rgb: Tensor, known: Tensor, down: bool, is_sky: bool) -> Tensor
     if not bool(seen.any()):
         return torch.full_like(rgb, 0.5)
     last = torch.where(seen, depth, -1.0).amax(0, keepdim=True)  # of each column
-    near_pole = torch.exp(-(last - depth).clamp(min=0) / (0.25 if down else 0.1))
+    near_pole = torch.exp(-(last - depth).clamp(min=0) / (_AS_LOW if down else _AS_HIGH))
     weight = (near_pole * torch.sqrt(1 - depth**2))[seen]
     terms = _terms(rays, depth, float(last[last > 0].median()))
     seen_terms, seen_colour = terms[seen], colour.permute(1, 2, 0)[seen]
