@@ -77,7 +77,8 @@ def overhead(rgb: Tensor, known: Tensor, fading: Tensor, field: Tensor, is_sky: 
     calm = 0.0 if is_sky else _CALM
     most = calm if bool(fading.any()) else max(calm, _MOST_CONTRAST)  # leaves of one thing alone are not all round
     strength = torch.lerp(torch.tensor(calm), contrast.clamp(calm, most), left)
-    return Overhead(plain + strength * _grain(border, seed), standing)
+    grained = plain + strength * _grain(border, seed) if bool(strength.any()) else plain  # a sky has none
+    return Overhead(grained, standing)
 
 
 def _detail(border: _Border, sigma_deg: float) -> Tensor:
