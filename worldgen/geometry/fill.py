@@ -59,7 +59,7 @@ def blur(image: Tensor, sigma: float) -> Tensor:
     """Gaussian blur of an image [C, H, W], sigma in pixels; beyond the border the border goes on."""
     reach = math.ceil(3 * sigma)
     if image.device.type == "cpu":  # half the time of torch's, a third where sigma is large
-        rows = gaussian_filter1d(image.numpy(force=True), sigma, axis=2, mode="nearest", radius=reach)
+        rows = gaussian_filter1d(image.numpy(), sigma, axis=2, mode="nearest", radius=reach)
         return torch.from_numpy(gaussian_filter1d(rows, sigma, axis=1, mode="nearest", radius=reach))
     kernel = torch.exp(-0.5 * (torch.arange(-reach, reach + 1, device=image.device) / sigma) ** 2)
     kernel = kernel / kernel.sum()
