@@ -1,0 +1,115 @@
+"""The networks of Depth Anything 3 (Lin et al., arXiv 2511.10647; its code Apache-2.0), as both adapters load them.
+
+Checked against `depth-anything-3` 0.1.1. They are built from the package's presets, as its README shows, and not by its
+API, which imports a video editor and a server's parts, rounds pictures to 8 bits and computes in 16 wherever it runs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch.nn.functional as F
+from omegaconf import OmegaConf
+from safetensors.torch import load_file
+from torch import Tensor
+
+from worldgen.errors import UserError, expect
+from worldgen.models.loading import one_line
+from worldgen.models.upstream import lacking, load_state, upstream
+
+if TYPE_CHECKING:
+    from worldgen.models.runtime import Runtime
+
+INSTALL = "pip install --no-deps depth-anything-3==0.1.1 && pip install addict einops"
+"""Without what else its metadata asks for, numpy below 2 among it, which its networks do not use."""
+
+OF_MANY_VIEWS = ("da3-small", "da3-base", "da3-large", "da3-giant")
+METRIC = "da3metric-large"
+PRESETS = (*OF_MANY_VIEWS, "da3mono-large", METRIC)
+PATCH = 14
+_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's
+
+
+def lacks_code() -> str | None:
+    """See HubAdapter."""
+    lacks = (lacking(module, INSTALL) for module in ("depth_anything_3", "addict", "einops"))
+    return next(filter(None, lacks), None)
+
+
+def expect_sides(key: str, longest_px: int) -> None:
+    """Raises UserError unless it is a length that the networks see."""
+    expect(f"{key}.longest_px", longest_px, longest_px >= PATCH and longest_px % PATCH == 0, f"a multiple of {PATCH}")
+
+
+def preset_of(folder: Path, key: str) -> str:
+    """Which network a folder holds, by its config.json; where that is silent, upstream's default. Raises UserError."""
+    try:
+        preset = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_name", "da3-large")
+    except (ValueError, AttributeError) as error:
+        raise UserError(f"{key}: {folder}: config.json cannot be read") from error
+    expect(f"{key}: {folder}: model_name", preset, preset in PRESETS, f"one of {', '.join(PRESETS)}")
+    return str(preset)
+
+
+def load_network(folder: Path, preset: str, without: Sequence[str], key: str, runtime: Runtime) -> Any:
+    """The network of a folder in the hub's layout, where `runtime` says, in 32 bits. without: parts that are not asked.
+
+    Raises UserError where its code cannot be imported, or its weights are not whole or another thing's.
+    """
+    network = _built(preset, without)
+    file = folder / "model.safetensors"
+    load_state(network, _weights(file, key), f"{key}: {file}")
+    return network.eval().requires_grad_(False).to(runtime.torch_device)
+
+
+def answer(network: Any, pixels: Tensor, dtype: torch.dtype) -> Any:
+    """What it finds in views of one scene, pixels [N, 3, h, w]. dtype: 16 bits are for its transformer alone."""
+    device = next(network.parameters()).device
+    with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+        return network(pixels[None].to(device), export_feat_layers=[])
+
+
+def size_seen(height: int, width: int, longest_px: int) -> tuple[int, int]:
+    """Pixels that the network sees of a view, height and width: each side the nearest multiple of a patch, as upstream
+    rounds."""
+    scale = longest_px / max(height, width)
+    rows, columns = (max(PATCH, (round(side * scale) + PATCH // 2) // PATCH * PATCH) for side in (height, width))
+    return rows, columns
+
+
+def normalised(rgb: Tensor, size: tuple[int, int]) -> Tensor:
+    """rgb [N, 3, H, W] in [0, 1] made `size` large, as ImageNet's mean and deviation: [N, 3, *size]."""
+    if tuple(rgb.shape[2:]) != size:
+        rgb = F.interpolate(rgb, size, mode="bicubic", antialias=True, align_corners=False)
+    mean, std = (torch.tensor(values, device=rgb.device)[:, None, None] for values in (_MEAN, _STD))
+    return (rgb.clamp(0, 1) - mean) / std
+
+
+def _built(preset: str, without: Sequence[str]) -> Any:
+    """The network with random weights, on the CPU; its code tells what it does, which is nobody's concern here.
+
+    Its package lets configs of any program run Python (`${eval:...}`); its presets do without, and so do we.
+    """
+    known = OmegaConf.has_resolver("eval")
+    with contextlib.redirect_stdout(io.StringIO()):
+        upstream("depth_anything_3.model.da3", INSTALL)
+        configs, registry = upstream("depth_anything_3.cfg", INSTALL), upstream("depth_anything_3.registry", INSTALL)
+        config = configs.load_config(registry.MODEL_REGISTRY[preset])
+        for part in without:
+            config.pop(part, None)
+        network = configs.create_object(config)
+    if not known:
+        OmegaConf.clear_resolver("eval")
+    return network
+
+
+def _weights(file: Path, key: str) -> dict[str, Tensor]:
+    """By the network's names: in the file they are those of the API's class, which holds it as `model`."""
+    with one_line(f"{key}: {file}: cannot be read as weights"):
+        return {name.removeprefix("model."): tensor for name, tensor in load_file(file).items()}
