@@ -16,7 +16,7 @@ from torch import Tensor
 from tests.posed_folders import OPENGL, ROOM, colmap_model, lens, wall_points, write_pictures, write_text_ply
 from tests.scenes import texture
 from train.data.depths import main
-from train.data.estimated_depth import MetricDepth
+from train.data.metric_depth import MetricDepth
 from worldgen.geometry.cameras import distance_to_zdepth, look_at
 from worldgen.models.protocols import Adapter
 from worldgen.models.runtime import Runtime
@@ -47,7 +47,7 @@ class KnowsTheRoom(Adapter):
 def run(network: Any, *arguments: str) -> int:
     """`python -m train.data.depths` with this network for the one that its config names; its exit status."""
     estimator = MetricDepth(network, None, Runtime(device="cpu"))
-    with patch("train.data.depths._estimator", lambda config: estimator):
+    with patch("train.data.depths.chosen_depth", lambda config: estimator):
         return main(["data=dl3dv", "size=72", *arguments])
 
 

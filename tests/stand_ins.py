@@ -137,7 +137,8 @@ class DepthAnything3Net(torch.nn.Module):
         norm = torch.nn.LayerNorm(2)
         self.head = torch.nn.ModuleList([norm, norm])  # one tensor under two names, as its output_conv2_aux
         if cam_dec is not None:
-            self.cam_dec = torch.nn.Linear(1, 1)
+            assert cam_enc is not None, "upstream makes both or neither"
+            self.turn_deg = torch.nn.Parameter(torch.zeros(1))  # of each frame against the one before
 
     def forward(
         self,
@@ -149,16 +150,31 @@ class DepthAnything3Net(torch.nn.Module):
         use_ray_pose=False,
         ref_view_strategy="saddle_balanced",
     ):
-        assert x.shape[:3] == (1, 1, 3) and x.shape[3] % 14 == x.shape[4] % 14 == 0, x.shape
+        poses = hasattr(self, "turn_deg")
+        if poses:
+            print("Selecting reference view")
+        assert x.shape[0] == 1 and x.shape[2] == 3 and x.shape[3] % 14 == x.shape[4] % 14 == 0, x.shape
+        assert poses or x.shape[1] == 1, x.shape
         depth = self.far * torch.exp(0.1 * x.mean(2))
         output = Dict({"depth": depth, "aux": Dict()})
         if not self.has_sky:
-            output.depth_conf = torch.ones_like(depth)
+            output.depth_conf = 1 + x.mean(2).sigmoid()
+            if poses:
+                output.extrinsics, output.intrinsics = self.cameras(*x.shape[1:2], *x.shape[3:])
             return output
         rows = torch.arange(x.shape[3])[None, None, :, None].expand_as(depth)
         output.sky = torch.where(rows < x.shape[3] // 4, 0.4, 0.0)  # above 0.3 is sky
         output.depth = torch.where(output.sky < 0.3, depth, depth.max() * (1 + torch.rand(())))
         return output
+
+    def cameras(self, count, height, width):
+        turns = torch.deg2rad(self.turn_deg) * torch.arange(count)
+        w2c = torch.zeros(1, count, 3, 4)
+        w2c[..., 0, 0] = w2c[..., 2, 2] = turns.cos()
+        w2c[..., 0, 2], w2c[..., 2, 0] = -turns.sin(), turns.sin()
+        w2c[..., 1, 1], w2c[..., 0, 3] = 1, 0.5
+        lens = torch.tensor([[0.8 * width, 0, width / 2], [0, 0.8 * width, height / 2], [0, 0, 1]])
+        return w2c, lens.expand(1, count, 3, 3)
 """
 
 DA3_PRESET = """
@@ -167,13 +183,16 @@ net: {{name: {net}}}
 head: {{output_dim: {outputs}}}
 """
 
+DA3_CAMERAS = "cam_dec: {dim_in: 768}\ncam_enc: {dim_out: 384}\n"
+
 _DA3 = {
     "__init__.py": "",
     "model/__init__.py": "",
     "cfg.py": DA3_CFG,
     "registry.py": DA3_REGISTRY,
     "model/da3.py": DA3_NET,
-    "configs/da3-small.yaml": DA3_PRESET.format(net="vits", outputs=2) + "cam_dec: {dim_in: 768}\n",
+    "configs/da3-small.yaml": DA3_PRESET.format(net="vits", outputs=2)
+    + "cam_dec: {dim_in: 768}\ncam_enc: {dim_out: 384}\n",
     "configs/da3metric-large.yaml": DA3_PRESET.format(net="vitl", outputs=1),
     "configs/da3mono-large.yaml": DA3_PRESET.format(net="vitl", outputs=1),
 }

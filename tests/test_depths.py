@@ -24,8 +24,9 @@ from tests.test_training_sets import checked
 from train.data import estimated_depth
 from train.data.depth_files import save_zdepth
 from train.data.depths import main
-from train.data.estimated_depth import RECORD, MetricDepth
+from train.data.estimated_depth import RECORD
 from train.data.measured_folders import measured_folders
+from train.data.metric_depth import MetricDepth
 from train.data.pairs import ConditionedData
 from train.data.point_files import Points
 from worldgen.errors import UserError

@@ -26,6 +26,7 @@ ROOTS = {
     "train.small_diffusion": "small_diffusion",
     "train.data.check": "data_check",
     "train.data.depths": "data_depths",
+    "train.data.pose": "data_pose",
     "eval": "eval",
 }  # programs of Hydra's, and their config files
 

@@ -36,6 +36,7 @@ PROGRAMS = {
     "small_diffusion": "train.small_diffusion",
     "data_check": "train.data.check",
     "data_depths": "train.data.depths",
+    "data_pose": "train.data.pose",
 }
 """What `python -m` runs, by the file in conf/ that its config begins with."""
 _LISTS_KEYS = {
@@ -46,6 +47,7 @@ _LISTS_KEYS = {
     "small_diffusion": "python -m train.small_diffusion --cfg job",
     "data_check": "python -m train.data.check --help",
     "data_depths": "python -m train.data.depths --help",
+    "data_pose": "python -m train.data.pose --help",
 }
 _OUR_PACKAGES = ("train", "eval")  # names that others' files have, too
 OmegaConf.register_new_resolver(  # path: ${shipped:<name>}, of weights that come with the package

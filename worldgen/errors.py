@@ -38,4 +38,4 @@ def expect_whole_numbers(prefix: str, settings: Any) -> None:
         value = getattr(settings, field.name)
         if field.type in (int, "int"):
             wanted = f"a whole number, such as {field.default}"
-            expect(f"{prefix}.{field.name}", value, is_whole(value), wanted)
+            expect(f"{prefix}.{field.name}".lstrip("."), value, is_whole(value), wanted)

@@ -141,6 +141,20 @@ class ViewDepth:
         _expect("ViewDepth.valid", self.valid, tuple(self.zdepth.shape))
 
 
+@dataclass(frozen=True, eq=False)
+class PosedDepth:
+    """What a network finds out about one of several frames: its camera, in a world and a unit that all of them share,
+    what it sees in that unit, and how sure that is: [H, W], more is surer, in no unit."""
+
+    camera: Camera
+    depth: ViewDepth
+    sure: Tensor
+
+    def __post_init__(self) -> None:
+        _expect("PosedDepth.depth", self.depth.zdepth, (self.camera.height, self.camera.width))
+        _expect("PosedDepth.sure", self.sure, (self.camera.height, self.camera.width))
+
+
 @dataclass(frozen=True)
 class Fov:
     """deg: horizontal field of view of the upright photo. source: where the value comes from, for a person."""

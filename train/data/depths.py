@@ -12,13 +12,14 @@ from typing import Any
 from omegaconf import DictConfig
 
 from train.data.check import STATUS_BROKEN
-from train.data.estimated_depth import METRES, POINTS, SCENE, SHIFTED, DepthMaker, Made, MetricDepth, NetworkFailedError
+from train.data.chosen_depth import chosen_depth
+from train.data.estimated_depth import METRES, POINTS, SCENE, SHIFTED, DepthMaker, Made
 from train.data.measured_folders import MeasuredFolder
+from train.data.metric_depth import NetworkFailedError
 from worldgen import command, program
-from worldgen.config import choice, choices, compose_program, instantiate
+from worldgen.config import compose_program, instantiate
 from worldgen.errors import UserError, expect, is_whole
 from worldgen.present.console import Reporter
-from worldgen.recipe.depth import ViewMergedDepth
 
 USAGE = """\
 Estimates the depth of posed pictures that come without, and writes it where training looks for it.
@@ -56,7 +57,7 @@ def _obey(arguments: Sequence[str]) -> None:
     expect("size", config.size, is_whole(config.size) and config.size >= 32, "32 pixels or more")
     fits = is_whole(config.triangulated) and (config.triangulated == 0 or config.triangulated >= 3)
     expect("triangulated", config.triangulated, fits, "0 (none) or 3 and more")
-    estimator = _estimator(config)
+    estimator = chosen_depth(config)
     scenes = _scenes(config)
     reporter = Reporter(config.quiet)
 
@@ -89,15 +90,6 @@ def _obey(arguments: Sequence[str]) -> None:
     print(json.dumps({**counts, "scaled_by": scaled, "error": off, "network": estimator.name}))
     if bad_scenes or whole.bad:
         raise SystemExit(STATUS_BROKEN)
-
-
-def _estimator(config: DictConfig) -> MetricDepth:
-    found = instantiate(config.depth)
-    if not isinstance(found, ViewMergedDepth):
-        kind = f"{ViewMergedDepth.__module__}.{ViewMergedDepth.__qualname__}"
-        fit = [name for name in choices("depth") if choice("depth", name)["_target_"] == kind]
-        raise UserError(f"depth: {type(found).__name__} looks at panoramas, wanted one of views: {', '.join(fit)}")
-    return MetricDepth(found.shape, found.metric, instantiate(config.runtime))
 
 
 def _scenes(config: DictConfig) -> list[MeasuredFolder]:

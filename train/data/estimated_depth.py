@@ -3,8 +3,8 @@
 import json
 import statistics
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,13 +16,11 @@ from torch import Tensor
 from train.data.depth_files import save_zdepth
 from train.data.depth_scale import DepthFit, fit_depth
 from train.data.measured_folders import MeasuredFolder
+from train.data.metric_depth import MetricDepth
 from train.data.scene_points import scene_points
 from worldgen.errors import UserError
-from worldgen.geometry.alignment import quantile_scale
 from worldgen.io.poses import PosedPicture
 from worldgen.io.undistort import distort
-from worldgen.models.protocols import DepthEstimator, Lifetime
-from worldgen.models.runtime import Runtime
 from worldgen.progress import Track
 from worldgen.runs.disk import locked, write_text
 from worldgen.types import Camera, SupervisionView, ViewDepth
@@ -33,63 +31,6 @@ scene's other pictures; or by nothing."""
 RECORD = "scales.json"
 _KEYS = ("by", "network", "scale", "shift", "points", "error")
 _LOCK, _POINTS = ".lock", ".points"
-
-
-class NetworkFailedError(Exception):
-    """A network is not here, or cannot run: no fault of any picture or scene. One line, for a person."""
-
-
-@dataclass
-class MetricDepth:
-    """The depth of single views in metres, as step 5 has it: `shape` alone, or scaled by `metric` (paper, "Metric
-    depth"). It raises NetworkFailedError where a network says that it cannot go on."""
-
-    shape: DepthEstimator
-    metric: DepthEstimator | None
-    runtime: Runtime
-
-    @property
-    def name(self) -> str:
-        """Of its networks, for a person."""
-        return " scaled by ".join(str(getattr(part, "named", type(part).__name__)) for part in self._parts())
-
-    def load(self) -> None:
-        """Makes it ready; a second call does nothing."""
-        with _network_errors():
-            for part in self._parts():
-                part.load(self.runtime)
-
-    def release(self) -> None:
-        """Frees the networks' memory."""
-        for part in self._parts():
-            part.release()
-
-    def __call__(self, rgb: Tensor, camera: Camera) -> ViewDepth:
-        """rgb [3, H, W] and its camera -> zdepth [H, W] in metres, and where it is valid."""
-        with _network_errors():
-            shape = self.shape(rgb, camera)
-            metric = None if self.metric is None else self.metric(rgb, camera)
-        if metric is None:
-            return shape
-        both = shape.valid & metric.valid
-        if not bool(both.any()):
-            return ViewDepth(shape.zdepth, both)
-        try:
-            scale = quantile_scale(shape.zdepth[both], metric.zdepth[both])
-        except ValueError:  # it is flat
-            scale = float((metric.zdepth[both] / shape.zdepth[both]).median())
-        return ViewDepth(shape.zdepth * scale, shape.valid)
-
-    def _parts(self) -> Sequence[Lifetime]:
-        return [part for part in (self.shape, self.metric) if part is not None]
-
-
-@contextmanager
-def _network_errors() -> Iterator[None]:
-    try:
-        yield
-    except UserError as error:
-        raise NetworkFailedError(str(error)) from error
 
 
 @dataclass

@@ -66,6 +66,13 @@ def with_size_of_file(picture: PosedPicture) -> PosedPicture:
     return picture if found == wanted else replace(picture, camera=picture.camera.resized(*found))
 
 
+def upright_size(path: Path) -> tuple[int, int]:
+    """Width and height of a picture as people see it. `with_size_of_file` has a camera of this size see it so. Raises
+    UserError for what is no picture."""
+    with picture_errors(path), opened(path) as content, Image.open(content) as image:
+        return image.size[::-1] if _is_turned(image) else image.size
+
+
 def read_view(picture: PosedPicture, max_size: int, cache: ViewCache | None = None) -> SupervisionView:
     """A posed picture, whose camera has its size, reduced to `max_size` pixels at most on its longer side. Its weight
     is 0 where its mask is black, and where a distorted lens saw nothing.

@@ -123,10 +123,12 @@ def measured_folders(
     return [MeasuredFolder(scene, depth, unit, prompt) for scene in found]
 
 
-def given_folders(folders: Sequence[str | Path] | str | Path | None) -> list[Path]:
-    """One or several. Raises UserError where there is none."""
+def given_folders(
+    folders: Sequence[str | Path] | str | Path | None, key: str = "data.scenes.folders", what: str = "posed pictures"
+) -> list[Path]:
+    """One or several, by the config's `key`. Raises UserError where there is none."""
     if not folders:
-        raise UserError("data.scenes.folders: missing, wanted posed pictures, as data.scenes.folders=data/rooms")
+        raise UserError(f"{key}: missing, wanted {what}, as {key}=data/rooms")
     return [user_path(one) for one in ([folders] if isinstance(folders, str | Path) else folders)]
 
 

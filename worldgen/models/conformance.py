@@ -115,6 +115,24 @@ def check_depth_estimator(adapter: protocols.DepthEstimator) -> None:
     _expect_distances(adapter, "zdepth of valid pixels", depth.zdepth[depth.valid])
 
 
+def check_pose_estimator(adapter: protocols.PoseEstimator) -> None:
+    """Shapes, of one frame and of several: rotations, lenses and depths, finite and before the camera."""
+    for count in (1, 3):
+        rgb = torch.stack([picture(shift) for shift in range(count)])
+        found = list(_twice(adapter, partial(adapter, rgb)))
+        _expect(adapter, len(found) == count, f"{len(found)} cameras of {count} frames", "one for each")
+        for each in found:
+            camera, depth = each.camera, each.depth
+            _expect_tensor(adapter, "sure", each.sure, (HEIGHT, WIDTH), torch.float32)
+            _expect_tensor(adapter, "zdepth", depth.zdepth, (HEIGHT, WIDTH), torch.float32)
+            _expect(adapter, bool(depth.valid.any()), "no pixel is valid", "some")
+            _expect_distances(adapter, "zdepth of valid pixels", depth.zdepth[depth.valid])
+            gap = camera.c2w[:3, :3].T @ camera.c2w[:3, :3] - torch.eye(3)
+            upright = float(torch.linalg.det(camera.c2w[:3, :3])) > 0
+            _expect(adapter, upright and float(gap.abs().max()) < 1e-4, "c2w is no rotation and place", "one")
+            _expect(adapter, min(camera.fx, camera.fy) > 0, f"focal length {camera.fx:g}", "more than 0")
+
+
 def check_view_completer(adapter: protocols.ViewCompleter, tolerance: float = _BATCH_TOLERANCE) -> None:
     """Of a scene with something in front: what was known stays, what is new lies in the view, batches, seeds, views
     without holes. tolerance: between a batch and single calls."""

@@ -71,7 +71,8 @@ def load_network(folder: Path, preset: str, without: Sequence[str], key: str, ru
 def answer(network: Any, pixels: Tensor, dtype: torch.dtype) -> Any:
     """What it finds in views of one scene, pixels [N, 3, h, w]. dtype: 16 bits are for its transformer alone."""
     device = next(network.parameters()).device
-    with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+    quiet = contextlib.redirect_stdout(io.StringIO())  # it tells which of several views it takes for the first
+    with quiet, torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
         return network(pixels[None].to(device), export_feat_layers=[])
 
 

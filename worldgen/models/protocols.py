@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         IncompleteView,
         Panorama,
         PointCloud,
+        PosedDepth,
         Prompt,
         Prompts,
         View,
@@ -168,6 +169,17 @@ class DepthEstimator(Lifetime, Protocol):
 
         In metres, or up to one common scale for networks that give the shape alone. Networks that answer inf outside
         their mask mark those pixels as invalid; nobody looks at an invalid pixel's depth.
+        """
+        ...
+
+
+class PoseEstimator(Lifetime, Protocol):
+    """Finds out where frames of one scene were taken, and the depth of what they show."""
+
+    def __call__(self, rgb: Tensor) -> Sequence[PosedDepth]:
+        """rgb [N, 3, H, W] of one still scene, in the order that they were taken in -> N cameras of H x W pixels.
+
+        The world and its unit are any, the same for all N, poses and depths alike.
         """
         ...
 
