@@ -10,13 +10,15 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from train.controlnet.settings import ControlNetSettings
 from train.controlnet.steered import SteeredNetworks
 from train.data.pairs import ConditionedBatch
-from train.diffusion.latents import seen, to_latents
+from train.diffusion.kept_latents import KeptLatents
+from train.diffusion.latents import seen
 from train.diffusion.objective import Objective, draws
 from train.lightning.module import LoggedModule
 from train.lightning.sharded import shard, whole_weights
 from worldgen.errors import UserError
 from worldgen.models.controlnet import condition
 from worldgen.models.diffusion import DiffusionInpainter
+from worldgen.paths import user_path
 
 
 class ControlNetModule(LoggedModule):
@@ -32,6 +34,7 @@ class ControlNetModule(LoggedModule):
         self.settings, self.seed = settings, seed
         self._plain = (inpainter, SteeredNetworks(inpainter.pipe))  # a tuple: torch would take modules for its own
         self.objective = Objective(inpainter.pipe.scheduler, settings.min_snr_gamma)
+        self.latents = KeptLatents(self.steered.vae, user_path(settings.latents) if settings.latents else None)
         self.network = self.steered.new_controlnet()
         average = get_ema_multi_avg_fn(settings.ema) if settings.ema else None
         self.average = AveragedModel(self.network, multi_avg_fn=average) if average else None
@@ -86,7 +89,7 @@ class ControlNetModule(LoggedModule):
         steered, size = self.steered, batch.rgb.shape[-1] // self.steered.factor
         drawn = draws(self.seed, batch.numbers, (steered.latents, size, size), self.objective.timesteps)
         drawn = drawn.to(batch.rgb.device)
-        latents = to_latents(steered.vae, batch.rgb, drawn.of_latents)
+        latents = self.latents(batch.rgb, drawn.of_latents)
         answer = steered.answer(
             self.network,
             self.objective.noisy(latents, drawn),

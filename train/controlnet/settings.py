@@ -8,7 +8,7 @@ from worldgen.errors import expect, expect_whole_numbers
 FSDP = "fsdp"
 DECIDES_NOTHING = (
     *("workers", "checkpoint_every", "validate_every", "validation_samples", "loss_every", "logger", "artifact"),
-    "strategy",
+    *("strategy", "latents"),
 )
 """Settings that make no other weights."""
 _NO_HALVES = "bf16-mixed or 32-true with strategy=fsdp"
@@ -27,7 +27,7 @@ class ControlNetSettings:
     artifact: whether W&B keeps the ControlNet, with logger=wandb.
     precision, devices (of each node: GPUs, or processes on CPUs), num_nodes, strategy: as Lightning's Trainer has them;
     auto = DDP where there are several processes; fsdp = each process keeps a share of the ControlNet, its average and
-    AdamW's state.
+    AdamW's state. latents: a folder that keeps what the autoencoder makes of targets, for those that come again.
     """
 
     steps: int = 5000
@@ -53,6 +53,7 @@ class ControlNetSettings:
     devices: int = 1
     num_nodes: int = 1
     strategy: str = "auto"
+    latents: str | None = None
 
     def __post_init__(self) -> None:
         expect_whole_numbers("controlnet", self)
@@ -74,6 +75,7 @@ class ControlNetSettings:
         for name in ("rate", "clip_norm"):
             value = getattr(self, name)
             expect(f"controlnet.{name}", value, value > 0, "more than 0")
+        expect("controlnet.latents", self.latents, isinstance(self.latents, str | None), "a folder, or null")
         sharded = "fsdp" in str(self.strategy)
         expect("controlnet.strategy", self.strategy, self.strategy == FSDP or not sharded, "auto, ddp or fsdp")
         expect("controlnet.eight_bit", "true", not (sharded and self.eight_bit), "false with strategy=fsdp")

@@ -81,6 +81,7 @@ def train_controlnet(
         "loss_last": _mean(module.losses[-settings.loss_every :]),
         **_last_scores(module),
         "waiting_share": waited,
+        **({"latents_found": module.latents.found, "latents_made": module.latents.made} if settings.latents else {}),
         "seconds": round(time.perf_counter() - began, 1),
     }
 
@@ -101,6 +102,7 @@ def identity_of(settings: ControlNetSettings, made_of: Mapping[str, Any], seed: 
         validate_every=1,
         validation_samples=0,
         strategy="auto",
+        latents=None,
     )
     said = json.dumps([_VERSION, asdict(telling), made_of, seed], sort_keys=True, default=str)
     return hashlib.sha256(said.encode()).hexdigest()[:16]

@@ -11,8 +11,19 @@ from torch import Tensor
 def to_latents(vae: Any, rgb: Tensor, noise: Tensor) -> Tensor:
     """rgb [B, 3, H, W] in [0, 1] -> [B, C, h, w], scaled; noise: [B, C, h, w], of the autoencoder's answer, which is a
     distribution."""
+    return drawn_latents(vae, *distribution(vae, rgb), noise)
+
+
+@torch.no_grad()
+def distribution(vae: Any, rgb: Tensor) -> tuple[Tensor, Tensor]:
+    """rgb [B, 3, H, W] in [0, 1] -> mean and deviation [B, C, h, w] of the autoencoder's answer, as it gives them."""
     answer = vae.encode((2 * rgb - 1).to(vae.dtype)).latent_dist
-    return (answer.mean + answer.std * noise.to(answer.mean)) * vae.config.scaling_factor
+    return answer.mean, answer.std
+
+
+def drawn_latents(vae: Any, mean: Tensor, std: Tensor, noise: Tensor) -> Tensor:
+    """[B, C, h, w], scaled: the latents that the noise picks of a distribution, all [B, C, h, w]."""
+    return (mean + std * noise.to(mean)) * vae.config.scaling_factor
 
 
 @torch.no_grad()
