@@ -23,6 +23,7 @@ from tests.posed_folders import ROOM, frame, wall_points, write_text_ply
 from tests.test_training_sets import checked
 from train.data import estimated_depth
 from train.data.depth_files import save_zdepth
+from train.data.depth_scale import DepthFit
 from train.data.depths import main
 from train.data.estimated_depth import RECORD
 from train.data.measured_folders import measured_folders
@@ -338,3 +339,25 @@ def test_a_scenes_scale_is_of_shifted_views_where_no_other_is_known(tmp_path):
     (tmp_path / "scales.json").write_text(json.dumps(told))
     assert estimated_depth._Record(tmp_path / "scales.json", "n").median_scale() == 2.0
     assert estimated_depth._Record(tmp_path / "scales.json", "other").median_scale() is None
+
+
+def test_a_shift_near_its_pole_leaves_a_depth_unknown():
+    fit = DepthFit(1.0, shift=-0.1)
+    found = fit(torch.tensor([1.0, 5.0, 9.0, 9.9, 10.0, 20.0]))
+    torch.testing.assert_close(found[:3], torch.tensor([1 / 0.9, 10.0, 90.0]))
+    assert (found[3:] == 0).all()
+
+
+def test_a_folder_that_is_not_there_is_said_to_be_missing(tmp_path, capsys):
+    status, lines, _ = made(capsys, KnowsTheRoom(), tmp_path / "nowhere")
+    assert status == 2
+    assert lines == [f"error: data.scenes.folders: {tmp_path}/nowhere, wanted posed pictures that are there"]
+
+
+def test_bad_scenes_are_told_to_those_who_want_it_quiet(tmp_path, capsys):
+    write_scene(tmp_path / "a")
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b/transforms.json").write_text("{}")
+    status, lines, facts = made(capsys, KnowsTheRoom(), tmp_path, "quiet=true")
+    assert (status, facts["bad_scenes"], len(lines)) == (1, 1, 1)
+    assert "b/transforms.json" in lines[0]

@@ -23,6 +23,7 @@ _POSITIVE = 0.98  # share of an estimate that a shift has to leave in front of t
 _FLATTENS = (
     0.5  # part of the median inverse depth, at most, that a shift may be: with more, little of the estimate is left
 )
+_LEFT = 0.05  # part of its inverse depth that a shift has to leave of a pixel
 _MOST, _DRAWS, _ROUNDS = 4000, 400, 15  # points that are looked at, pairs of them to begin with, and refinements
 _CELLS = 48  # of the picture's longer side: in each, what lies well behind the nearest point is taken for hidden
 _BEHIND = 1.15
@@ -39,9 +40,11 @@ class DepthFit:
     error: float = 0.0
 
     def __call__(self, zdepth: Tensor) -> Tensor:
-        """Estimates of any shape, > 0, in the poses' unit; 0 where the shift puts them behind the camera."""
-        inverse = 1 / (self.scale * zdepth) + self.shift
-        return torch.where(inverse > 0, 1 / inverse, torch.zeros(()))
+        """Estimates of any shape, > 0, in the poses' unit; 0 where the shift takes nearly all of the inverse depth or
+        more: they would lie anywhere, or behind the camera."""
+        scaled = 1 / (self.scale * zdepth)
+        inverse = scaled + self.shift
+        return torch.where(inverse > _LEFT * scaled, 1 / inverse, torch.zeros(()))
 
 
 def fit_depth(estimate: ViewDepth, camera: Camera, xyz: Tensor, counts: Tensor) -> DepthFit | None:

@@ -62,8 +62,7 @@ def _obey(arguments: Sequence[str]) -> None:
     reporter = Reporter(config.quiet)
 
     def tell(line: str) -> None:
-        if not config.quiet:
-            print(line, file=sys.stderr)
+        print(line, file=sys.stderr)
 
     maker = DepthMaker(estimator, config.size, config.triangulated, reporter.track, tell)
     whole, bad_scenes, elsewhere = Made(), 0, 0

@@ -126,10 +126,13 @@ def measured_folders(
 def given_folders(
     folders: Sequence[str | Path] | str | Path | None, key: str = "data.scenes.folders", what: str = "posed pictures"
 ) -> list[Path]:
-    """One or several, by the config's `key`. Raises UserError where there is none."""
+    """One or several, by the config's `key`. Raises UserError where nobody says which, and where one is not there."""
     if not folders:
         raise UserError(f"{key}: missing, wanted {what}, as {key}=data/rooms")
-    return [user_path(one) for one in ([folders] if isinstance(folders, str | Path) else folders)]
+    found = [user_path(one) for one in ([folders] if isinstance(folders, str | Path) else folders)]
+    for path in found:
+        expect(key, str(path), path.exists(), f"{what} that are there")
+    return found
 
 
 def is_zip(path: Path) -> bool:
