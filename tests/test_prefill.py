@@ -9,7 +9,7 @@ from worldgen.embedded.plain_ring import plain_ring
 from worldgen.embedded.prefill import QuiltedPrefill
 from worldgen.embedded.quilting import quilt_ring
 from worldgen.embedded.singular import strangeness
-from worldgen.embedded.texture import colour_field, grain, plane_texture, spread_texture
+from worldgen.embedded.texture import colour_field, grain, lit_from_above, plane_texture, spread_texture
 from worldgen.errors import UserError
 from worldgen.geometry.equirect import directions
 from worldgen.geometry.seams import close_seams, degrees_to_seam
@@ -77,6 +77,21 @@ def test_a_strip_of_grass_below_a_white_wall_is_the_ground():
     rgb = torch.where(down[None] > 0.42, grass[:, None, None], wall[:, None, None])
     field = colour_field(rgb, down < 0.5, down=True, is_sky=False)
     assert (field[:, -HEIGHT // 4 :] - grass[:, None, None]).abs().max() < 0.1
+
+
+@pytest.mark.parametrize(
+    ("plain", "gaps", "lit"),
+    [(0.2, 0.9, 0.55), (0.2, 0.4, 0.4), (0.2, 0.1, 0.2), (0.7, 0.9, 0.7)],
+    ids=["gaps in leaves", "as bright as it gets", "all is dark", "bright already"],
+)
+def test_under_leaves_light_comes_from_above(plain, gaps, lit):
+    known = directions(HEIGHT, WIDTH)[..., 1].abs() < 0.5
+    rgb = torch.full((3, HEIGHT, WIDTH), gaps)
+    rgb[:, :, ::4] = 0.1
+    field = torch.tensor([plain - 0.05, plain, plain + 0.05])[:, None, None].expand(3, HEIGHT, WIDTH)
+    above = lit_from_above(field, rgb, known)
+    assert above.mean() == pytest.approx(lit, abs=0.01)
+    assert (above[2] - above[0]).mean() == pytest.approx(0.1, abs=0.01)  # of the same colour
 
 
 def test_spread_texture_keeps_mean_and_contrast_and_depends_on_the_seed():

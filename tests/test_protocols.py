@@ -111,6 +111,15 @@ def test_the_flat_variant_is_the_panorama_itself(panoramas):
     torch.testing.assert_close(half, smooth(128), atol=2 * LEVEL, rtol=0)
 
 
+@pytest.mark.parametrize(("width", "turned", "by"), [(64, 32, 16), (256, 50, 100), (96, 64, 48)])
+def test_a_flat_panorama_of_another_size_has_no_seam_of_its_own(tmp_path, width, turned, by):
+    noise = torch.rand(3, 64, 128, generator=torch.Generator().manual_seed(0))
+    for name, rgb in (("ahead", noise), ("turned", noise.roll(turned, 2))):
+        save_image(tmp_path / f"{name}.png", rgb)
+    ahead, round_the_back = (FlatPanorama(tmp_path / f"{name}.png", width).load() for name in ("ahead", "turned"))
+    torch.testing.assert_close(round_the_back, ahead.roll(by, 2), atol=LEVEL, rtol=0)
+
+
 def test_a_picture_that_is_no_panorama_is_named_and_the_rest_scored(panoramas):
     save_image(panoramas / "photo.png", torch.rand(3, 96, 128))
     protocol = PanoramaProtocol(name="panorama", metrics=METRICS, size=SIZE)

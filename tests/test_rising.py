@@ -83,3 +83,12 @@ def test_columns_that_are_to_fade_go_on_without_detail():
     assert (half.rgb[:, above(0), : WIDTH // 2] - red[:, 0, : WIDTH // 2]).abs().max() < 0.02
     assert (half.rgb[:, above(0), WIDTH // 2 :] - FIELD[:, 0, WIDTH // 2 :]).abs().max() < 0.02
     assert torch.equal(half.standing, fading.float())
+
+
+def test_a_step_in_the_border_of_what_is_known_does_not_go_on_up():
+    seen = known()
+    seen[BORDER : BORDER + 12, WIDTH // 2 :] = False
+    dark = torch.full((3, HEIGHT, WIDTH), 0.1)
+    half = overhead(dark, seen, torch.ones(WIDTH, dtype=torch.bool), FIELD, True, 0).rgb
+    assert half[:, above(20) : above(4)].diff(dim=2).abs().max() < 0.02
+    assert (half[:, above(0), WIDTH // 8 : WIDTH * 3 // 8] - 0.1).abs().max() < 0.05

@@ -51,6 +51,41 @@ def test_a_turned_panorama_is_mended_as_it_was(columns):
     torch.testing.assert_close(turned, close_seams(rgb, piece).roll(columns, 2), atol=1e-4, rtol=0)
 
 
+def cloudy(contrast: float) -> torch.Tensor:
+    """`smooth` with blotches of 4 degrees."""
+    blotches = torch.rand(1, 1, HEIGHT // 4, HEIGHT // 2, generator=torch.Generator().manual_seed(0)) - 0.5
+    return smooth() + contrast * torch.nn.functional.interpolate(blotches, (HEIGHT, 2 * HEIGHT), mode="nearest")[0]
+
+
+def side_steps(closed: torch.Tensor) -> torch.Tensor:
+    """What is left of a step at the photo's left border, of each row beside the horizon."""
+    return (closed[:, 32:96, 63] - closed[:, 32:96, 64]).mean(0).abs()
+
+
+def test_a_wide_step_goes_where_both_sides_are_calm_and_stays_where_something_is():
+    piece, step = halves(), 0.25
+    calm, busy = (torch.where(piece == 1, rgb + step, rgb) for rgb in (smooth(), cloudy(0.5)))
+    assert side_steps(close_seams(calm, piece)).mean() < 0.35 * step
+    assert side_steps(close_seams(busy, piece)).mean() > 0.6 * step
+
+
+def test_what_is_above_each_other_is_told_apart_sooner_than_what_is_side_by_side():
+    piece = torch.ones(HEIGHT, 2 * HEIGHT, dtype=torch.int64)
+    piece[HEIGHT // 2 :] = 0
+    rgb = torch.where(piece == 1, smooth() + 0.25, smooth())
+    left = (close_seams(rgb, piece) - rgb)[:, HEIGHT // 2 - 1]
+    assert left.abs().max() < 0.5 * 0.25
+
+
+def test_a_correction_ends_where_its_piece_ends():
+    """Corrections are found on a grid of 256 columns; a finer picture has no ramp from one to the next."""
+    width = 1024
+    piece = (torch.arange(width) >= width // 2).long().expand(width // 2, width) + 1
+    rgb = 0.5 + 0.1 * (piece - 1).float().expand(3, -1, -1)
+    closed = close_seams(rgb, piece)
+    assert closed.diff(dim=2).abs().max() < 0.02
+
+
 def test_different_things_may_differ():
     rgb, piece = smooth(), halves()
     far = torch.where(piece == 1, rgb - 0.7, rgb)

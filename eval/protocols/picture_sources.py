@@ -30,6 +30,7 @@ SPLAT_SUFFIXES = (".ply", ".spz", ".safetensors")
 COVERED = 0.5  # the opacity from which on a pixel shows something of the world, not of the background
 _ANY_SIDE_PX = 100_000  # pictures are scored at their own size, whatever it is
 _RESAMPLING = "bicubic"  # of panoramas
+_FILTER_REACH = 3  # pixels, of the coarser of both pictures, that the filter looks at on either side, and one more
 
 Pose = tuple[tuple[float, ...], ...]
 """A camera-to-world matrix [4, 4] as nested tuples, which can be compared and sent to other processes."""
@@ -76,9 +77,9 @@ class PanoramaView:
 
 @dataclass(frozen=True)
 class FlatPanorama:
-    """A panorama as the flat equirectangular picture, enlarged or reduced to `width` pixels."""
+    """A panorama as the flat equirectangular picture, enlarged or reduced to `width` pixels, round the back, too."""
 
-    VERSION: ClassVar[str] = "1"
+    VERSION: ClassVar[str] = "2"
     path: Path
     width: int
 
@@ -87,8 +88,7 @@ class FlatPanorama:
         panorama = _panorama(self.path, _stamp(self.path))
         if panorama.shape[2] == self.width:
             return panorama.clone()
-        size = (self.width // 2, self.width)
-        return _as_stored(F.interpolate(panorama[None], size, mode=_RESAMPLING, antialias=True, align_corners=False)[0])
+        return _as_stored(_resized_all_round(panorama, self.width))
 
     def identity(self) -> str:
         how = f"width {self.width} {_RESAMPLING} by {_resampler(self.path.suffix)}"
@@ -227,6 +227,19 @@ def _stamp(path: Path) -> tuple[int, int]:
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from error
     return stat.st_size, stat.st_mtime_ns
+
+
+def _resized_all_round(panorama: Tensor, width: int) -> Tensor:
+    """A panorama [3, H, W] as [3, width / 2, width]. A filter that ended at the left and right edge would look at fewer
+    pixels there than elsewhere, and leave a seam that is in no panorama."""
+    whole = panorama.shape[2]
+    step = whole // math.gcd(whole, width)  # columns that become a whole number of columns
+    margin = step * math.ceil(_FILTER_REACH * max(1, whole / width) / step)
+    columns = torch.arange(-margin, whole + margin) % whole
+    beyond = margin * width // whole
+    size = (width // 2, width + 2 * beyond)
+    wider = F.interpolate(panorama[:, :, columns][None], size, mode=_RESAMPLING, antialias=True, align_corners=False)[0]
+    return wider[..., beyond : beyond + width]
 
 
 def _no_finer_than_twice(panorama: Tensor, camera: Camera) -> Tensor:

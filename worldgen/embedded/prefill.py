@@ -17,7 +17,7 @@ from worldgen.embedded.plain_ring import plain_ring
 from worldgen.embedded.quilting import quilt_ring
 from worldgen.embedded.rising import overhead
 from worldgen.embedded.singular import strangeness
-from worldgen.embedded.texture import colour_field, grain, plane_texture, spread_texture
+from worldgen.embedded.texture import colour_field, grain, lit_from_above, plane_texture, spread_texture
 from worldgen.errors import expect
 from worldgen.geometry.equirect import directions
 from worldgen.geometry.seams import close_seams, degrees_to_seam
@@ -52,6 +52,8 @@ class QuiltedPrefill:
         telling = own if once else known  # what is made of the sides' colours tells nothing of the sky
         is_sky = not indoor and shows_sky(ring.rgb, telling)
         plain = colour_field(ring.rgb, telling, down=False, is_sky=is_sky)
+        if not indoor and not is_sky:
+            plain = lit_from_above(plain, ring.rgb, telling)
         sides = ~own.any(0) if once else torch.zeros(width, dtype=torch.bool)
         above = overhead(ring.rgb, known, sides, plain, is_sky, seed)
         ground = _ground(photo, ring.rgb, telling, seed + 1)

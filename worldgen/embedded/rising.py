@@ -19,6 +19,7 @@ from worldgen.geometry.fill import blur
 
 _EDGE_DEG = 1.0  # of what is known, below its upper border, whose colours go on
 _REACH_DEG = 32.0  # above it, where they have faded
+_LEVEL_DEG = 4.0  # the border is smoothed by that sigma along the horizon
 _SOFTER = ((2.0, 0.6), (8.0, 2.5), (24.0, 9.0))  # so many degrees above the border they are smoothed by that sigma
 _DETAIL_DEG, _DETAIL_ROWS_DEG = 1.0, 6.0  # what is finer is detail; looked for in so much below the border
 _CLOUDS, _LEAVES = 0.045, 0.075  # contrast of that detail: clouds have less than the one, leaves more than the other
@@ -71,7 +72,10 @@ def overhead(rgb: Tensor, known: Tensor, fading: Tensor, field: Tensor, is_sky: 
     contrast = border.softened(energy, _SPREAD_DEG).sqrt()
     detailed = smoothstep((contrast - _CLOUDS) / (_LEAVES - _CLOUDS))
     standing = torch.where(fading, 1.0, torch.zeros_like(detailed) if is_sky else detailed)
-    above_deg = (top - torch.arange(half)[:, None]).clamp(min=0) / border.degree
+    level = border.softened(
+        top.clamp(max=half).float(), _LEVEL_DEG
+    )  # copies' borders end in steps, which would go on up
+    above_deg = (level - torch.arange(half)[:, None]).clamp(min=0) / border.degree
     left = standing * (1 - smoothstep(above_deg / _REACH_DEG))
     plain = torch.lerp(field[:, :half], _going_on(border, above_deg), left)
     calm = 0.0 if is_sky else _CALM

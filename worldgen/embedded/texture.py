@@ -16,6 +16,7 @@ _FIT_WIDTH = 256  # the colour field is smooth: a coarse panorama is enough to f
 # How skies go on above 30 degrees: eight real outdoor panoramas, white at the horizon to deep blue, have nearly one
 # brightness in their upper quarter.
 _ZENITH_LUMA, _ZENITH_KEEPS = 0.55, 0.2
+_HIGHEST_DEG = 12.0  # of what is known: the brighter half of it is lit from above
 _EXTRAPOLATION = 0.2  # sine of latitude beyond the photo's border up to which a trend goes on
 _LEAST_CYCLES = 4  # across a texture: what is coarser would be blotches, the same all over the ground
 _MAD_TO_SIGMA = 1.4826  # of a normal distribution
@@ -56,6 +57,20 @@ def colour_field(rgb: Tensor, known: Tensor, down: bool, is_sky: bool) -> Tensor
     if is_sky:
         fitted = _darker_zenith(fitted, depth, float(last[last > 0].median()))
     return enlarge(fitted, height, width)
+
+
+def lit_from_above(field: Tensor, rgb: Tensor, known: Tensor) -> Tensor:
+    """The field [3, H, W] overhead, outdoors where no sky is seen: no darker than skies are, if anything highest up is
+    as bright in `rgb`, bool [H, W] `known`. Leaves and roofs are dark at the horizon; the light comes from above them.
+    """
+    height = known.shape[0]
+    row = torch.arange(height)[:, None]
+    top = torch.where(known.any(0), known.int().argmax(0), height)
+    luma = rgb.mean(0)[known & (row >= top) & (row < top + _HIGHEST_DEG * height / 180)]
+    if not len(luma):
+        return field
+    bright = float(luma[luma >= luma.median()].mean())
+    return field + max(0.0, min(bright, _ZENITH_LUMA) - float(field[:, : height // 4].mean()))
 
 
 def _darker_zenith(sky: Tensor, depth: Tensor, seen: float) -> Tensor:
