@@ -262,7 +262,7 @@ def _blend_block_backward(block, sums, splat, x, y, everything):
 @njit(**ADDING)
 def _total(lanes):
     total = _ZERO
-    for lane in range(_LANES):
+    for lane in range(len(lanes)):  # a number here, and the loop is unrolled before it can become vector instructions
         total += lanes[lane]
     return total
 
