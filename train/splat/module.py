@@ -59,7 +59,7 @@ class SplatModule(LoggedModule):
     ) -> None:
         super().__init__(settings.steps)
         self.settings, self.seed, self.prunable = settings, seed, prunable
-        self.levels = ViewLevels(views, settings.coarse_levels, facts.pixels)
+        self.levels = ViewLevels(views, settings.coarse_levels, facts)
         self.order = view_order(facts.generated, settings.steps, seed)
         self.corrections = Corrections(settings.correction, facts.generated, seed)
         self.register_buffer("psnrs_db", torch.zeros(settings.steps))

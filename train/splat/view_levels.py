@@ -17,12 +17,12 @@ _PREPARED_PIXELS = 64 << 20  # 16 bytes each, and a third more for the levels: 1
 @dataclass(frozen=True, eq=False)
 class ViewFacts:
     """What of a fit's views is needed all the time. cameras, generated: of each view; counts: whether anything in any
-    picture does; pixels: of all parts that count."""
+    picture does; cropped: the parts of the views that count, where all together are small, else None."""
 
     cameras: list[Camera]
     generated: list[bool]
     counts: bool
-    pixels: int
+    cropped: list[SupervisionView] | None
 
     @property
     def middle(self) -> torch.Tensor:
@@ -31,14 +31,21 @@ class ViewFacts:
 
 
 def survey(views: Sequence[SupervisionView]) -> ViewFacts:
-    """Looks at each view once, and keeps no picture."""
+    """Looks at each view once. What counts of views that are in memory anyway, in a list or tuple, is kept, and so is
+    that of any other sequence, one that reads them from disk, as long as all together are small."""
     cameras, generated, counts, pixels = [], [], False, 0
+    cropped: list[SupervisionView] | None = []
     for view in views:
         cameras.append(view.camera)
         generated.append(view.generated)
         counts = counts or bool(view.weight.any())
-        pixels += crop(view).weight.numel()
-    return ViewFacts(cameras, generated, counts, pixels)
+        part = crop(view)
+        pixels += part.weight.numel()
+        if pixels > _PREPARED_PIXELS and not isinstance(views, list | tuple):
+            cropped = None
+        elif cropped is not None:
+            cropped.append(part)
+    return ViewFacts(cameras, generated, counts, cropped)
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,21 +60,20 @@ class LevelView:
 class ViewLevels:
     """Views by number and level: 0 = as large as they are, 1 = halved once, and so on to `levels`.
 
-    Views in a list or tuple, which are in memory anyway, are prepared once, and so are those of any other sequence, one
-    that reads them from disk, as long as all together are small; else each is made when a step looks at it, and let go.
+    Those of which `survey` kept what counts are prepared once; else each is made when a step looks at it, and let go.
     """
 
-    def __init__(self, views: Sequence[SupervisionView], levels: int, pixels: int) -> None:
-        """pixels: of all views, as `survey` counts them."""
+    def __init__(self, views: Sequence[SupervisionView], levels: int, facts: ViewFacts) -> None:
         self._views, self._device = views, torch.device("cpu")
-        at_once = isinstance(views, list | tuple) or pixels <= _PREPARED_PIXELS
-        self._ready = [_levels(view, levels) for view in views] if at_once else None
+        ready = None if facts.cropped is None else zip(facts.cropped, facts.cameras, strict=True)
+        self._ready = None if ready is None else [_levels(part, camera, levels) for part, camera in ready]
 
     def at(self, number: int, level: int) -> LevelView:
         """A view on the device that `to` chose."""
         if self._ready is not None:
             return self._ready[number][level]
-        return _moved(_levels(self._views[number], level)[level], self._device)
+        whole = self._views[number]
+        return _moved(_levels(crop(whole), whole.camera, level)[level], self._device)
 
     def to(self, device: torch.device) -> None:
         """Takes prepared views to a GPU once, instead of one every step; those made later go there as they are made."""
@@ -76,12 +82,12 @@ class ViewLevels:
             self._ready = [[_moved(one, device) for one in levels] for levels in self._ready]
 
 
-def _levels(whole: SupervisionView, most: int) -> list[LevelView]:
-    """A view on each level from 0 to `most`."""
-    views = [crop(whole)]
+def _levels(cropped: SupervisionView, camera: Camera, most: int) -> list[LevelView]:
+    """A view on each level from 0 to `most`; camera: that of the whole view."""
+    views = [cropped]
     for _ in range(most):
         views.append(halved(views[-1]))
-    part, camera = views[0].camera, whole.camera
+    part = cropped.camera
     return [
         LevelView(view, camera.width * view.camera.width / part.width, camera.height * view.camera.height / part.height)
         for view in views

@@ -13,6 +13,7 @@ from torch import Tensor
 from worldgen.geometry.blending import smoothstep
 from worldgen.geometry.equirect import directions, pad
 from worldgen.geometry.fill import enlarge
+from worldgen.processors import usable_cores
 
 _GRID = 256  # columns of the coarse panorama on which the correction is found
 _REACH = 40  # grid columns over which a correction dies away
@@ -115,6 +116,6 @@ def degrees_to_seam(piece: Tensor) -> Tensor:
     rays = directions(*size)  # scipy's tree is on the CPU, so what it is asked is too
     if not bool(seam.any()):
         return torch.full((height, width), 180.0, device=piece.device)
-    chord, _ = cKDTree(rays[seam.cpu()].numpy()).query(rays.reshape(-1, 3).numpy())
+    chord, _ = cKDTree(rays[seam.cpu()].numpy()).query(rays.reshape(-1, 3).numpy(), workers=usable_cores())
     angle = torch.from_numpy(np.degrees(2 * np.arcsin(np.minimum(chord / 2, 1)))).float().reshape(1, *size)
     return enlarge(angle.to(piece.device), height, width)[0]

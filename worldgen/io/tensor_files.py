@@ -41,6 +41,7 @@ def metadata_of(path: Path) -> dict[str, str]:
 def expect_finite(where: str, tensors: Mapping[str, Tensor]) -> None:
     """Raises UserError, which names the first tensor that holds an infinity or NaN and says how many."""
     for name, tensor in tensors.items():
-        broken = tensor.numel() - int(torch.isfinite(tensor).sum())
-        if broken:
+        finite = torch.isfinite(tensor)
+        if not bool(finite.all()):
+            broken = tensor.numel() - int(finite.sum())
             raise UserError(f"{where}: {broken} values of {name} are not finite, wanted none")

@@ -29,7 +29,7 @@ def save_image(path: Path, rgb: Tensor) -> None:
 
 def save_pixels(path: Path, pixels: Tensor) -> None:
     """uint8 [H, W, 3] to a PNG."""
-    Image.fromarray(pixels.contiguous().numpy()).save(path, compress_level=3)
+    Image.fromarray(pixels.contiguous().numpy()).save(path, compress_level=2)
 
 
 def load_image(path: Path) -> Tensor:

@@ -113,5 +113,7 @@ def _merge(cloud: PointCloud, owner: Tensor, count: int) -> PointCloud:
 
 def finite(cloud: PointCloud) -> PointCloud:
     """Without points of which anything is infinite or no number; the same object where there are none."""
-    sound = torch.isfinite(torch.cat([cloud.xyz, cloud.rgb, cloud.normals, cloud.spacing[:, None]], dim=1)).all(dim=1)
-    return cloud if bool(sound.all()) else cloud[sound]
+    numbers = (cloud.xyz, cloud.rgb, cloud.normals, cloud.spacing[:, None])
+    if all(bool(torch.isfinite(one).all()) for one in numbers):  # far sooner known than for each point
+        return cloud
+    return cloud[torch.isfinite(torch.cat(numbers, dim=1)).all(dim=1)]

@@ -51,11 +51,12 @@ class _CpuRasterizer(torch.autograd.Function):
         info.rows = torch.from_numpy(rows)
         ctx.save_for_backward(*images, *tensors)
         ctx.state, ctx.info = state, info
+        ctx.set_materialize_grads(False)
         return tuple(images)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *v_images: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *v_images: Tensor | None) -> tuple[Tensor | None, ...]:
         images, tensors = ctx.saved_tensors[:3], ctx.saved_tensors[3:]
         gradients, v_centres = raster.rasterize_backward(
             Gaussians(*tensors), ctx.state, images, v_images, ctx.info.absolute

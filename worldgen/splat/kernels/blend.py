@@ -1,7 +1,8 @@
 """Numba kernels that blend splats into the image, front to back, and the gradient of that.
 
-An image is cut into tiles of 32 x 32 pixels, a tile into blocks of 4 x 4, which the compiler works off in vector
-registers. A splat visits only the blocks that its ellipse touches. The rules are gsplat's: alpha = min(0.999, opacity
+An image is cut into tiles of 32 x 32 pixels, a tile into 64 blocks of 4 x 4, which the compiler works off in vector
+registers. A splat visits only the blocks that its ellipse touches: the bits of one number, which the gradient finds
+again. The rules are gsplat's: alpha = min(0.999, opacity
 falloff), nothing below 1/255, stop before the splat that would take the transmittance to 1e-4.
 
 The loops over a block's sixteen lanes must become vector instructions. Numba loses that silently: when a loop holds a
@@ -13,6 +14,7 @@ import math
 
 import numpy as np
 from numba import njit, prange
+from numba.cpython.unsafe.numbers import trailing_zeros
 
 from worldgen.splat.kernels.options import ADDING, FAST, FAST_PARALLEL
 
@@ -23,7 +25,8 @@ _BLOCKS = _PER_ROW * _PER_ROW
 _LANES = _SIDE * _SIDE
 _FORWARD_STATE = 5 * _LANES  # transmittance, red, green, blue, z-depth
 _BACKWARD_STATE = 6 * _LANES  # transmittance, what is still to come, gradients of red, green, blue, z-depth
-_SUMS = 12  # of which two are only wanted for density control
+SUMS, COLOUR_SUMS = 12, 9
+"""How many sums a splat's gradient takes, and how many of them where only the colours have gradients."""
 _SWEEP = 16  # after how many splats a tile looks for blocks that need no more
 
 _ZERO, _HALF, _ONE = np.float32(0), np.float32(0.5), np.float32(1)
@@ -31,6 +34,7 @@ _SLACK, _SLACK_PX = np.float32(1e-4), np.float32(0.05)  # far more than rounding
 _MAX_ALPHA = np.float32(0.999)
 _MIN_TRANSMITTANCE = np.float32(1e-4)
 _MIN_EXPONENT = np.float32(np.log(1 / 255) / np.log(256))
+_BIT, _ALL_BLOCKS = np.uint64(1), np.uint64(2**_BLOCKS - 1)
 
 
 def _fit_power() -> list[np.float32]:
@@ -63,39 +67,32 @@ def _corner(splat, x, y):
 
 
 @njit(**FAST)
-def _touched_rows(box, tile_y):
-    """First and last block row that a box touches in the tile at pixel row `tile_y`."""
-    return max(0, box[2] - tile_y) // _SIDE, min(TILE - 1, box[3] - tile_y) // _SIDE
+def _touched_blocks(splat, tile_x, tile_y):
+    """The blocks that the splat's ellipse touches in the tile at pixel (tile_x, tile_y), as bits. What is left out has
+    no pixel that counts.
 
-
-@njit(**FAST)
-def _touched_columns(splat, box, tile_x, tile_y, first, last):
-    """Fills first, last [8]: the block columns that the splat's ellipse touches in each row of blocks; last < first
-    where it touches none. What is left out has no pixel that counts.
-
-    All rows at once, so that the compiler vectorises it: it costs as much as a block or two.
+    All rows of blocks at once, so that the compiler vectorises it: it costs as much as a block or two.
     """
     squared = splat[5] - _MIN_EXPONENT + _SLACK
     radius, lean, down = math.sqrt(squared), splat[2] * splat[3], splat[4]
     half_height, per_across, shear = radius / down, _ONE / splat[2], splat[3]
     tip = lean * radius / (down * math.sqrt(lean * lean + down * down))  # how far below the centre it is farthest right
     centre, start = splat[0] - _HALF - np.float32(tile_x), np.float32(tile_y) + _HALF - splat[1]
-    leftmost = np.float32(max(0, box[0] - tile_x))
-    rightmost = np.float32(min(TILE - 1, box[1] - tile_x))
+    touched = np.uint64(0)
     for row in range(_PER_ROW):
         top = start + np.float32(row * _SIDE)
         bottom = top + np.float32(_SIDE - 1)
-        outside = (top > half_height) | (bottom < -half_height)
         low = min(max(-tip, top), bottom)
         high = min(max(tip, top), bottom)
         v_low, v_high = down * low, down * high
         left = centre + shear * low - math.sqrt(max(squared - v_low * v_low, _ZERO)) * per_across - _SLACK_PX
         right = centre + shear * high + math.sqrt(max(squared - v_high * v_high, _ZERO)) * per_across + _SLACK_PX
-        left = min(max(left, leftmost), np.float32(TILE))
-        right = max(min(right, rightmost), np.float32(-_SIDE))
-        right = np.float32(-_SIDE) if outside else right
-        first[row] = int(left) // _SIDE
-        last[row] = int(right + np.float32(_SIDE)) // _SIDE - 1
+        left = min(max(left, _ZERO), np.float32(TILE))
+        right = min(right, np.float32(TILE - 1)) + np.float32(_SIDE)
+        right = max(_ZERO if (top > half_height) | (bottom < -half_height) else right, left)
+        first, beyond = np.uint64(np.int64(left) // _SIDE), np.uint64(np.int64(right) // _SIDE)
+        touched |= ((_BIT << beyond) - (_BIT << first)) << np.uint64(row * _PER_ROW)
+    return touched
 
 
 @njit(**FAST)
@@ -140,38 +137,43 @@ def _start_light(state, size, tile_x, tile_y, width, height):
 
 
 @njit(**FAST)
-def _mark_finished(state, size, finished):
-    """Marks the blocks through which no light comes any more; returns how many there are."""
-    count = 0
-    for b in range(_BLOCKS):
-        if not finished[b]:
-            lane = b * size
-            while lane < b * size + _LANES and state[lane] <= _ZERO:  # most stop at the first
-                lane += 1
-            finished[b] = lane == b * size + _LANES
-        count += finished[b]
-    return count
+def _first_block(blocks):
+    """The lowest of some blocks, and the others."""
+    return np.int64(trailing_zeros(blocks)), blocks & (blocks - _BIT)
 
 
 @njit(**FAST)
-def _blend_tile(first, last, pair_splats, splats, boxes, state, tile_x, tile_y):
-    """Blends the pairs first:last into `state`; returns the pair after the last one that was looked at."""
-    finished = np.zeros(_BLOCKS, np.uint8)
-    column_first, column_last = np.empty(_PER_ROW, np.int32), np.empty(_PER_ROW, np.int32)
+def _still_lit(state, blocks):
+    """Those of some blocks through which any light still comes."""
+    lit, others = blocks, blocks
+    while others:
+        b, others = _first_block(others)
+        start = b * _FORWARD_STATE
+        lane = start
+        while lane < start + _LANES and state[lane] <= _ZERO:  # most stop at the first
+            lane += 1
+        if lane == start + _LANES:
+            lit ^= _BIT << np.uint64(b)
+    return lit
+
+
+@njit(**FAST)
+def _blend_tile(first, last, pair_splats, splats, state, tile_x, tile_y, pair_blocks):
+    """Blends the pairs first:last into `state`, and notes which blocks each of them visits; returns the pair after the
+    last one that was looked at."""
+    lit = _ALL_BLOCKS
     for pair in range(first, last):
-        if (pair - first) % _SWEEP == _SWEEP - 1 and _mark_finished(state, _FORWARD_STATE, finished) == _BLOCKS:
-            return pair
-        k = pair_splats[pair]
-        splat = splats[k]
-        row_first, row_last = _touched_rows(boxes[k], tile_y)
-        _touched_columns(splat, boxes[k], tile_x, tile_y, column_first, column_last)
-        for row in range(row_first, row_last + 1):
-            y = tile_y + row * _SIDE
-            for column in range(column_first[row], column_last[row] + 1):
-                b = row * _PER_ROW + column
-                if not finished[b]:
-                    block = state[b * _FORWARD_STATE : (b + 1) * _FORWARD_STATE]
-                    _blend_block(block, splat, tile_x + column * _SIDE, y)
+        if (pair - first) % _SWEEP == _SWEEP - 1:
+            lit = _still_lit(state, lit)
+            if not lit:
+                return pair
+        splat = splats[pair_splats[pair]]
+        blocks = _touched_blocks(splat, tile_x, tile_y) & lit
+        pair_blocks[pair] = blocks
+        while blocks:
+            b, blocks = _first_block(blocks)
+            block = state[b * _FORWARD_STATE : (b + 1) * _FORWARD_STATE]
+            _blend_block(block, splat, tile_x + b % _PER_ROW * _SIDE, tile_y + b // _PER_ROW * _SIDE)
     return last
 
 
@@ -192,22 +194,25 @@ def _write_tile(state, tile_x, tile_y, background, rgb, alpha, zdepth):
 
 
 @njit(**FAST_PARALLEL)
-def blend(tile_starts, pair_splats, splats, boxes, tiles_x, background, rgb, alpha, zdepth, tile_ends):
-    """Draws all tiles into rgb [3, H, W], alpha [H, W], zdepth [H, W]; tile_ends [T]: where each tile was full."""
+def blend(tile_starts, pair_splats, splats, tiles_x, background, rgb, alpha, zdepth, tile_ends, pair_blocks):
+    """Draws all tiles into rgb [3, H, W], alpha [H, W], zdepth [H, W].
+
+    Writes tile_ends [T]: where each tile was full; pair_blocks uint64 [P], up to there: the blocks that were visited.
+    """
     height, width = alpha.shape
     for turn in prange(len(tile_ends)):
         tile, tile_x, tile_y = _take_turn(turn, tiles_x, len(tile_ends) // tiles_x)
         state = np.zeros(_BLOCKS * _FORWARD_STATE, np.float32)
         _start_light(state, _FORWARD_STATE, tile_x, tile_y, width, height)
         tile_ends[tile] = _blend_tile(
-            tile_starts[tile], tile_starts[tile + 1], pair_splats, splats, boxes, state, tile_x, tile_y
+            tile_starts[tile], tile_starts[tile + 1], pair_splats, splats, state, tile_x, tile_y, pair_blocks
         )
         _write_tile(state, tile_x, tile_y, background, rgb, alpha, zdepth)
 
 
 @njit(**FAST)
-def _blend_block_backward(block, sums, splat, x, y, absolute):
-    """Adds one block's share to the splat's sums [12 x 16]; to the last two of them only if `absolute`.
+def _blend_block_backward(block, sums, splat, x, y, everything):
+    """Adds one block's share to the splat's sums [12 x 16]; unless `everything`, to those of the colours alone.
 
     With q = gradient . colour of a splat, the loss changes with ln(alpha) by g = weight q - alpha / (1 - alpha) times
     the sum of weight q over all that comes behind, background included. That sum starts as the whole and shrinks as
@@ -229,9 +234,12 @@ def _blend_block_backward(block, sums, splat, x, y, absolute):
         alpha = _ZERO if stop else alpha
         weight = light * alpha
         block[lane] = -abs(light) if stop else left
-        v_red, v_green = block[2 * _LANES + lane], block[3 * _LANES + lane]
-        v_blue, v_zdepth = block[4 * _LANES + lane], block[5 * _LANES + lane]
-        own = weight * (v_red * red + v_green * green + v_blue * blue + v_zdepth * zdepth)
+        v_red, v_green, v_blue = block[2 * _LANES + lane], block[3 * _LANES + lane], block[4 * _LANES + lane]
+        own = weight * (v_red * red + v_green * green + v_blue * blue)
+        if everything:
+            v_zdepth = block[5 * _LANES + lane]
+            own += weight * v_zdepth * zdepth
+            sums[9 * _LANES + lane] += weight * v_zdepth
         behind = block[_LANES + lane] - own
         block[_LANES + lane] = behind
         g = own - alpha * behind / (_ONE - alpha)
@@ -246,8 +254,7 @@ def _blend_block_backward(block, sums, splat, x, y, absolute):
         sums[6 * _LANES + lane] += weight * v_red
         sums[7 * _LANES + lane] += weight * v_green
         sums[8 * _LANES + lane] += weight * v_blue
-        sums[9 * _LANES + lane] += weight * v_zdepth
-        if absolute:
+        if everything:
             sums[10 * _LANES + lane] += abs(across * gu)
             sums[11 * _LANES + lane] += abs(skew * gu + down * gv)
 
@@ -255,40 +262,35 @@ def _blend_block_backward(block, sums, splat, x, y, absolute):
 @njit(**ADDING)
 def _total(lanes):
     total = _ZERO
-    for lane in range(_LANES):
+    for lane in range(len(lanes)):  # a number here, and the loop is unrolled before it can become vector instructions
         total += lanes[lane]
     return total
 
 
 @njit(**FAST)
-def _blend_tile_backward(first, last, pair_splats, pair_slots, splats, boxes, state, tile_x, tile_y, absolute, slots):
-    finished = np.zeros(_BLOCKS, np.uint8)
-    column_first, column_last = np.empty(_PER_ROW, np.int32), np.empty(_PER_ROW, np.int32)
+def _blend_tile_backward(
+    first, last, pair_splats, pair_blocks, pair_slots, splats, state, tile_x, tile_y, everything, slots
+):
     sums = state[_BLOCKS * _BACKWARD_STATE :]
-    count = _SUMS if absolute else _SUMS - 2
+    count = SUMS if everything else COLOUR_SUMS
     for pair in range(first, last):
-        if (pair - first) % _SWEEP == _SWEEP - 1:
-            _mark_finished(state, _BACKWARD_STATE, finished)
-        k = pair_splats[pair]
-        splat = splats[k]
+        splat, slot, blocks = splats[pair_splats[pair]], slots[pair_slots[pair]], pair_blocks[pair]
+        if not blocks:
+            slot[:] = _ZERO
+            continue
         for at in range(count * _LANES):
             sums[at] = _ZERO
-        row_first, row_last = _touched_rows(boxes[k], tile_y)
-        _touched_columns(splat, boxes[k], tile_x, tile_y, column_first, column_last)
-        for row in range(row_first, row_last + 1):
-            y = tile_y + row * _SIDE
-            for column in range(column_first[row], column_last[row] + 1):
-                b = row * _PER_ROW + column
-                if not finished[b]:
-                    block = state[b * _BACKWARD_STATE : (b + 1) * _BACKWARD_STATE]
-                    _blend_block_backward(block, sums, splat, tile_x + column * _SIDE, y, absolute)
-        slot = slots[pair_slots[pair]]
+        while blocks:
+            b, blocks = _first_block(blocks)
+            block = state[b * _BACKWARD_STATE : (b + 1) * _BACKWARD_STATE]
+            x, y = tile_x + b % _PER_ROW * _SIDE, tile_y + b // _PER_ROW * _SIDE
+            _blend_block_backward(block, sums, splat, x, y, everything)
         for s in range(count):
             slot[s] = _total(sums[s * _LANES : (s + 1) * _LANES])
 
 
 @njit(**FAST)
-def _read_tile(state, tile_x, tile_y, rgb, alpha, zdepth, v_rgb, v_alpha, v_zdepth):
+def _read_tile(state, tile_x, tile_y, rgb, alpha, zdepth, v_rgb, v_alpha, v_zdepth, everything):
     """What is to come (the loss's share of the whole pixel) and the gradients of the images."""
     height, width = alpha.shape
     for b in range(_BLOCKS):
@@ -297,34 +299,41 @@ def _read_tile(state, tile_x, tile_y, rgb, alpha, zdepth, v_rgb, v_alpha, v_zdep
             for column in range(min(_SIDE, width - x)):
                 lane = b * _BACKWARD_STATE + row * _SIDE + column
                 at_y, at_x = y + row, x + column
-                v_z = v_zdepth[at_y, at_x]
-                whole = v_z * zdepth[at_y, at_x] - v_alpha[at_y, at_x] * (_ONE - alpha[at_y, at_x])
+                whole = _ZERO
+                if everything:
+                    v_z = v_zdepth[at_y, at_x]
+                    whole = v_z * zdepth[at_y, at_x] - v_alpha[at_y, at_x] * (_ONE - alpha[at_y, at_x])
+                    state[lane + 5 * _LANES] = v_z
                 for channel in range(3):
                     whole += v_rgb[channel, at_y, at_x] * rgb[channel, at_y, at_x]
                     state[lane + (2 + channel) * _LANES] = v_rgb[channel, at_y, at_x]
                 state[lane + _LANES] = whole
-                state[lane + 5 * _LANES] = v_z
 
 
 @njit(**FAST_PARALLEL)
 def blend_backward(
-    tile_starts, tile_ends, pair_splats, pair_slots, splats, boxes, tiles_x,
-    rgb, alpha, zdepth, v_rgb, v_alpha, v_zdepth, absolute, slots,
+    tile_starts, tile_ends, pair_splats, pair_blocks, pair_slots, splats, tiles_x,
+    rgb, alpha, zdepth, v_rgb, v_alpha, v_zdepth, slots,
 ):  # fmt: skip
-    """Fills slots [P, 12 or, unless `absolute`, 10] with the gradients of each splat in each tile; what they hold: see
-    project_backward.
+    """Fills slots with the gradients of each splat in each tile; what they hold: see project_backward. [P, 12] take
+    them all, [P, 9] those of the colours: v_alpha and v_zdepth are not looked at then.
 
     rgb, alpha, zdepth: what `blend` drew. v_*: the gradients of the loss with respect to them.
     """
-    height, width = alpha.shape
+    height, width = rgb.shape[1:]
     for turn in prange(len(tile_ends)):
         tile, tile_x, tile_y = _take_turn(turn, tiles_x, len(tile_ends) // tiles_x)
-        state = np.zeros(_BLOCKS * _BACKWARD_STATE + _SUMS * _LANES, np.float32)
+        state = np.zeros(_BLOCKS * _BACKWARD_STATE + SUMS * _LANES, np.float32)
         _start_light(state, _BACKWARD_STATE, tile_x, tile_y, width, height)
-        _read_tile(state, tile_x, tile_y, rgb, alpha, zdepth, v_rgb, v_alpha, v_zdepth)
-        first, last, full = tile_starts[tile], tile_starts[tile + 1], tile_ends[tile]
-        _blend_tile_backward(
-            first, full, pair_splats, pair_slots, splats, boxes, state, tile_x, tile_y, absolute, slots
-        )
+        first, full, last = tile_starts[tile], tile_ends[tile], tile_starts[tile + 1]
+        images = rgb, alpha, zdepth, v_rgb, v_alpha, v_zdepth
+        pairs = first, full, pair_splats, pair_blocks, pair_slots, splats
+        # Each of the two with a constant, so that the compiler makes loops of its own for it.
+        if slots.shape[1] == SUMS:
+            _read_tile(state, tile_x, tile_y, *images, True)
+            _blend_tile_backward(*pairs, state, tile_x, tile_y, True, slots)
+        else:
+            _read_tile(state, tile_x, tile_y, *images, False)
+            _blend_tile_backward(*pairs, state, tile_x, tile_y, False, slots)
         for pair in range(full, last):
             slots[pair_slots[pair]] = _ZERO

@@ -295,14 +295,14 @@ def _world_component(pose, k, vector):
 @njit(**PARALLEL)
 def project_backward(
     rows, slot_starts, slots, splats, means, quats, log_scales, opacity_logits, pose, lens, antialiased,
-    v_colours, v_centres, v_means, v_quats, v_log_scales, v_opacity_logits,
+    absolute, v_colours, v_centres, v_means, v_quats, v_log_scales, v_opacity_logits,
 ):  # fmt: skip
     """Adds up each Gaussian's gradient slots and writes the gradients of its stored parameters (rows of v_*).
 
-    slots [P, 10 or 12]: per Gaussian and tile, sums over pixels of g u, g v, g u^2, g u v, g v^2, g, the gradients of
-    red, green, blue, z-depth, where g = d loss / d ln(alpha), and, where there are 12, the absolute values of those of
-    the centre. v_colours [V, 3] takes those of the colour; v_centres [V, 2] those of the centre on the image, or what
-    their absolute values sum up to.
+    slots [P, 9 or 12]: per Gaussian and tile, sums over pixels of g u, g v, g u^2, g u v, g v^2, g, the gradients of
+    red, green, blue, where g = d loss / d ln(alpha), and, where there are 12, of z-depth, and the absolute values of
+    those of the centre. v_colours [V, 3] takes those of the colour; v_centres [V, 2] those of the centre on the image,
+    or, if `absolute`, what their absolute values sum up to.
     """
     columns = slots.shape[1]
     for k in prange(len(rows)):
@@ -332,8 +332,8 @@ def project_backward(
         # The centre moves with x/z, y/z; the rows of A with 1/z and, inside the clamp, with the slopes x/z, y/z.
         v_centre_x = _UNWHITEN_SQUARED * splat[2] * sums[0]
         v_centre_y = _UNWHITEN_SQUARED * (splat[4] * sums[1] - splat[2] * splat[3] * sums[0])
-        v_centres[k, 0] = _UNWHITEN_SQUARED * sums[10] if columns == 12 else v_centre_x
-        v_centres[k, 1] = _UNWHITEN_SQUARED * sums[11] if columns == 12 else v_centre_y
+        v_centres[k, 0] = _UNWHITEN_SQUARED * sums[10] if absolute else v_centre_x
+        v_centres[k, 1] = _UNWHITEN_SQUARED * sums[11] if absolute else v_centre_y
         v_slope_x = -zoom_x * _dot(v_row_x, seen.axes_z) if seen.free_x else 0.0
         v_slope_y = -zoom_y * _dot(v_row_y, seen.axes_z) if seen.free_y else 0.0
         v_x = (lens[0] * v_centre_x + v_slope_x) / z

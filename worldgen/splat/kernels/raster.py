@@ -27,8 +27,8 @@ class RasterState:
     antialiased: bool
     rows: np.ndarray  # int64 [V], which Gaussians
     splats: np.ndarray  # [V, 10], see projection
-    boxes: np.ndarray  # int32 [V, 4], see projection
-    tile_ends: np.ndarray  # int64 [T], see blend; what follows: see binning
+    tile_ends: np.ndarray  # int64 [T], see blend
+    pair_blocks: np.ndarray  # [P], see blend; what follows: see binning
     tile_starts: np.ndarray  # [T + 1]
     pair_splats: np.ndarray  # [P]
     pair_slots: np.ndarray  # [P]
@@ -62,8 +62,8 @@ def rasterize(
     with _LAUNCH:
         state = _lay_out(_arrays(gaussians), camera, antialiased)
         blend.blend(
-            state.tile_starts, state.pair_splats, state.splats, state.boxes, _tiles(camera.width),
-            background.detach().numpy(), rgb, alpha, zdepth, state.tile_ends,
+            state.tile_starts, state.pair_splats, state.splats, _tiles(camera.width),
+            background.detach().numpy(), rgb, alpha, zdepth, state.tile_ends, state.pair_blocks,
         )  # fmt: skip
     return torch.from_numpy(rgb), torch.from_numpy(alpha), torch.from_numpy(zdepth), state
 
@@ -84,9 +84,9 @@ def _lay_out(g: dict[str, np.ndarray], camera: Camera, antialiased: bool) -> Ras
 
     order = binning.depth_order(splats[:, 9].copy().view(np.uint32))
     tiles_x, tiles_y = _tiles(camera.width), _tiles(camera.height)
-    pairs = binning.deal_to_tiles(boxes, order, blend.TILE, tiles_x, tiles_y)
-    tile_ends = np.empty(tiles_x * tiles_y, np.int64)
-    return RasterState(pose, lens, antialiased, rows, splats, boxes, tile_ends, *pairs)
+    tile_starts, pair_splats, *slots = binning.deal_to_tiles(boxes, order, blend.TILE, tiles_x, tiles_y)
+    tile_ends, pair_blocks = np.empty(tiles_x * tiles_y, np.int64), np.empty(len(pair_splats), np.uint64)
+    return RasterState(pose, lens, antialiased, rows, splats, tile_ends, pair_blocks, tile_starts, pair_splats, *slots)
 
 
 def visible_rows(state: RasterState) -> tuple[np.ndarray, np.ndarray]:
@@ -99,36 +99,49 @@ def rasterize_backward(
     gaussians: Gaussians,
     state: RasterState,
     images: tuple[Tensor, ...],
-    v_images: tuple[Tensor, ...],
+    v_images: tuple[Tensor | None, ...],
     absolute: bool = False,
 ) -> tuple[dict[str, Tensor], np.ndarray]:
     """Gradients of the stored parameters, by name, zero where a Gaussian is not in view; and float32 [V, 2], the
     gradient with respect to each splat's centre in pixels, if `absolute` summed up pixel by pixel without its sign.
 
     images: the rgb, alpha and zdepth that `rasterize` returned; v_images: the gradients of the loss with respect to
-    them.
+    them, None where there is none. Where only the colours have one, it is found sooner.
     """
+    v_rgb, *v_others = v_images
+    colours_alone = not absolute and all(gradient is None for gradient in v_others)
+    filled = images[1:] if colours_alone else map(_or_zeros, v_others, images[1:])  # the first are not looked at
     # numpy's zeros cost nothing until they are touched
     gradients = {name: np.zeros(t.shape, np.float32) for name, t in gaussians.tensors().items()}
     with _LAUNCH:
-        arrays = [image.detach().contiguous().numpy() for image in (*images, *v_images)]
-        v_centres = _carry_back(_arrays(gaussians), state, arrays, absolute, gradients)
+        every = (*images, _or_zeros(v_rgb, images[0]), *filled)
+        arrays = [image.detach().contiguous().numpy() for image in every]
+        slots = np.empty((len(state.pair_splats), blend.COLOUR_SUMS if colours_alone else blend.SUMS), np.float32)
+        v_centres = _carry_back(_arrays(gaussians), state, arrays, absolute, slots, gradients)
     return {name: torch.from_numpy(gradient) for name, gradient in gradients.items()}, v_centres
 
 
+def _or_zeros(gradient: Tensor | None, image: Tensor) -> Tensor:
+    return torch.zeros_like(image) if gradient is None else gradient
+
+
 def _carry_back(
-    g: dict[str, np.ndarray], d: RasterState, images: list[np.ndarray], absolute: bool, v: dict[str, np.ndarray]
+    g: dict[str, np.ndarray],
+    d: RasterState,
+    images: list[np.ndarray],
+    absolute: bool,
+    slots: np.ndarray,
+    v: dict[str, np.ndarray],
 ) -> np.ndarray:
-    slots = np.empty((len(d.pair_splats), 12 if absolute else 10), np.float32)
     v_colours = np.empty((len(d.rows), 3), np.float32)
     v_centres = np.empty((len(d.rows), 2), np.float32)
     blend.blend_backward(
-        d.tile_starts, d.tile_ends, d.pair_splats, d.pair_slots, d.splats, d.boxes, _tiles(images[0].shape[2]),
-        *images, absolute, slots,
+        d.tile_starts, d.tile_ends, d.pair_splats, d.pair_blocks, d.pair_slots, d.splats,
+        _tiles(images[0].shape[2]), *images, slots,
     )  # fmt: skip
     projection.project_backward(
         d.rows, d.slot_starts, slots, d.splats, g["means"], g["quats"], g["log_scales"], g["opacity_logits"],
-        d.pose, d.lens, d.antialiased, v_colours, v_centres, v["means"], v["quats"], v["log_scales"],
+        d.pose, d.lens, d.antialiased, absolute, v_colours, v_centres, v["means"], v["quats"], v["log_scales"],
         v["opacity_logits"],
     )  # fmt: skip
     harmonics.shade_backward(

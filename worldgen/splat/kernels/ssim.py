@@ -23,23 +23,32 @@ _ONE, _TWO, _ZERO = np.float32(1), np.float32(2), np.float32(0)
 
 
 @njit(**EXACT)
-def _add_scaled(out, row, factor):
-    for i in range(len(out)):
-        out[i] += factor * row[i]
+def _weighted(a, b, c, d, e, middle, f, g, h, i, j):
+    """The window, which is symmetric, over eleven numbers."""
+    return (
+        WINDOW[5] * middle + WINDOW[4] * (e + f) + WINDOW[3] * (d + g) + WINDOW[2] * (c + h) + WINDOW[1] * (b + i)
+        + WINDOW[0] * (a + j)
+    )  # fmt: skip
 
 
 @njit(**EXACT)
 def _blur_to_row(planes, first, tall, out):
-    """Window-weighted sums of rows first .. first + 10 of planes [P, R, W + 10] into out [P, W]; tall: scratch."""
+    """Window-weighted sums of rows first .. first + 10 of planes [P, R, W + 10] into out [P, W]; tall: scratch.
+
+    All taps in one loop, so that a sum is written once.
+    """
     for plane in range(planes.shape[0]):
-        column = tall[plane]
-        column[:] = _ZERO
-        for tap in range(_TAPS):
-            _add_scaled(column, planes[plane, first + tap], WINDOW[tap])
-        row = out[plane]
-        row[:] = _ZERO
-        for tap in range(_TAPS):
-            _add_scaled(row, column[tap : tap + len(row)], WINDOW[tap])
+        rows, column, row = planes[plane, first : first + _TAPS], tall[plane], out[plane]
+        for i in range(len(column)):
+            column[i] = _weighted(
+                rows[0, i], rows[1, i], rows[2, i], rows[3, i], rows[4, i], rows[5, i],
+                rows[6, i], rows[7, i], rows[8, i], rows[9, i], rows[10, i],
+            )  # fmt: skip
+        for i in range(len(row)):
+            row[i] = _weighted(
+                column[i], column[i + 1], column[i + 2], column[i + 3], column[i + 4], column[i + 5],
+                column[i + 6], column[i + 7], column[i + 8], column[i + 9], column[i + 10],
+            )  # fmt: skip
 
 
 @njit(**EXACT)
