@@ -35,13 +35,14 @@ def depth_order(depth_bits):
 
 
 @njit(**EXACT)
-def _tile_range(first, last, tile_size):
-    """Range of the tiles that the pixels first..last touch; empty if last < first."""
-    return range(first // tile_size, last // tile_size + 1)
+def _tile_range(first, last, tile_bits):
+    """Range of the tiles that the pixels first..last touch; empty if last < first. A tile is 2^tile_bits pixels wide:
+    divisions by a number that the compiler does not know were a third of the time."""
+    return range(first >> tile_bits, (last >> tile_bits) + 1)
 
 
 @njit(**SERIAL)
-def deal_to_tiles(boxes, order, tile_size, tiles_x, tiles_y):
+def deal_to_tiles(boxes, order, tile_bits, tiles_x, tiles_y):
     """Which splats each tile has to draw, front to back.
 
     Returns tile_starts int64 [T + 1]; pair_splats int32 [P], the splats of tile t at tile_starts[t]:tile_starts[t + 1];
@@ -53,8 +54,8 @@ def deal_to_tiles(boxes, order, tile_size, tiles_x, tiles_y):
     slot_starts = np.zeros(count + 1, np.int64)
     for k in range(count):
         slot_starts[k + 1] = slot_starts[k]
-        for tile_y in _tile_range(boxes[k, 2], boxes[k, 3], tile_size):
-            for tile_x in _tile_range(boxes[k, 0], boxes[k, 1], tile_size):
+        for tile_y in _tile_range(boxes[k, 2], boxes[k, 3], tile_bits):
+            for tile_x in _tile_range(boxes[k, 0], boxes[k, 1], tile_bits):
                 tile_starts[tile_y * tiles_x + tile_x + 1] += 1
                 slot_starts[k + 1] += 1
     for tile in range(tiles_x * tiles_y):
@@ -65,8 +66,8 @@ def deal_to_tiles(boxes, order, tile_size, tiles_x, tiles_y):
     free = tile_starts[:-1].copy()
     for k in order:
         slot = slot_starts[k]
-        for tile_y in _tile_range(boxes[k, 2], boxes[k, 3], tile_size):
-            for tile_x in _tile_range(boxes[k, 0], boxes[k, 1], tile_size):
+        for tile_y in _tile_range(boxes[k, 2], boxes[k, 3], tile_bits):
+            for tile_x in _tile_range(boxes[k, 0], boxes[k, 1], tile_bits):
                 tile = tile_y * tiles_x + tile_x
                 pair_splats[free[tile]] = k
                 pair_slots[free[tile]] = slot

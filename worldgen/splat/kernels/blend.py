@@ -18,7 +18,8 @@ from numba.cpython.unsafe.numbers import trailing_zeros
 
 from worldgen.splat.kernels.options import ADDING, FAST, FAST_PARALLEL
 
-TILE = 32
+TILE_BITS = 5
+TILE = 1 << TILE_BITS
 _SIDE = 4  # pixels of a block's edge
 _PER_ROW = TILE // _SIDE
 _BLOCKS = _PER_ROW * _PER_ROW

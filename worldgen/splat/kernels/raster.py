@@ -84,7 +84,7 @@ def _lay_out(g: dict[str, np.ndarray], camera: Camera, antialiased: bool) -> Ras
 
     order = binning.depth_order(splats[:, 9].copy().view(np.uint32))
     tiles_x, tiles_y = _tiles(camera.width), _tiles(camera.height)
-    tile_starts, pair_splats, *slots = binning.deal_to_tiles(boxes, order, blend.TILE, tiles_x, tiles_y)
+    tile_starts, pair_splats, *slots = binning.deal_to_tiles(boxes, order, blend.TILE_BITS, tiles_x, tiles_y)
     tile_ends, pair_blocks = np.empty(tiles_x * tiles_y, np.int64), np.empty(len(pair_splats), np.uint64)
     return RasterState(pose, lens, antialiased, rows, splats, tile_ends, pair_blocks, tile_starts, pair_splats, *slots)
 
