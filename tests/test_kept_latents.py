@@ -1,8 +1,10 @@
 """Latents of pictures that come again: pytest tests/test_kept_latents.py"""
 
+from pathlib import Path
+
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save
 
 pytest.importorskip("diffusers")
 
@@ -50,12 +52,15 @@ def test_other_weights_other_pixels_and_broken_files_are_worked_out(vae, tmp_pat
     rgb = pictures(1)
     noise = noise_of(vae, rgb)
     KeptLatents(vae, tmp_path)(rgb, noise)
-    for file in tmp_path.iterdir():
-        file.write_bytes(b"nothing")
-    broken = KeptLatents(vae, tmp_path)
-    torch.testing.assert_close(broken(rgb, noise), to_latents(vae, rgb, noise))
-    broken(rgb + 1e-6, noise)
-    assert (broken.made, broken.found) == (2, 0)
+    (file,) = tmp_path.iterdir()
+    other = {"mean": torch.zeros(3), "std": torch.zeros(3)}
+    endless = {name: torch.full_like(tensor, torch.inf) for name, tensor in load_file(file).items()}
+    for content in (b"nothing", save(other), save(endless)):
+        file.write_bytes(content)
+        broken = KeptLatents(vae, tmp_path)
+        torch.testing.assert_close(broken(rgb, noise), to_latents(vae, rgb, noise))
+        broken(rgb + 1e-4, noise)
+        assert broken.made >= 1
     next(vae.parameters()).data += 0.01
     other = KeptLatents(vae, tmp_path)
     torch.testing.assert_close(other(rgb, noise), to_latents(vae, rgb, noise))
@@ -74,6 +79,19 @@ def test_a_folder_that_cannot_be_made_is_one_line(vae, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"cannot be made .*, wanted a folder for latents"):
         KeptLatents(vae, tmp_path / "file/latents")
+
+
+def test_a_disk_that_takes_nothing_is_told_once_and_left_clean(vae, tmp_path, monkeypatch, caplog):
+    def full(self, content):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    kept, rgb = KeptLatents(vae, tmp_path), pictures(2)
+    noise = noise_of(vae, rgb)
+    kept(rgb, noise)
+    kept(rgb, noise)
+    assert (kept.made, kept.found, list(tmp_path.iterdir())) == (4, 0, [])
+    assert caplog.text.count("latents cannot be kept there") == 1
 
 
 def test_a_training_comes_to_the_same_with_latents_that_were_kept(checkpoints, tmp_path):

@@ -15,6 +15,7 @@ from torch import Tensor
 from tests.made_depths import SIZE, views
 from tests.posed_folders import ROOM, write_pictures
 from tests.test_training_sets import checked
+from train.data import found_poses
 from train.data.chained_parts import Similarity, joined, parts
 from train.data.found_poses import DEPTHS, POINTS, TRANSFORMS
 from train.data.measured_folders import measured_folders
@@ -98,7 +99,7 @@ def made(capsys, network: Adapter, folder: Path, *arguments: str) -> tuple[int, 
 
 
 def test_parts_cover_all_and_share_what_they_should():
-    for count, at_once, shared in [(1, 4, 2), (4, 4, 2), (5, 4, 2), (8, 4, 2), (100, 24, 6), (7, 2, 1)]:
+    for count, at_once, shared in [(1, 4, 2), (4, 4, 2), (5, 4, 2), (8, 4, 2), (100, 24, 6), (7, 3, 2)]:
         found = list(parts(count, at_once, shared))
         assert sorted(set().union(*found)) == list(range(count))
         assert all(len(part) <= at_once for part in found)
@@ -120,6 +121,7 @@ def test_a_similarity_is_found_again_and_how_far_it_is_off_is_told():
     c2w = wanted[1].camera.c2w.clone()
     c2w[:3, :3] = c2w[:3, :3] @ look_at(9.0)[:3, :3]
     wanted[1] = replace(wanted[1], camera=replace(wanted[1].camera, c2w=c2w))
+    assert joint.depth < 1e-3
     _, off = joined(wanted, found)
     assert 5 < off.turn_deg < 9  # one of three is 9 degrees off
     assert off.shift > 10 * joint.shift
@@ -183,7 +185,7 @@ def test_poses_that_are_there_stay(tmp_path, capsys):
     network = PosesTheRoom()
     status, lines, facts = made(capsys, network, tmp_path)
     assert (status, facts["there"], network.asked) == (0, 1, [])
-    assert "its poses were there before" in lines[0]
+    assert "its poses were there before (network PosesTheRoom, unit metres, every 1, left_out 0)" in lines[0]
     assert (scene / TRANSFORMS).read_bytes() == before
 
 
@@ -192,7 +194,7 @@ def test_without_metres_the_unit_is_said_to_be_any(tmp_path, capsys):
     _, lines, facts = made(capsys, PosesTheRoom(), scene, "metric_frames=0")
     assert facts["in_metres"] == 0
     assert "in a unit of its own" in lines[0]
-    assert json.loads((scene / TRANSFORMS).read_text())["unit"] == "any"
+    assert json.loads((scene / TRANSFORMS).read_text())["made_by_worldgen"]["unit"] == "any"
 
 
 def test_bad_frames_are_told_counted_and_left_out(tmp_path, capsys):
@@ -246,13 +248,101 @@ def test_a_network_that_is_not_here_leaves_nothing_behind(tmp_path, capsys, monk
     assert [path.name for path in scene.iterdir()] == ["images"]
 
 
-def test_one_of_so_many_frames(tmp_path, capsys):
-    _, _, facts = made(capsys, PosesTheRoom(), write_frames(tmp_path / "walk"), "every=3")
+def test_one_of_so_many_frames_by_their_numbers(tmp_path, capsys):
+    scene = write_frames(tmp_path / "walk")
+    for number, path in enumerate(sorted((scene / "images").iterdir())):
+        path.rename(scene / "images" / f"{number + 5}.png")
+    network = PosesTheRoom()
+    _, _, facts = made(capsys, network, scene, "every=3")
     assert facts["frames"] == 3
+    assert network.asked == [[0, 3, 6]]  # 5, 8, 11; by their letters 11 and 10 would come first
+
+
+def test_what_was_left_out_is_said_again(tmp_path, capsys):
+    scene = write_frames(tmp_path / "walk")
+    (scene / "images/frame_00002.png").write_bytes(b"nothing")
+    first = made(capsys, PosesTheRoom(), scene)
+    again = made(capsys, PosesTheRoom(), scene)
+    assert (first[0], first[2]["bad_frames"]) == (again[0], again[2]["bad_frames"]) == (1, 1)
+    assert "left_out 1" in again[1][0]
+
+
+def test_poses_that_another_process_makes_meanwhile_stay(tmp_path, capsys):
+    scene = write_frames(tmp_path / "walk")
+
+    class Slow(PosesTheRoom):
+        def load(self, runtime):
+            if not (scene / TRANSFORMS).exists():
+                made(capsys, PosesTheRoom(), scene)
+                (scene / TRANSFORMS).write_text((scene / TRANSFORMS).read_text() + "\n")
+
+    network = Slow()
+    _, _, facts = made(capsys, network, scene)
+    assert (facts["there"], network.asked) == (1, [])
+    assert (scene / TRANSFORMS).read_text().endswith("\n\n")
+
+
+def test_a_frame_whose_turn_nobody_can_see_is_left_out(tmp_path, capsys):
+    scene = write_frames(tmp_path / "walk")
+    image = Image.open(scene / "images/frame_00003.png")
+    exif = image.getexif()
+    exif[0x0112] = 3
+    image.save(scene / "images/frame_00003.png", exif=exif)
+    _, lines, facts = made(capsys, PosesTheRoom(), scene)
+    assert facts["bad_frames"] == 1
+    assert any("frame_00003.png: EXIF orientation 3, which its size does not tell" in line for line in lines)
+
+
+def test_a_scene_that_cannot_be_written_stops_no_other(tmp_path, capsys, monkeypatch):
+    for name in ("a", "b"):
+        write_frames(tmp_path / name)
+    save = found_poses.save_zdepth
+
+    def refuse(path, zdepth):
+        if path.parts[-3] == "a":
+            raise PermissionError(13, "Permission denied", str(path))
+        save(path, zdepth)
+
+    monkeypatch.setattr(found_poses, "save_zdepth", refuse)
+    status, lines, facts = made(capsys, PosesTheRoom(), tmp_path)
+    assert (status, facts["bad_scenes"], facts["frames"]) == (1, 1, 8)
+    assert any("frame_00000.npy: cannot be written (Permission denied)" in line for line in lines)
+
+
+def test_no_frame_loses_more_than_half_of_its_depth(tmp_path, capsys):
+    scene = write_frames(tmp_path / "walk")
+    made(capsys, PosesTheRoom(), scene, "unsure=0.9")
+    for path in (scene / DEPTHS).glob("*.npy"):
+        assert (np.load(path) > 0).mean() >= 0.5
+
+
+def test_metres_that_are_not_here_are_said_before_anything_is_posed(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(KnowsMetres, "weights", (), raising=False)
+    monkeypatch.setattr(KnowsMetres, "unavailable", lambda self: "depth.shape: not here", raising=False)
+    network = PosesTheRoom()
+    status, lines, _ = made(capsys, network, write_frames(tmp_path / "walk"))
+    assert (status, network.asked) == (2, [])
+    assert "depth.shape: not here" in lines[0]
+
+
+def test_a_folder_with_a_number_for_its_name_and_twice_the_same(tmp_path, capsys, monkeypatch):
+    write_frames(tmp_path / "2024")
+    monkeypatch.chdir(tmp_path)
+    network = PosesTheRoom()
+    status, _, facts = made(capsys, network, Path("[2024,2024/../2024]"))
+    assert (status, facts["scenes"], facts["frames"]) == (0, 1, 8)
+
+
+def test_what_systems_leave_behind_is_no_scene(tmp_path, capsys):
+    write_frames(tmp_path / "walk")
+    (tmp_path / "__MACOSX").mkdir()
+    (tmp_path / "__MACOSX/._f000.jpg").write_bytes(b"nothing")
+    status, _, facts = made(capsys, PosesTheRoom(), tmp_path)
+    assert (status, facts["scenes"]) == (0, 1)
 
 
 @pytest.mark.parametrize(
-    "setting", ["size=8", "at_once=1", "shared=4", "shared=0", "metric_frames=-1", "unsure=1", "points=0", "every=0"]
+    "setting", ["size=8", "at_once=2", "shared=4", "shared=1", "metric_frames=-1", "unsure=1", "points=0", "every=0"]
 )
 def test_bad_settings_name_their_key(tmp_path, capsys, setting):
     status, lines, _ = made(capsys, PosesTheRoom(), tmp_path, setting)

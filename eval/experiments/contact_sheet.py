@@ -3,9 +3,10 @@
     python -m eval.experiments.contact_sheet runs/crops/* --out sheet.jpg
     python -m eval.experiments.contact_sheet runs/crops/* --before runs/old --out sheet.jpg
 
-A row shows the photo, the panorama, what is seen a metre to the left, to the right, ahead and back, and distances
-(bright is near, grey is sky). With --before the panorama of the run of that name in another folder, made by other
-settings or an earlier version, comes before them. The last line printed is one JSON object.
+A row shows the photo's middle as the panorama has it, the panorama, what is seen a metre to the left, to the right,
+ahead and back, and distances (bright is near, grey is sky). With --before the panorama of the run of that name in
+another folder, made by other settings or an earlier version, comes before them. The last line printed is one JSON
+object.
 """
 
 import argparse
@@ -90,8 +91,12 @@ def _obey(arguments: argparse.Namespace) -> None:
     expect("--height", arguments.height, arguments.height >= 16, "16 pixels or more")
     fits = arguments.out.suffix.lower() in (".jpg", ".jpeg", ".png")
     expect("--out", arguments.out, fits, "a file whose name ends in .jpg or .png")
+    folder = arguments.out.resolve().parent
+    expect("--out", arguments.out, folder.is_dir(), f"a file in a folder that is there, and {folder} is not")
     before: Path | None = arguments.before
-    rows = [row(run, None if before is None else before / run.name, arguments.height) for run in arguments.runs]
+    rows = [
+        row(run, None if before is None else before / run.resolve().name, arguments.height) for run in arguments.runs
+    ]
     try:
         with landing(arguments.out) as file:
             sheet(rows).save(file, quality=_QUALITY)

@@ -1,6 +1,7 @@
 """What can be set of a ControlNet's training; without torch, which takes long to import."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from train.lightning.settings import LoggerName
 from worldgen.errors import expect, expect_whole_numbers
@@ -75,7 +76,8 @@ class ControlNetSettings:
         for name in ("rate", "clip_norm"):
             value = getattr(self, name)
             expect(f"controlnet.{name}", value, value > 0, "more than 0")
-        expect("controlnet.latents", self.latents, isinstance(self.latents, str | None), "a folder, or null")
+        fits = self.latents is None or (isinstance(self.latents, str) and not Path(self.latents).is_file())
+        expect("controlnet.latents", self.latents, fits, "a folder, or null")
         sharded = "fsdp" in str(self.strategy)
         expect("controlnet.strategy", self.strategy, self.strategy == FSDP or not sharded, "auto, ddp or fsdp")
         expect("controlnet.eight_bit", "true", not (sharded and self.eight_bit), "false with strategy=fsdp")

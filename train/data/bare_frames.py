@@ -1,5 +1,6 @@
 """Scenes of bare frames: folders of pictures that nobody knows the poses of."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,8 +10,8 @@ from torch import Tensor
 from train.data.images import read_view, upright_size
 from train.data.measured_folders import given_folders
 from train.data.posed import is_scene
-from worldgen.errors import UserError
-from worldgen.io.photo_folder import photos_in
+from worldgen.errors import UserError, expect
+from worldgen.io.photo_folder import is_systems_own
 from worldgen.io.photo_formats import picture_suffixes
 from worldgen.io.poses import PosedPicture
 from worldgen.types import Camera
@@ -37,8 +38,11 @@ class BareScene:
         return is_scene(self.folder)
 
     def frames(self) -> list[Path]:
-        """Of one name each, sorted by it. Raises UserError where two would share a file of depth."""
-        found = photos_in(_pictures_of(self.folder) or self.folder)[:: self.every]
+        """In the order of their names, 2 before 10. Raises UserError where there are none, and where two would share a
+        file of depth."""
+        found = (_pictures(self.folder / _IMAGES) or _pictures(self.folder))[:: self.every]
+        if not found:
+            raise UserError(f"{self.folder}: no frames in it, nor {_DEEPEST} folders deep, wanted pictures")
         named: dict[str, Path] = {}
         for path in found:
             other = named.setdefault(path.stem, path)
@@ -47,13 +51,15 @@ class BareScene:
         return found
 
 
-def bare_scenes(folders: Sequence[str | Path] | str | Path | None, every: int) -> list[BareScene]:
+def bare_scenes(folders: Sequence[str | Path] | str | Path | int | None, every: int) -> list[BareScene]:
     """The scenes of one folder or several: what has pictures, or `images` with some, in it; also folders in folders.
 
     Raises UserError where nobody says which.
     """
     given = given_folders(folders, "frames", "folders of frames")
-    found = [scene for one in given for scene in _scenes_in(one, _DEEPEST) or [one]]
+    for path in given:
+        expect("frames", str(path), path.is_dir(), "a folder of frames")
+    found = dict.fromkeys(scene for one in given for scene in _scenes_in(one, _DEEPEST) or [one])
     return [BareScene(folder, every) for folder in found]
 
 
@@ -69,17 +75,23 @@ def read_frame(frame: PosedPicture, max_size: int) -> Tensor:
 
 def _scenes_in(path: Path, deepest: int) -> list[Path]:
     """What has none is left to the caller, who counts it as a bad one: reading it says why."""
-    if not path.is_dir():
-        return []
-    if _pictures_of(path) is not None or is_scene(path):
+    if _pictures(path / _IMAGES) or _pictures(path) or is_scene(path):
         return [path]
     if deepest == 0:
         return []
     return [scene for one in sorted(path.iterdir()) if one.is_dir() for scene in _scenes_in(one, deepest - 1)]
 
 
-def _pictures_of(scene: Path) -> Path | None:
-    """The folder of a scene's pictures: `images` in it, or else itself; None where neither has any."""
+def _pictures(folder: Path) -> list[Path]:
+    """Those that lie in a folder, by their names; none where there is no folder."""
+    if not folder.is_dir():
+        return []
     suffixes = picture_suffixes()
-    there = (one for one in (scene / _IMAGES, scene) if one.is_dir())
-    return next((one for one in there if any(path.suffix.lower() in suffixes for path in one.iterdir())), None)
+    files = [path for path in folder.iterdir() if path.suffix.lower() in suffixes and not is_systems_own(path)]
+    return sorted((path for path in files if path.is_file()), key=_natural)
+
+
+def _natural(path: Path) -> list[tuple[int, str]]:
+    """Its name, with numbers by what they are, however they are written."""
+    parts = re.findall(r"[0-9]+|[^0-9]+", path.name)
+    return [(int(part), "") if part[0] in "0123456789" else (-1, part) for part in parts]

@@ -29,15 +29,17 @@ class Similarity:
 @dataclass(frozen=True)
 class Joint:
     """How well two parts agree in the frames that they share, at worst. turn_deg: between the two rotations of one
-    frame; shift: between its two places, relative to the median depth of what it sees."""
+    frame; shift: between its two places, relative to the median depth of what it sees; depth: the median relative
+    difference of what they see."""
 
     turn_deg: float
     shift: float
+    depth: float
 
 
 def parts(count: int, at_once: int, shared: int) -> Iterator[range]:
     """Which of `count` frames each part has: `at_once` at most, of which the first `shared` are the last of the part
-    before. Wanted: at_once > shared >= 1."""
+    before. Wanted: at_once > shared >= 2: one frame always agrees with itself."""
     begin = 0
     while True:
         end = min(begin + at_once, count)
@@ -57,14 +59,16 @@ def joined(wanted: Sequence[PosedDepth], found: Sequence[PosedDepth]) -> tuple[S
     ratios = [_ratios(*pair) for pair in zip(wanted, found, strict=True)]
     if not sum(map(len, ratios)):
         raise ValueError("joined: no pixel whose depth both know")
-    scale = float(torch.cat(ratios).median())
+    every = torch.cat(ratios)
+    scale = float(every.median())
     poses = [(one.camera.c2w.double(), other.camera.c2w.double()) for one, other in zip(wanted, found, strict=True)]
     u, _, vh = torch.linalg.svd(torch.stack([one[:3, :3] @ other[:3, :3].T for one, other in poses]).sum(0))
     u[:, 2] *= torch.linalg.det(u @ vh)  # no mirror image
     rotation = u @ vh
     shift = torch.stack([one[:3, 3] - scale * rotation @ other[:3, 3] for one, other in poses]).mean(0)
     leads = Similarity(scale, rotation, shift)
-    return leads, _joint(wanted, [leads.moved(each) for each in found])
+    off = float((every / scale - 1).abs().median())
+    return leads, _joint(wanted, [leads.moved(each) for each in found], off)
 
 
 def _ratios(wanted: PosedDepth, found: PosedDepth) -> Tensor:
@@ -76,7 +80,7 @@ def _ratios(wanted: PosedDepth, found: PosedDepth) -> Tensor:
     return (wanted.depth.zdepth[both].double() / found.depth.zdepth[both].double()).flatten()
 
 
-def _joint(wanted: Sequence[PosedDepth], moved: Sequence[PosedDepth]) -> Joint:
+def _joint(wanted: Sequence[PosedDepth], moved: Sequence[PosedDepth], depth: float) -> Joint:
     turns, shifts = [], []
     for one, other in zip(wanted, moved, strict=True):
         turn = one.camera.c2w[:3, :3].double().T @ other.camera.c2w[:3, :3].double()
@@ -84,4 +88,4 @@ def _joint(wanted: Sequence[PosedDepth], moved: Sequence[PosedDepth]) -> Joint:
         gap = (one.camera.position - other.camera.position).norm()
         if bool(one.depth.valid.any()):
             shifts.append(float(gap / one.depth.zdepth[one.depth.valid].median()))
-    return Joint(max(turns), max(shifts, default=0.0))
+    return Joint(max(turns), max(shifts, default=0.0), depth)

@@ -1,9 +1,12 @@
 """Poses, lenses, depths and points of bare frames, by a network, as a scene that training and the fit read."""
 
+import errno
 import json
 import statistics
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from operator import attrgetter
 from pathlib import Path
 
 import torch
@@ -24,7 +27,8 @@ from worldgen.runs.disk import landing, locked, write_text
 from worldgen.types import Camera, PointCloud, PosedDepth, ViewDepth
 
 TRANSFORMS, DEPTHS, POINTS = "transforms.json", "estimated_depth", "estimated_points.ply"
-_LOCK = ".lock"
+_LOCK, _MADE = ".lock", "made_by_worldgen"
+_GAPS = (attrgetter("turn_deg"), attrgetter("shift"), attrgetter("depth"))
 _OPENGL = torch.diag(torch.tensor([1.0, -1, -1, 1], dtype=torch.float64))  # nerfstudio's axes
 
 
@@ -45,9 +49,9 @@ class PoseSettings:
     def __post_init__(self) -> None:
         expect_whole_numbers("", self)
         expect("size", self.size, self.size >= 32, "32 pixels or more")
-        expect("at_once", self.at_once, self.at_once >= 2, "2 frames or more")
-        fits = 1 <= self.shared < self.at_once
-        expect("shared", self.shared, fits, f"1 frame or more, fewer than at_once={self.at_once}")
+        expect("at_once", self.at_once, self.at_once >= 3, "3 frames or more")
+        fits = 2 <= self.shared < self.at_once
+        expect("shared", self.shared, fits, f"2 frames or more, fewer than at_once={self.at_once}")
         expect("metric_frames", self.metric_frames, self.metric_frames >= 0, "0 (none) or more")
         expect("unsure", self.unsure, 0 <= self.unsure < 1, "0 or more, below 1")
         expect("points", self.points, self.points >= 1, "1 or more")
@@ -65,17 +69,21 @@ class Found:
     spread: float | None = None
     there: bool = False
     elsewhere: bool = False
+    made: dict[str, object] = field(default_factory=dict)
+    """What an earlier start noted."""
 
     def line(self, name: str) -> str:
         """For a person."""
         if self.there:
-            return f"{name}: its poses were there before"
+            how = ", ".join(f"{key} {value}" for key, value in self.made.items())
+            return f"{name}: its poses were there before ({how or 'not made by this program'})"
         if self.elsewhere:
             return f"{name}: another process is at it, left to that"
         unit = f"in metres (frames agree to a factor of {self.spread:.2f})" if self.metres else "in a unit of its own"
         bad = f", {self.bad} that cannot be used" * bool(self.bad)
-        turn, shift = (max((getattr(one, name) for one in self.joints), default=0.0) for name in ("turn_deg", "shift"))
-        gap = f"; its {len(self.joints) + 1} parts meet to {turn:.1f} degrees and {shift:.1%} of the depth"
+        turn, shift, depth = (max((of(one) for one in self.joints), default=0.0) for of in _GAPS)
+        gap = f"; its {len(self.joints) + 1} parts meet to {turn:.1f} degrees, places to {shift:.1%} of the depth, and "
+        gap += f"depths to {depth:.1%}"
         return f"{name}: {self.frames} frames posed, {unit}{bad}{gap * bool(self.joints)}"
 
 
@@ -98,24 +106,29 @@ class PoseMaker:
         """One scene's. Poses that are there stay as they are; several processes may be at one scene, of which one does
         it. Raises UserError where it cannot be read, and NetworkFailedError."""
         if scene.posed:
-            return Found(there=True)
-        frames = scene.frames()
+            return _there_before(scene)
+        found = Found()
+        frames = self._of_one_size(scene, scene.frames(), found)
         with network_errors():
             self.estimator.load(self.runtime)
+        if self.metric is not None:
+            self.metric.expect_here()
         folder = scene.folder / DEPTHS
         try:
             folder.mkdir(exist_ok=True)
-        except OSError as error:
-            raise UserError(f"{folder}: cannot be made ({error.strerror}), wanted a folder for depths") from error
-        try:
             with locked(folder / _LOCK, wait=False):
-                return self._made(scene, frames)
+                if scene.posed:  # by another process, meanwhile
+                    return _there_before(scene)
+                return self._made(scene, frames, found)
         except BlockingIOError:
             return Found(elsewhere=True)
+        except OSError as error:
+            if error.errno == errno.ENOSPC:
+                raise
+            where = error.filename or folder
+            raise UserError(f"{where}: cannot be written ({error.strerror}), wanted a scene to write to") from error
 
-    def _made(self, scene: BareScene, paths: Sequence[Path]) -> Found:
-        found = Found()
-        frames = self._of_one_size(scene, paths, found)
+    def _made(self, scene: BareScene, frames: Sequence[PosedPicture], found: Found) -> Found:
         posed = self._in_metres(frames, self._posed(scene, frames, found), found)
         posed = _without_unsure(posed, self.settings.unsure)
         for frame, each in zip(frames, posed, strict=True):
@@ -123,7 +136,9 @@ class PoseMaker:
             save_zdepth(_depth_path(scene, frame), zdepth.numpy())
         with landing(scene.folder / POINTS) as file:
             write_points_ply(file, self._cloud(frames, posed))
-        text = json.dumps(_transforms(scene, frames, posed, self.named, found.metres is not None), indent=1)
+        unit = "any" if found.metres is None else "metres"
+        made = {"network": self.named, "unit": unit, "every": scene.every, "left_out": found.bad}
+        text = json.dumps(_transforms(scene, frames, posed, made), indent=1)
         write_text(scene.folder / TRANSFORMS, text + "\n")  # last: with it the scene counts as posed
         found.frames = len(frames)
         return found
@@ -132,20 +147,22 @@ class PoseMaker:
         """Those that can be read and are reduced to the size of most; the others are told and counted. Raises UserError
         where they are more than half."""
         read: list[tuple[PosedPicture, tuple[int, ...]]] = []
+        bad: list[Path] = []
         for path in self.track(paths, len(paths), f"{scene.name}: reading"):
             try:
                 frame = upright(path)
                 read.append((frame, tuple(self._rgb(frame).shape[1:])))
             except UserError as error:
-                found.bad += 1
+                bad.append(path)
                 self.tell(str(error))
         size = statistics.mode([size for _, size in read]) if read else ()
         for frame, other in read:
             if other != size:
-                found.bad += 1
+                bad.append(frame.path)
                 shown = f"{frame.camera.width}x{frame.camera.height} pixels"
                 self.tell(f"{frame.path}: {shown}, wanted the shape of most frames of its scene")
-        leave_out(str(scene.folder), found.bad, len(paths), "frames cannot be used", "said above")
+        found.bad = len(bad)
+        leave_out(str(scene.folder), len(bad), len(paths), "frames cannot be used", str(bad[0]) if bad else "")
         return [frame for frame, other in read if other == size]
 
     def _posed(self, scene: BareScene, frames: Sequence[PosedPicture], found: Found) -> list[PosedDepth]:
@@ -178,7 +195,8 @@ class PoseMaker:
             return posed
         self.metric.load()
         factors = []
-        for number in range(0, len(frames), -(-len(frames) // self.settings.metric_frames)):
+        asked = min(len(frames), self.settings.metric_frames)
+        for number in (turn * len(frames) // asked for turn in range(asked)):
             depth = posed[number].depth
             metres = self.metric(self._rgb(frames[number]), posed[number].camera)
             both = depth.valid & metres.valid
@@ -221,11 +239,13 @@ def _to_the_first(camera: Camera) -> Similarity:
 
 
 def _without_unsure(posed: Sequence[PosedDepth], share: float) -> list[PosedDepth]:
-    """The share of all pixels whose depth is least sure is no longer valid."""
+    """The share of all pixels whose depth is least sure is no longer valid, but of no frame more than half."""
     step = -(-sum(each.sure.numel() for each in posed) // 1_000_000)  # torch.quantile takes no more than 2^24 values
     least = torch.cat([each.sure.flatten()[::step] for each in posed]).quantile(share)
+    sure = [each.sure >= min(least, each.sure.median()) for each in posed]
     return [
-        replace(each, depth=ViewDepth(each.depth.zdepth, each.depth.valid & (each.sure >= least))) for each in posed
+        replace(each, depth=ViewDepth(each.depth.zdepth, each.depth.valid & kept))
+        for each, kept in zip(posed, sure, strict=True)
     ]
 
 
@@ -234,9 +254,9 @@ def _depth_path(scene: BareScene, frame: PosedPicture) -> Path:
 
 
 def _transforms(
-    scene: BareScene, frames: Sequence[PosedPicture], posed: Sequence[PosedDepth], named: str, metres: bool
+    scene: BareScene, frames: Sequence[PosedPicture], posed: Sequence[PosedDepth], made: dict[str, object]
 ) -> dict[str, object]:
-    """As nerfstudio writes it, cameras of the pictures' own size."""
+    """As nerfstudio writes it, cameras of the pictures' own size. made: what a later start is to know."""
     written = []
     for frame, found in zip(frames, posed, strict=True):
         written.append(
@@ -247,8 +267,16 @@ def _transforms(
                 "transform_matrix": (found.camera.c2w.double() @ _OPENGL).tolist(),
             }
         )
-    about = {"poses_by": named, "unit": "metres" if metres else "any"}
-    return {"camera_model": "PINHOLE", "ply_file_path": POINTS, **about, "frames": written}
+    return {"camera_model": "PINHOLE", "ply_file_path": POINTS, _MADE: made, "frames": written}
+
+
+def _there_before(scene: BareScene) -> Found:
+    """What is known of poses that are there: all that was noted, if we made them."""
+    made: dict[str, object] = {}
+    with suppress(OSError, ValueError, AttributeError, TypeError):  # nobody's fault here: they are only told of
+        made = dict(json.loads((scene.folder / TRANSFORMS).read_text(encoding="utf-8")).get(_MADE) or {})
+    left_out = made.get("left_out")
+    return Found(there=True, made=made, bad=left_out if isinstance(left_out, int) else 0)
 
 
 def _lens(camera: Camera) -> dict[str, float]:

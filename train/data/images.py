@@ -68,9 +68,13 @@ def with_size_of_file(picture: PosedPicture) -> PosedPicture:
 
 def upright_size(path: Path) -> tuple[int, int]:
     """Width and height of a picture as people see it. `with_size_of_file` has a camera of this size see it so. Raises
-    UserError for what is no picture."""
+    UserError for what is no picture, and where its size does not tell how it is turned."""
     with picture_errors(path), opened(path) as content, Image.open(content) as image:
-        return image.size[::-1] if _is_turned(image) else image.size
+        size, turned, orientation = image.size, _is_turned(image), _orientation(image)
+    told = f"EXIF orientation {orientation}"
+    if orientation not in (None, 0, 1) and not (turned and size[0] != size[1]):
+        raise UserError(f"{path}: {told}, which its size does not tell, wanted its pixels turned")
+    return size[::-1] if turned else size
 
 
 def read_view(picture: PosedPicture, max_size: int, cache: ViewCache | None = None) -> SupervisionView:
@@ -149,6 +153,10 @@ def _same_shape(found: tuple[int, int], wanted: tuple[int, int]) -> bool:
 
 
 def _is_turned(image: Image.Image) -> bool:
+    return _orientation(image) in _QUARTER_TURNS
+
+
+def _orientation(image: Image.Image) -> int | None:
     with suppress(Exception):  # broken metadata
-        return image.getexif().get(ExifTags.Base.Orientation) in _QUARTER_TURNS
-    return False
+        return image.getexif().get(ExifTags.Base.Orientation)
+    return None

@@ -119,17 +119,20 @@ def measured_folders(
     """
     given = given_folders(folders)
     expect("data.scenes.unit", unit, 0 < unit < math.inf, "more than 0")
-    found = [scene for one in given for scene in _scenes_in(one, _DEEPEST) or [one]]
+    found = dict.fromkeys(scene for one in given for scene in _scenes_in(one, _DEEPEST) or [one])
     return [MeasuredFolder(scene, depth, unit, prompt) for scene in found]
 
 
 def given_folders(
-    folders: Sequence[str | Path] | str | Path | None, key: str = "data.scenes.folders", what: str = "posed pictures"
+    folders: Sequence[str | Path] | str | Path | int | None,
+    key: str = "data.scenes.folders",
+    what: str = "posed pictures",
 ) -> list[Path]:
     """One or several, by the config's `key`. Raises UserError where nobody says which, and where one is not there."""
-    if not folders:
+    if not folders:  # a number is a name, too: 2024
         raise UserError(f"{key}: missing, wanted {what}, as {key}=data/rooms")
-    found = [user_path(one) for one in ([folders] if isinstance(folders, str | Path) else folders)]
+    listed = [folders] if isinstance(folders, str | Path | int) else folders
+    found = list(dict.fromkeys(user_path(str(one)).resolve() for one in listed))
     for path in found:
         expect(key, str(path), path.exists(), f"{what} that are there")
     return found

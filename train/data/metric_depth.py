@@ -8,7 +8,7 @@ from torch import Tensor
 
 from worldgen.errors import UserError
 from worldgen.geometry.alignment import quantile_scale
-from worldgen.models.protocols import DepthEstimator, Lifetime
+from worldgen.models.protocols import DepthEstimator, FromHub, Lifetime
 from worldgen.models.runtime import Runtime
 from worldgen.types import Camera, ViewDepth
 
@@ -39,6 +39,12 @@ class MetricDepth:
     def name(self) -> str:
         """Of its networks, for a person."""
         return " scaled by ".join(str(getattr(part, "named", type(part).__name__)) for part in self._parts())
+
+    def expect_here(self) -> None:
+        """Raises NetworkFailedError where one of its networks says, unloaded, that it is not here."""
+        for part in self._parts():
+            if isinstance(part, FromHub) and (why := part.unavailable()):
+                raise NetworkFailedError(why)
 
     def load(self) -> None:
         """Makes it ready; a second call does nothing."""

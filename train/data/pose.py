@@ -27,7 +27,8 @@ Finds out where bare frames were taken, by what lens, and the depth of what they
   python -m train.data.pose frames=scenes every=5 poses.download=true depth.shape.download=true
   python -m train.data.pose frames=scenes metric_frames=0
 
-A scene is a folder with pictures, or with `images` that has some. Into it go transforms.json, as nerfstudio has it, a
+A scene is a folder with pictures, or with `images` that has some; frames come in the order of their names, 2 before 10,
+and what lies in a scene's other folders is none. Into it go transforms.json, as nerfstudio has it, a
 depth for each frame and a cloud of points, all in one unit; data=posed trains on it, scene=folder fits it. A long
 sequence is posed in parts that share frames, moved together by those. Poses that are there stay; killed, the same
 command goes on. Several of it may run at once, each at scenes of its own. The last line printed is one JSON object; the
@@ -112,6 +113,7 @@ def _counts(made: Sequence[Found]) -> dict[str, object]:
         "worst_spread": round(max(spreads), 3) if spreads else None,
         "worst_turn_deg": round(max(joint.turn_deg for joint in joints), 3) if joints else None,
         "worst_shift": round(max(joint.shift for joint in joints), 4) if joints else None,
+        "worst_depth": round(max(joint.depth for joint in joints), 4) if joints else None,
     }
 
 

@@ -1,6 +1,7 @@
 """Latents of pictures that come again, in a folder: an autoencoder's answer to each is worked out once."""
 
 import hashlib
+import logging
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -13,6 +14,8 @@ from torch import Tensor
 
 from train.diffusion.latents import distribution, drawn_latents, to_latents
 from worldgen.errors import UserError
+
+_log = logging.getLogger("worldgen")
 
 
 class KeptLatents:
@@ -27,6 +30,7 @@ class KeptLatents:
         """Raises UserError for a folder that cannot be made."""
         self._vae, self._folder = vae, folder
         self.found = self.made = 0
+        self._told = False
         if folder is None:
             return
         self._weights = _fingerprint(vae)
@@ -39,24 +43,37 @@ class KeptLatents:
         """rgb [B, 3, H, W] in [0, 1], noise [B, C, h, w] -> [B, C, h, w], scaled."""
         if self._folder is None:
             return to_latents(self._vae, rgb, noise)
-        answers = [self._answer(self._folder, picture) for picture in rgb]
+        answers = [self._answer(self._folder, *each) for each in zip(rgb, noise, strict=True)]
         mean, std = (torch.cat(part) for part in zip(*answers, strict=True))
         return drawn_latents(self._vae, mean, std, noise)
 
-    def _answer(self, folder: Path, rgb: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and deviation [1, C, h, w] of one picture [3, H, W]."""
+    def _answer(self, folder: Path, rgb: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and deviation [1, C, h, w] of one picture [3, H, W]; like: [C, h, w], of any values."""
         pixels = rgb.float().cpu().contiguous()
         digest = hashlib.sha256(f"{self._weights} {self._vae.dtype} {tuple(pixels.shape)}".encode())
         digest.update(pixels.numpy().data)
         path = folder / f"{digest.hexdigest()[:32]}.safetensors"
-        kept = _load(path)
+        kept = _load(path, (1, *like.shape))
         if kept is not None:
             self.found += 1
             return kept[0].to(rgb.device), kept[1].to(rgb.device)
         self.made += 1
         mean, std = distribution(self._vae, rgb[None])
-        _save(path, mean, std)
+        self._save(path, mean, std)
         return mean, std
+
+    def _save(self, path: Path, mean: Tensor, std: Tensor) -> None:
+        """A disk that is full is no reason to stop: the picture is encoded again next time. It is said once."""
+        partial = path.with_name(f".partial-{os.getpid()}-{path.name}")
+        try:
+            partial.write_bytes(save({"mean": mean.cpu().contiguous(), "std": std.cpu().contiguous()}))
+            partial.replace(path)
+        except OSError as error:
+            if not self._told:
+                _log.warning("%s: latents cannot be kept there (%s), so each is worked out again", path.parent, error)
+            self._told = True
+            with suppress(OSError):
+                partial.unlink(missing_ok=True)
 
 
 def _fingerprint(vae: Any) -> str:
@@ -68,18 +85,11 @@ def _fingerprint(vae: Any) -> str:
     return digest.hexdigest()
 
 
-def _load(path: Path) -> tuple[Tensor, Tensor] | None:
-    """None where it is not there, or broken."""
+def _load(path: Path, shape: tuple[int, ...]) -> tuple[Tensor, Tensor] | None:
+    """None where it is not there, broken, or not of that shape."""
     try:
         tensors = load_file(path)
-        return tensors["mean"], tensors["std"]
+        found = tensors["mean"], tensors["std"]
     except (OSError, SafetensorError, KeyError):
         return None
-
-
-def _save(path: Path, mean: Tensor, std: Tensor) -> None:
-    """A disk that is full is no reason to stop: the picture is encoded again next time, that is all."""
-    partial = path.with_name(f".partial-{os.getpid()}-{path.name}")
-    with suppress(OSError):
-        partial.write_bytes(save({"mean": mean.cpu().contiguous(), "std": std.cpu().contiguous()}))
-        partial.replace(path)
+    return found if all(part.shape == shape and bool(part.isfinite().all()) for part in found) else None

@@ -50,7 +50,7 @@ def write_vertices(path: Path, vertices: np.ndarray) -> None:
     header = ["ply", "format binary_little_endian 1.0", f"element vertex {len(vertices)}", *properties, "end_header"]
     with path.open("wb") as file:
         file.write(("\n".join(header) + "\n").encode("ascii"))
-        vertices.tofile(file)
+        file.write(vertices.tobytes())  # not tofile, whose errors do not say that the disk is full
 
 
 def read_vertices(path: Path) -> np.ndarray:
