@@ -21,6 +21,7 @@ from worldgen.errors import UserError
 
 KEYS = (
     *("image", "images", "out", "runs", "scene.views", "scene.points"),
+    *("frames", "controlnet.latents"),
     *("protocol.truth", "protocol.photos", "table.runs", "table.scores", "*.path", "*.checkout"),
 )
 """What takes the path of a file or folder, in any program; `null` is none, and `./null` a file of that name."""
