@@ -53,6 +53,13 @@ def test_none_of_them_is_null():
     assert as_override("seed=a b") == "seed=a b"
 
 
+def test_frames_may_be_a_list_unless_a_folder_has_that_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert as_override("frames=[a,b]") == "frames=[a,b]"
+    (tmp_path / "[a,b]").mkdir()
+    assert as_override("frames=[a,b]") == "frames='[a,b]'"
+
+
 def test_every_key_that_its_config_calls_a_path_is_taken_as_one():
     """A key of conf/ whose comment speaks of a file or folder as its value."""
     telling = re.compile(

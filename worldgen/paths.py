@@ -25,6 +25,7 @@ KEYS = (
     *("protocol.truth", "protocol.photos", "table.runs", "table.scores", "*.path", "*.checkout"),
 )
 """What takes the path of a file or folder, in any program; `null` is none, and `./null` a file of that name."""
+_LISTED = ("frames",)  # may be a list of paths, in brackets
 _MADE_HERE = ("out", "table.scores")  # need not be there before
 
 
@@ -36,7 +37,7 @@ def as_override(argument: str, several: bool = False) -> str:
     key, equals, value = argument.partition("=")
     if not equals or value == "null" or not any(fnmatchcase(key, pattern) for pattern in KEYS):
         return argument
-    if not _is_there(value) and _means_more(argument, several):
+    if not _is_there(value) and (_means_more(argument, several) or (key in _LISTED and value.startswith("["))):
         return argument
     parts = _split(value) if several and key not in _MADE_HERE else [value]
     return f"{key}=" + ",".join(quote(part) for part in parts)
