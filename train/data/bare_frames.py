@@ -5,10 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from torch import Tensor
-
-from train.data.images import read_view, upright_size
-from train.data.measured_folders import given_folders
+from train.data.images import upright_size
+from train.data.measured_folders import given_folders, once_each
 from train.data.posed import is_scene
 from worldgen.errors import UserError, expect
 from worldgen.io.photo_folder import is_systems_own
@@ -59,18 +57,13 @@ def bare_scenes(folders: Sequence[str | Path] | str | Path | int | None, every: 
     given = given_folders(folders, "frames", "folders of frames")
     for path in given:
         expect("frames", str(path), path.is_dir(), "a folder of frames")
-    found = dict.fromkeys(scene for one in given for scene in _scenes_in(one, _DEEPEST) or [one])
+    found = once_each(scene for one in given for scene in _scenes_in(one, _DEEPEST) or [one])
     return [BareScene(folder, every) for folder in found]
 
 
 def upright(path: Path) -> PosedPicture:
     """A frame as its size alone tells it: upright, its camera anywhere. Raises UserError for what is no picture."""
     return PosedPicture(path.name, path, Camera.from_fov(*upright_size(path), 60.0))
-
-
-def read_frame(frame: PosedPicture, max_size: int) -> Tensor:
-    """[3, H, W], its longer side of `max_size` pixels at most. Raises UserError."""
-    return read_view(frame, max_size).rgb
 
 
 def _scenes_in(path: Path, deepest: int) -> list[Path]:

@@ -12,9 +12,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from train.data.bare_frames import BareScene, read_frame, upright
+from train.data.bare_frames import BareScene, upright
 from train.data.chained_parts import Joint, Similarity, joined, parts
 from train.data.depth_files import save_zdepth
+from train.data.images import read_view
 from train.data.metric_depth import MetricDepth, NetworkFailedError, network_errors
 from worldgen.errors import UserError, expect, expect_whole_numbers
 from worldgen.geometry.cameras import unproject, zdepth_to_distance
@@ -191,7 +192,7 @@ class PoseMaker:
 
     def _in_metres(self, frames: Sequence[PosedPicture], posed: list[PosedDepth], found: Found) -> list[PosedDepth]:
         """In metres, by the median of some frames' factors, each the median of its pixels'."""
-        if self.metric is None or not self.settings.metric_frames:
+        if self.metric is None:
             return posed
         self.metric.load()
         factors = []
@@ -223,7 +224,7 @@ class PoseMaker:
         return PointCloud.joined(clouds)
 
     def _rgb(self, frame: PosedPicture) -> Tensor:
-        return read_frame(frame, self.settings.size)
+        return read_view(frame, self.settings.size).rgb
 
 
 def _joined(scene: BareScene, wanted: Sequence[PosedDepth], found: Sequence[PosedDepth]) -> tuple[Similarity, Joint]:

@@ -1,7 +1,7 @@
 """Folders, or zips, of posed pictures with a file of depth for each: as transforms.json says, or in a folder beside."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -119,7 +119,7 @@ def measured_folders(
     """
     given = given_folders(folders)
     expect("data.scenes.unit", unit, 0 < unit < math.inf, "more than 0")
-    found = dict.fromkeys(scene for one in given for scene in _scenes_in(one, _DEEPEST) or [one])
+    found = once_each(scene for one in given for scene in _scenes_in(one, _DEEPEST) or [one])
     return [MeasuredFolder(scene, depth, unit, prompt) for scene in found]
 
 
@@ -132,10 +132,15 @@ def given_folders(
     if not folders:  # a number is a name, too: 2024
         raise UserError(f"{key}: missing, wanted {what}, as {key}=data/rooms")
     listed = [folders] if isinstance(folders, str | Path | int) else folders
-    found = list(dict.fromkeys(user_path(str(one)).resolve() for one in listed))
+    found = once_each(user_path(str(one)) for one in listed)
     for path in found:
         expect(key, str(path), path.exists(), f"{what} that are there")
     return found
+
+
+def once_each(paths: Iterable[Path]) -> list[Path]:
+    """As they are written, those that lead to one place once."""
+    return list({path.resolve(): path for path in reversed(list(paths))}.values())[::-1]
 
 
 def is_zip(path: Path) -> bool:

@@ -28,11 +28,11 @@ Finds out where bare frames were taken, by what lens, and the depth of what they
   python -m train.data.pose frames=scenes metric_frames=0
 
 A scene is a folder with pictures, or with `images` that has some; frames come in the order of their names, 2 before 10,
-and what lies in a scene's other folders is none. Into it go transforms.json, as nerfstudio has it, a
-depth for each frame and a cloud of points, all in one unit; data=posed trains on it, scene=folder fits it. A long
-sequence is posed in parts that share frames, moved together by those. Poses that are there stay; killed, the same
-command goes on. Several of it may run at once, each at scenes of its own. The last line printed is one JSON object; the
-exit status is 0 where all went well, 1 where a frame or a scene cannot be used, 2 for a key or value that does not fit.
+and what lies in a scene's other folders is none. Into it go transforms.json, as nerfstudio has it, a depth for each
+frame and a cloud of points, all in one unit; data=posed trains on it, scene=folder fits it. A long sequence is posed in
+parts that share frames, moved together by those. Poses that are there stay; killed, the same command goes on. Several
+of it may run at once, each at scenes of its own. The last line printed is one JSON object; the exit status is 0 where
+all went well, 1 where a frame or a scene cannot be used, 2 for a key or value that does not fit.
 
 keys
   frames         a folder of frames, a folder of such, or a list
