@@ -152,7 +152,7 @@ def test_the_plain_ring_joins_both_sides_and_keeps_the_photo():
     photo = portrait()
     photo.rgb[2] = torch.linspace(0, 1, photo.camera.width)
     canvas = embed(photo, WIDTH)
-    ring = plain_ring(canvas.rgb, canvas.photo)
+    ring = plain_ring(canvas.rgb, canvas.photo, None)
     assert torch.equal(ring.copy == 0, canvas.photo)
     assert torch.equal(ring.rgb[:, canvas.photo], canvas.rgb[:, canvas.photo])
     row = ring.rgb[2, HEIGHT // 2]
@@ -162,6 +162,19 @@ def test_the_plain_ring_joins_both_sides_and_keeps_the_photo():
     assert bool((behind.diff() <= 1e-4).all())  # from the right's blue down to the left's, round the back
     assert row[right] > 0.8
     assert behind[-1] < 0.2
+
+
+def test_outdoors_a_thing_that_comes_once_stands_on_open_land():
+    photo = portrait()
+    photo.rgb[:, :, :30] = torch.tensor([0.95, 0.9, 0.2])[:, None, None]  # a yellow wall at the left
+    canvas = embed(photo, WIDTH)
+    filled = QuiltedPrefill()(photo, canvas.rgb, canvas.photo, False, 0)
+    assert "open land" in filled.guesses["beside_the_photo"]
+    behind = filled.rgb[:, :, :8].mean(2)
+    above, below = behind[:, HEIGHT // 2 - 4], behind[:, HEIGHT // 2 + 4]
+    assert above[2] > above[0] + 0.1  # blue down to the horizon, which the wall does not reach
+    assert below[1] > below[2] + 0.1
+    assert below[1] > below[0] + 0.1
 
 
 def disc_on_noise(size: int = 48) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""All round the horizon nothing but the colours that a photo has at its sides: for photos of things that come once."""
+"""All round the horizon nothing but a room's colours, or open land: for photos of things that come once."""
 
 import math
 
@@ -12,13 +12,14 @@ from worldgen.geometry.fill import blur
 _SIDE = 0.2  # of the photo's width, at each side, is what surrounds the thing
 _NEAR_DEG, _FAR_DEG = 1.5, 8.0  # colours are smoothed up and down so far, or every detail would go round the world
 _REACH_DEG = 20.0  # from the photo's side, where it still has some detail, to where it has none
+_LAND_DEG = 12.0  # the same, to where there is open land alone
 
 
-def plain_ring(rgb: Tensor, photo: Tensor) -> Ring:
+def plain_ring(rgb: Tensor, photo: Tensor, land: Tensor | None) -> Ring:
     """Continues the photo, bool [H, W] on a panorama [3, H, W], round the horizon; the photo's pixels stay.
 
-    Every row goes from the colour at the photo's right over to that at its left; rows that the sides do not reach are
-    left out.
+    land: [3, H, W], sky over ground, which begins soon beside the photo; None: in a room every row goes from the colour
+    at the photo's right over to that at its left. Rows that the photo's sides do not reach are left out.
     """
     height, width = photo.shape
     columns = photo.any(0).nonzero()[:, 0]
@@ -38,9 +39,10 @@ def plain_ring(rgb: Tensor, photo: Tensor) -> Ring:
         torch.lerp(blur(at_right, sigma_deg * degree), blur(at_left, sigma_deg * degree), share)
         for sigma_deg in (_NEAR_DEG, _FAR_DEG)
     )
-    far = torch.minimum(beyond, gap - beyond) / (_REACH_DEG * degree)
+    farther, reach_deg = (smooth, _REACH_DEG) if land is None else (land[:, rows], _LAND_DEG)
+    far = torch.minimum(beyond, gap - beyond) / (reach_deg * degree)
     around = rgb * photo
-    around[:, rows] = torch.lerp(near, smooth, smoothstep(far))
+    around[:, rows] = torch.lerp(near, farther, smoothstep(far))
     made = torch.zeros_like(photo)
     made[rows] = True
     return Ring(torch.where(photo, rgb, around * made), torch.where(photo, 0, torch.where(made, 1, -1)))

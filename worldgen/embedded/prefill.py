@@ -14,11 +14,12 @@ from torch import Tensor
 
 from worldgen.embedded.overhead import shows_sky
 from worldgen.embedded.plain_ring import plain_ring
-from worldgen.embedded.quilting import quilt_ring
+from worldgen.embedded.quilting import Ring, quilt_ring
 from worldgen.embedded.rising import overhead
 from worldgen.embedded.singular import strangeness
 from worldgen.embedded.texture import colour_field, grain, lit_from_above, plane_texture, spread_texture
 from worldgen.errors import expect
+from worldgen.geometry.blending import smoothstep
 from worldgen.geometry.equirect import directions
 from worldgen.geometry.seams import close_seams, degrees_to_seam
 from worldgen.models.protocols import Prefilled
@@ -29,7 +30,8 @@ _POLE_GAPS = 4  # gaps between copies and the poles are wider by this
 _STRANGE = 0.14  # from which on a photo's things come once: nine of ten crops of panoramas have less
 _DOUBTFUL = 0.02  # so near to it streets and forests went either way
 _SHRINK = 1.5  # texture is shown smaller than it is by this, or it would be as blurred as what is far away
-_MOST_CONTRAST = 0.03  # standard deviation that the ground's grain may have
+_FARTHEST_GRAIN = 0.2  # sine of latitude; what is farther away is too fine to be seen
+_GROUND_CONTRAST, _FLOOR_CONTRAST = 0.03, 0.012  # standard deviation that the grain may have, outdoors and in rooms
 
 
 @dataclass(frozen=True)
@@ -46,17 +48,20 @@ class QuiltedPrefill:
         height, width = own.shape
         strange = strangeness(photo.rgb)
         once = strange > _STRANGE
-        ring = plain_ring(rgb, own) if once else quilt_ring(rgb, own)
-        known = ring.copy >= 0
         half = height // 2
-        telling = own if once else known  # what is made of the sides' colours tells nothing of the sky
+        # What is made of the sides' colours would tell nothing of sky and ground; copies tell as much as the photo.
+        ring = Ring(rgb * own, torch.where(own, 0, -1)) if once else quilt_ring(rgb, own)
+        telling = ring.copy >= 0
         is_sky = not indoor and shows_sky(ring.rgb, telling)
         plain = colour_field(ring.rgb, telling, down=False, is_sky=is_sky)
         if not indoor and not is_sky:
             plain = lit_from_above(plain, ring.rgb, telling)
-        sides = ~own.any(0) if once else torch.zeros(width, dtype=torch.bool)
-        above = overhead(ring.rgb, known, sides, plain, is_sky, seed)
-        ground = _ground(photo, ring.rgb, telling, seed + 1)
+        ground = _ground(photo, ring.rgb, telling, indoor, seed + 1)
+        if once:
+            ring = plain_ring(rgb, own, None if indoor else torch.cat([plain[:, :half], ground], 1))
+        known = ring.copy >= 0
+        sides = ~own.any(0) if once and indoor else torch.zeros(width, dtype=torch.bool)
+        above = overhead(ring.rgb, known, sides, plain, is_sky, indoor, seed)
         filled = torch.where(known, ring.rgb, torch.cat([above.rgb, ground], 1))
         pole = torch.cat([torch.full((half, width), _SKY), torch.full((height - half, width), _GROUND)])
         piece = torch.where(known, ring.copy, pole)
@@ -66,7 +71,8 @@ class QuiltedPrefill:
 
 def _guesses(strange: float, indoor: bool, is_sky: bool) -> dict[str, str]:
     surely = "doubtful" if abs(strange - _STRANGE) < _DOUBTFUL else "clear"
-    goes_on = "its sides' colours, for what it shows comes once" if strange > _STRANGE else "copies of it"
+    once = "its sides' colours" if indoor else "open land"
+    goes_on = f"{once}, for what it shows comes once" if strange > _STRANGE else "copies of it"
     overhead = "sky, for some is seen" if is_sky else "ceiling, plain" if indoor else "plain, for no sky is seen"
     return {"beside_the_photo": f"{goes_on} ({strange:.3f}, {_STRANGE} divides; {surely})", "overhead": overhead}
 
@@ -83,7 +89,7 @@ def _gaps(piece: Tensor, wider: int, standing: Tensor, gap_deg: float) -> Tensor
     return gap | (degrees_to_seam(piece == _SKY) < (wider - (wider - 1) * standing) * gap_deg / 2)
 
 
-def _ground(photo: View, rgb: Tensor, known: Tensor, seed: int) -> Tensor:
+def _ground(photo: View, rgb: Tensor, known: Tensor, indoor: bool, seed: int) -> Tensor:
     """The lower half of a panorama, [3, H / 2, W]."""
     height, width = known.shape
     below = slice(height // 2, None)
@@ -92,7 +98,8 @@ def _ground(photo: View, rgb: Tensor, known: Tensor, seed: int) -> Tensor:
     texture = plane_texture(photo, field, density)
     if texture is None:
         return field[:, below]
-    texture = grain(texture, seed, _MOST_CONTRAST)
+    texture = grain(texture, seed, _FLOOR_CONTRAST if indoor else _GROUND_CONTRAST)
     x, y, z = directions(height, width)[below].unbind(-1)
-    plane = _SHRINK * density / y.clamp(min=0.2)
-    return field[:, below] + spread_texture(texture, x * plane, z * plane, seed)
+    plane = _SHRINK * density / y.clamp(min=_FARTHEST_GRAIN)
+    seen = smoothstep(y / _FARTHEST_GRAIN)
+    return field[:, below] + seen * spread_texture(texture, x * plane, z * plane, seed)

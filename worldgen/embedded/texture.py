@@ -18,6 +18,7 @@ _FIT_WIDTH = 256  # the colour field is smooth: a coarse panorama is enough to f
 _ZENITH_LUMA, _ZENITH_KEEPS = 0.55, 0.2
 _HIGHEST_DEG = 12.0  # of what is known: the brighter half of it is lit from above
 _EXTRAPOLATION = 0.2  # sine of latitude beyond the photo's border up to which a trend goes on
+_FINER = 0.75  # exponent of the frequency: what is far away in a photo, and blurred, is coarser there than nearby
 _LEAST_CYCLES = 4  # across a texture: what is coarser would be blotches, the same all over the ground
 _MAD_TO_SIGMA = 1.4826  # of a normal distribution
 _BORDER = 2  # pixels that bicubic sampling looks beyond a texture's end
@@ -164,9 +165,10 @@ def _untypical(plane: Tensor, fine: Tensor, typical: Tensor, at: tuple[int, int]
 def grain(texture: Tensor, seed: int, most_contrast: float) -> Tensor:
     """What is left of a texture [3, N, N] when nothing in it can be recognised: colours, coarseness and contrast.
 
-    Noise with the texture's power at every frequency, whatever its direction, in each of its principal colours (after
-    Galerne, Gousseau and Morel, "Random phase textures", 2011). Periodic, mean 0. Things that lie on the ground are
-    few strong pixels, so contrast (standard deviation) is that of the others, and at most `most_contrast`.
+    Noise with the texture's power at every frequency, finer ones favoured, whatever its direction, in each of its
+    principal colours (after Galerne, Gousseau and Morel, "Random phase textures", 2011). Periodic, mean 0. Things that
+    lie on the ground are few strong pixels, so contrast (standard deviation) is that of the others, and at most
+    `most_contrast`.
     """
     size = texture.shape[-1]
     window = torch.hann_window(size, periodic=False)
@@ -176,7 +178,7 @@ def grain(texture: Tensor, seed: int, most_contrast: float) -> Tensor:
     rows, columns = torch.fft.fftfreq(size, 1 / size), torch.fft.rfftfreq(size, 1 / size)
     ring = torch.hypot(rows[:, None], columns).round().long()
     total = torch.zeros(3, int(ring.max()) + 1).index_add_(1, ring.flatten(), power.flatten(1))
-    amplitude = (total / ring.flatten().bincount()).sqrt()[:, ring]
+    amplitude = (total / ring.flatten().bincount()).sqrt()[:, ring] * ring**_FINER
     amplitude[:, ring < _LEAST_CYCLES] = 0.0
     noise = torch.fft.rfft2(torch.randn(3, size, size, generator=torch.Generator().manual_seed(seed)))
     mixed = (colours @ torch.fft.irfft2(noise * amplitude, s=(size, size)).flatten(1)).view_as(texture)
