@@ -4,9 +4,9 @@
     python -m eval.benchmarks.indoors --prompts recognised vlm
 
 Asked of crops of the panoramas that registry packages carry: twelve directions, three fields of view, two shapes each.
-Which of those are rooms is told here by hand; `bridge`, a covered footbridge of glass, is neither, and left out. A panorama
-counts as much as any other. Beside each other stand the choices of `prompts`, asked of the same crops; below, how many of
-the answers said to be so sure are right. The last line is one JSON object.
+Which of those are rooms is told here by hand; `bridge`, a covered footbridge of glass, is neither, and left out. A
+panorama counts as much as any other. Beside each other stand the choices of `prompts`, asked of the same crops; below,
+how many of the answers are right that were said to be so sure. The last line is one JSON object.
 """
 
 import json
@@ -68,21 +68,25 @@ def share_right(answers: Mapping[str, Sequence[Answer]], kind: str = "all") -> f
 
 
 def calibration(answers: Mapping[str, Sequence[Answer]]) -> dict[str, tuple[int, float]]:
-    """Steps of ten per cent that the prompter said to be sure -> how many answers were so, and how many of them right."""
+    """Steps of ten per cent that the prompter was sure by -> how many answers were, and which part of them is right."""
     rights: dict[int, list[bool]] = {}
     for answer in (one for found in answers.values() for one in found):
         if answer.sure_percent is not None:
             rights.setdefault(min(9, answer.sure_percent // 10), []).append(answer.right)
-    return {f"{10 * ten}-{10 * ten + 10}": (len(of), float(np.mean(of))) for ten, of in sorted(rights.items())}
+    return {
+        f"{10 * ten}-{10 * ten + 10}": (len(of), round(float(np.mean(of)), 3)) for ten, of in sorted(rights.items())
+    }
 
 
 def main(arguments: Sequence[str]) -> int:
     """Runs the command; returns the exit status."""
     parser = Parser(prog="python -m eval.benchmarks.indoors", description=__doc__)
+    every = choices("prompts")
     parser.add_argument(
-        "--prompts", nargs="+", default=["recognised"], choices=choices("prompts"), metavar="CHOICE", help="who is asked"
+        "--prompts", nargs="+", default=["recognised"], choices=every, metavar="CHOICE", help="of conf/"
     )
-    asked: dict[str, Prompter] = {name: instantiate(choice("prompts", name)) for name in parser.parse_args(arguments).prompts}
+    names = parser.parse_args(arguments).prompts
+    asked: dict[str, Prompter] = {name: instantiate(choice("prompts", name)) for name in names}
     for prompter in asked.values():
         prompter.load(Runtime())
     answers: dict[str, dict[str, list[Answer]]] = {name: {} for name in asked}
@@ -95,15 +99,15 @@ def main(arguments: Sequence[str]) -> int:
             answers[who][name] = [answer_of(prompter(photo), kind) for photo in photos]
         shares = [np.mean([answer.right for answer in answers[who][name]]) for who in asked]
         print(f"{name:20} {kind:9} " + " ".join(f"{share:12.0%}" for share in shares), flush=True)
-    names = next(iter(answers.values())).keys()
-    if {kind_of(name) for name in names} != {"indoors", "outdoors"}:
+    panoramas = next(iter(answers.values())).keys()
+    if {kind_of(name) for name in panoramas} != {"indoors", "outdoors"}:
         raise UserError("panoramas: of one kind alone, wanted some of rooms and some of the open air")
     right = {who: {kind: round(share_right(found, kind), 3) for kind in _KINDS} for who, found in answers.items()}
     sure = {who: calibration(found) for who, found in answers.items()}
     for who in asked:
         said = ", ".join(f"{step} %: {share:.0%} of {count}" for step, (count, share) in sure[who].items())
         print(f"{who}: right, where it is sure by {said or 'nobody knows'}")
-    print(json.dumps({"panoramas": len(names), "right": right, "right_where_sure": sure, "wanted": 0.9}))
+    print(json.dumps({"panoramas": len(panoramas), "right": right, "right_where_sure": sure, "wanted": 0.9}))
     return 0
 
 

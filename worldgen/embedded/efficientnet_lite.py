@@ -49,7 +49,7 @@ class EfficientNetLite0(nn.Module):
 
 
 def load_network(path: Path) -> EfficientNetLite0:
-    """The network with the weights of a file, on the CPU, in float32. Raises RuntimeError for another network's file."""
+    """The network with a file's weights, on the CPU, in float32. Raises RuntimeError for another network's file."""
     with torch.device("meta"):
         network = EfficientNetLite0()
     weights = torch.load(path, map_location="cpu", weights_only=True)

@@ -39,10 +39,11 @@ class Reading(NamedTuple):
 class RecognisingPrompter(Prompter):
     """Fulfils Prompter: EfficientNet-Lite0 tells what a photo shows, `scene_classes` where such things are.
 
-    The prompts name the place alone, if one is likely enough. In doubt a photo is taken for a room: open air is
-    recognised where it is seen, many rooms hold nothing that ImageNet has a word for; and a room is the plainer world,
-    with a ceiling of one colour, no sky that is looked for, and walls. The network is loaded at the first call if nobody
-    did before. style: only False; whoever asks for the medium is told who can name it.
+    The prompts name the place alone, if one is likely enough. In doubt a photo is taken for a room: open air is nearly
+    always recognised, many rooms hold nothing that ImageNet has a word for; and a room is the plainer panorama, for no
+    sky is looked for, and overhead is a plain ceiling. The network is loaded at the first call if nobody did before.
+
+    style: only False; whoever asks for the medium is told who can name it.
     """
 
     _loaded: EfficientNetLite0 | None = None
@@ -113,9 +114,18 @@ def in_words(rgb: Tensor, reading: Reading) -> Prompts:
 
 
 def _source(reading: Reading) -> str:
-    things = ", ".join(f"{name} ({likely:.0%})" for name, likely in reading.things.items())
-    said = f"recognised by EfficientNet-Lite0: {things}" if things else "EfficientNet-Lite0 recognised no place"
+    by = "recognised by EfficientNet-Lite0: "
+    if reading.things:
+        said = by + _shares(reading.things)
+    elif reading.places:
+        said = f"{by}several things of one place, {_shares(reading.places)}"
+    else:
+        said = "EfficientNet-Lite0 recognised nothing that tells of a place"
     return f"{said}; {'indoor' if reading.indoor else 'outdoor'} ({reading.sure:.0%} sure)"
+
+
+def _shares(likely: dict[str, float]) -> str:
+    return ", ".join(f"{name} ({share:.0%})" for name, share in likely.items())
 
 
 def _likeliest(likely: dict[str, float]) -> dict[str, float]:

@@ -1,7 +1,7 @@
 """What ImageNet's classes say about where a photo was taken: in which kind of room, or before which open scene.
 
-A class is indoor if photos of it are nearly always taken inside, outdoor if nearly never; most clothes, tools, pets, fruit
-and what is carried about say nothing, and are left out. Decided by what the words mean, not by any test's pictures.
+A class is indoor if photos of it are nearly always taken inside, outdoor if nearly never; most clothes, tools, pets,
+fruit and what is carried about say nothing, and are left out. Decided by what words mean, not by any test's pictures.
 Classes stand under the place that they tell of, because a prompt that goes to all directions shall name surroundings:
 one that names a thing puts it everywhere. Under NOWHERE stand those that tell inside from outside, and no more.
 """
@@ -25,15 +25,15 @@ _INDOOR = {
         773 saltshaker, 809 soup bowl, 849 teapot, 868 tray, 907 wine bottle, 923 plate, 924 guacamole, 925 consomme,
         926 hot pot, 927 trifle, 935 mashed potato, 959 carbonara, 960 chocolate sauce, 962 meat loaf, 963 pizza,
         964 potpie, 965 burrito, 966 red wine, 967 espresso, 968 cup, 969 eggnog""",
-    "bedroom": """431 bassinet, 492 chest, 493 chiffonier, 516 cradle, 520 crib, 564 four-poster, 697 pajama, 721 pillow,
-        750 quilt, 831 studio couch, 894 wardrobe""",
+    "bedroom": """431 bassinet, 492 chest, 493 chiffonier, 516 cradle, 520 crib, 564 four-poster, 697 pajama,
+        721 pillow, 750 quilt, 831 studio couch, 894 wardrobe""",
     "living room": """496 Christmas stocking, 548 entertainment center, 556 fire screen, 598 home theater,
         619 lampshade, 761 remote control, 782 screen, 846 table lamp, 851 television, 883 vase, 905 window shade""",
     "Japanese room": "789 shoji",
     "staircase": "421 bannister",
-    "office": """446 binder, 508 computer keyboard, 526 desk, 527 desktop computer, 528 dial telephone, 553 file cabinet,
-        620 laptop, 662 modem, 664 monitor, 673 computer mouse, 681 notebook computer, 710 pencil sharpener,
-        713 photocopier, 742 printer, 810 space bar, 878 typewriter keyboard""",
+    "office": """446 binder, 508 computer keyboard, 526 desk, 527 desktop computer, 528 dial telephone,
+        553 file cabinet, 620 laptop, 662 modem, 664 monitor, 673 computer mouse, 681 notebook computer,
+        710 pencil sharpener, 713 photocopier, 742 printer, 810 space bar, 878 typewriter keyboard""",
     "library": "453 bookcase, 454 bookshop, 624 library",
     "shop": """415 bakery, 467 butcher shop, 509 confectionery, 582 grocery store, 788 shoe shop, 790 shopping basket,
         865 toyshop""",
@@ -83,8 +83,8 @@ _OUTDOOR = {
         832 stupa, 858 tile roof, 873 triumphal arch""",
     "garden": """428 wheelbarrow, 448 birdhouse, 562 fountain, 621 lawn mower, 646 maze, 703 park bench, 706 patio,
         716 picket fence, 756 rain barrel, 835 sundial, 843 swing, 985 daisy, 986 yellow lady's slipper, 989 hip""",
-    "farmland": """410 apiary, 425 barn, 595 harvester, 603 horse cart, 690 oxcart, 730 plow, 825 stone wall, 853 thatch,
-        856 thresher, 866 tractor, 900 water tower, 912 worm fence, 958 hay, 984 rapeseed""",
+    "farmland": """410 apiary, 425 barn, 595 harvester, 603 horse cart, 690 oxcart, 730 plow, 825 stone wall,
+        853 thatch, 856 thresher, 866 tractor, 900 water tower, 912 worm fence, 958 hay, 984 rapeseed""",
     "forest": """988 acorn, 990 buckeye, 991 coral fungus, 992 agaric, 993 gyromitra, 994 stinkhorn, 995 earthstar,
         996 hen-of-the-woods, 997 bolete""",
     "snow": "450 bobsled, 537 dogsled, 795 ski, 802 snowmobile, 803 snowplow",
@@ -99,7 +99,7 @@ _OUTDOOR = {
 
 _WILD = (0, *range(7, 29), *range(30, 69), *range(70, 87), *range(90, 107), 113, 114, *range(127, 149), 150)
 _WILD += (*range(269, 281), *range(286, 314), *range(315, 327), 330, 331, *range(334, 338), *range(339, 389))
-"""Animals outside: all but sea life, which is photographed in tanks and on plates, dogs, cats, and what lives in cages."""
+"""Animals outside: neither dogs nor cats, nor what is kept in cages and tanks or served on plates."""
 
 
 class SceneClass(NamedTuple):
