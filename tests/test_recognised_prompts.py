@@ -9,6 +9,7 @@ from test_efficientnet_lite import random_weights
 
 from eval.synthetic.panoramas import read_rgb
 from tests.outdoors import meadow_view
+from worldgen.config import compose
 from worldgen.embedded.efficientnet_lite import SIZE
 from worldgen.embedded.recognised_prompts import RecognisingPrompter, in_words, pieces, read
 from worldgen.embedded.scene_classes import COUNT, SCENE_CLASSES
@@ -138,3 +139,9 @@ def test_the_example_photo_is_outdoors():
     assert "monastery" in prompts.source
     assert "historic buildings" in prompts.atmosphere
     assert int(re.search(r"(\d+)% sure", prompts.source)[1]) > 80
+
+
+def test_a_run_of_the_embedded_profile_fetches_the_network_ahead_and_not_one_that_has_another_prompter():
+    assert "efficientnet_lite0" in assets.needed(compose("photo.jpg"))
+    assert "efficientnet_lite0" in assets.needed(compose("photo.jpg", ["profile=laptop"]))
+    assert "efficientnet_lite0" not in assets.needed(compose("photo.jpg", ["profile=paper"]))
