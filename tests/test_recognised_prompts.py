@@ -142,6 +142,6 @@ def test_the_example_photo_is_outdoors():
 
 
 def test_a_run_of_the_embedded_profile_fetches_the_network_ahead_and_not_one_that_has_another_prompter():
-    assert "efficientnet_lite0" in assets.needed(compose("photo.jpg"))
-    assert "efficientnet_lite0" in assets.needed(compose("photo.jpg", ["profile=laptop"]))
-    assert "efficientnet_lite0" not in assets.needed(compose("photo.jpg", ["profile=paper"]))
+    assert "efficientnet" in assets.needed(compose("photo.jpg"))
+    assert "efficientnet" in assets.needed(compose("photo.jpg", ["profile=laptop"]))
+    assert "efficientnet" not in assets.needed(compose("photo.jpg", ["profile=paper"]))

@@ -66,7 +66,7 @@ class RecognisingPrompter(Prompter):
 
     def _network(self) -> EfficientNetLite0:
         if self._loaded is None:
-            self._loaded = load_network(assets.fetch("efficientnet_lite0"))
+            self._loaded = load_network(assets.fetch("efficientnet"))
         return self._loaded
 
 

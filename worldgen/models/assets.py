@@ -63,7 +63,7 @@ ASSETS = {
             used_by=("worldgen.embedded.fastdepth.FastDepth",),
         ),
         Asset(
-            name="efficientnet_lite0",
+            name="efficientnet",
             filename="efficientnet-lite0-57934424.pth",
             what="EfficientNet-Lite0, ImageNet's classes (Tan & Le, ICML 2019)",
             size_bytes=18_826_032,
