@@ -29,6 +29,7 @@ VICTIMS = ("panorama", "complete", "splat")
 TINY = (
     "experiment=tiny",
     "export.headset=null",
+    "prompts._target_=tests.fakes.PlainPrompter",
     "inpainter._target_=tests.fakes.SmoothInpainter",
     "view_depth._target_=tests.fakes.FlatDepth",
     "depth=network",

@@ -5,8 +5,9 @@ import torch
 from huggingface_hub import constants
 from tiny_vlm import save_tiny_florence, save_tiny_qwen
 
+from tests.fakes import PlainPrompter
 from worldgen.config import choice, instantiate
-from worldgen.embedded.template_prompts import TemplatePrompter
+from worldgen.embedded.recognised_prompts import RecognisingPrompter
 from worldgen.errors import UserError
 from worldgen.models.caption import Captioner, CaptionPrompter
 from worldgen.models.conformance import check_prompter, picture
@@ -22,7 +23,7 @@ def folder(tmp_path_factory):
 
 def prompter(folder, **settings) -> CaptionPrompter:
     settings = {"longest_px": 64, "most_tokens": 24} | settings
-    return CaptionPrompter(Captioner("owner/name", path=str(folder), **settings), TemplatePrompter())
+    return CaptionPrompter(Captioner("owner/name", path=str(folder), **settings), PlainPrompter())
 
 
 def caption(folder, rgb, **settings) -> str:
@@ -40,7 +41,7 @@ def test_one_caption_serves_all_directions(folder):
     made.load(Runtime())
     prompts = made(picture())
     assert prompts.atmosphere == prompts.sky == prompts.ground
-    assert prompts.indoor == TemplatePrompter()(picture()).indoor
+    assert prompts.indoor == PlainPrompter()(picture()).indoor
     assert prompts.source == "caption by owner/name"
     assert prompts.negative == ""
     made.release()
@@ -89,4 +90,4 @@ def test_the_config_makes_one(tmp_path, monkeypatch):
     with pytest.raises(UserError, match=r"prompts.captioner.download=true fetches it \(about 2 GB\)"):
         made.load(Runtime())
     assert made.captioner.model == "florence-community/Florence-2-large"
-    assert isinstance(made.indoor_by, TemplatePrompter)
+    assert isinstance(made.indoor_by, RecognisingPrompter)

@@ -11,8 +11,8 @@ from worldgen.embedded.completer import DisocclusionCompleter
 from worldgen.embedded.fastdepth import FastDepth
 from worldgen.embedded.geometric_depth import GeometricDepth
 from worldgen.embedded.migan import MiganInpainter
+from worldgen.embedded.recognised_prompts import RecognisingPrompter
 from worldgen.embedded.room_depth import RoomDepth
-from worldgen.embedded.template_prompts import TemplatePrompter
 from worldgen.models import conformance
 from worldgen.models.conformance import Violation
 from worldgen.models.inpainting_completer import InpaintingCompleter
@@ -49,7 +49,7 @@ def test_panorama_depths(adapter):
     conformance.check_panorama_depth(adapter)
 
 
-@pytest.mark.parametrize("adapter", [PlainPrompter(), TemplatePrompter()], ids=type)
+@pytest.mark.parametrize("adapter", [PlainPrompter(), RecognisingPrompter()], ids=type)
 def test_prompters(adapter):
     conformance.check_prompter(adapter)
 

@@ -1,12 +1,14 @@
 """Photos that show no place, or hardly one: whatever they are taken for, the world is whole, upright and plain."""
 
+import re
+
 import pytest
 import torch
 from torch import Tensor
 
 from worldgen.embedded.geometric_depth import GeometricDepth
 from worldgen.embedded.prefill import QuiltedPrefill
-from worldgen.embedded.template_prompts import TemplatePrompter
+from worldgen.embedded.recognised_prompts import RecognisingPrompter
 from worldgen.recipe.panorama import embed
 from worldgen.types import Camera, Panorama, Prompts, View
 
@@ -82,6 +84,10 @@ def test_it_becomes_a_plain_whole_world(name, indoor):
 
 @pytest.mark.parametrize("name", PHOTOS)
 def test_whether_it_is_indoors_is_said_and_how_surely(name):
-    prompts = TemplatePrompter()(PHOTOS[name].clamp(0, 1))
-    share = int(prompts.source.split("(")[1].split("%")[0])
-    assert 50 <= share <= 100
+    prompts = RecognisingPrompter()(PHOTOS[name].clamp(0, 1))
+    share = int(re.search(r"(\d+)% sure", prompts.source)[1])
+    assert (40 if prompts.indoor else 60) <= share <= 100
+    if name in ("all dark", "dark and noisy", "overexposed", "night"):  # nothing is seen
+        assert prompts.indoor
+        assert share < 60
+        assert prompts.atmosphere.startswith("an indoor room in ")

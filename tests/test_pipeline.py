@@ -21,6 +21,7 @@ from worldgen.runs.disk import locked
 REPO = Path(__file__).parent.parent
 FAKES = [
     "experiment=tiny",
+    "prompts._target_=tests.fakes.PlainPrompter",
     "inpainter._target_=tests.fakes.SmoothInpainter",
     "view_depth._target_=tests.fakes.FlatDepth",
     "depth=network",

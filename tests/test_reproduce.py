@@ -148,7 +148,7 @@ def test_rows_that_want_a_model_of_languages_say_so_in_one_line_and_the_others_r
     printed = capsys.readouterr().out
     rows = json.loads(printed.splitlines()[-1])["rows"]
     for name in ("prompts", "both"):
-        assert rows[name]["why"] == ["prompts.style: True, wanted false: templates name no medium, prompts=vlm does"]
+        assert rows[name]["why"] == ["prompts.style: True, wanted false: no medium is recognised, prompts=vlm names it"]
     assert [rows[name]["why"] for name in ("plain", "match")] == [["can be made here"]] * 2
     assert "style=plain,match" in printed
 

@@ -88,7 +88,7 @@ def test_what_is_malformed_is_asked_for_once_more_and_then_told(answer, wrong):
         describe(Model("nonsense", answer), "owner/name")
     message = str(caught.value)
     assert message.startswith("prompts: owner/name was asked twice and answers ")
-    assert message.endswith("wanted another prompts.model, or prompts=template")
+    assert message.endswith("wanted another prompts.model, or prompts=recognised")
     assert "\n" not in message
     assert len(message) < 400
 

@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from tests.fakes import SmoothInpainter
-from worldgen.embedded.template_prompts import TemplatePrompter
 from worldgen.errors import UserError
 from worldgen.geometry.equirect import to_perspective
 from worldgen.geometry.fill import blur
@@ -119,5 +118,3 @@ def test_mistakes_name_the_key():
         StatisticsMatch(colour=2)
     with pytest.raises(UserError, match=r"panorama\.style_match\.most_gain: 0\.5, wanted"):
         StatisticsMatch(most_gain=0.5)
-    with pytest.raises(UserError, match=r"prompts\.style: True, wanted false"):
-        TemplatePrompter(style=True)

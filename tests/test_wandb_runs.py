@@ -311,7 +311,7 @@ def test_the_recipe_logs_its_steps(tmp_path):
         pipeline.run(compose(tmp_path / "photo.png", overrides, out=tmp_path / "sweep/run"), Reporter(quiet=True))
     (run,) = logged(tmp_path / "sweep/run")
     assert run.summary["fov/deg"] == 70.0
-    assert run.config["prompts"]["_target_"].endswith("TemplatePrompter")
+    assert run.config["prompts"]["_target_"].endswith("PlainPrompter")
     assert run.config["until"] == "prompts"
     assert "image" not in run.config
     assert run.tags == ["embedded", "tiny", "photo"]

