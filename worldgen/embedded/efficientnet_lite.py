@@ -4,6 +4,7 @@ Tan & Le, ICML 2019, Table 1 (B0), in the form for phones: ReLU6, no squeeze-and
 TensorFlow's, converted by others; modules are called as their file calls them.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -42,10 +43,22 @@ class EfficientNetLite0(nn.Module):
 
     def forward(self, rgb: Tensor) -> Tensor:
         """rgb [B, 3, H, W] in [0, 1], at its best H = W = SIZE -> logits [B, 1000]."""
-        x = (255 * rgb - 127) / 128
-        x = F.relu6(self._bn0(self._conv_stem(x)))
-        x = F.relu6(self._bn1(self._conv_head(self._blocks(x))))
+        x = F.relu6(self._bn1(self._conv_head(self._blocks(self._stem(rgb)))))
         return self._fc(x.mean((2, 3)))
+
+    def maps(self, rgb: Tensor, after: Sequence[int]) -> list[Tensor]:
+        """rgb [B, 3, H, W] in [0, 1] -> what the blocks of those numbers, 0 to 15, say of each place: [B, C, h, w]."""
+        x, said = self._stem(rgb), []
+        for number, block in enumerate(self._blocks):
+            x = block(x)
+            if number in after:
+                said.append(x)
+            if number == max(after):
+                break
+        return said
+
+    def _stem(self, rgb: Tensor) -> Tensor:
+        return F.relu6(self._bn0(self._conv_stem((255 * rgb - 127) / 128)))
 
 
 def load_network(path: Path) -> EfficientNetLite0:

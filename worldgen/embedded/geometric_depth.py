@@ -1,8 +1,9 @@
-"""Distances of the open air without a network: level ground, a far sky, upright things where they meet the ground."""
+"""Distances of the open air by geometry: level ground, a far sky, upright things where they meet the ground."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -42,23 +43,34 @@ class GeometrySettings:
         expect("depth.settings.relief", self.relief, 0 <= self.relief < 1, "0 or more and less than 1")
 
 
+class Ground(Lifetime, Protocol):
+    """Says where a panorama shows ground."""
+
+    def __call__(self, panorama: Tensor) -> Tensor:
+        """rgb [3, H, W] in [0, 1], equirectangular, level -> log odds [h, w], equirectangular."""
+        ...
+
+
 @dataclass(frozen=True)
 class GeometricDepth(Composite):
-    """Fulfils PanoramaDepth outdoors. `relief`: a network's estimate that adds local shape to upright things."""
+    """Fulfils PanoramaDepth outdoors. relief: a network's estimate that adds local shape to upright things; ground:
+    tells where those end. Without it colours do, which go wrong where ground and walls have the same."""
 
     settings: GeometrySettings = field(default_factory=GeometrySettings)
     relief: PanoramaDepth | None = None
+    ground: Ground | None = None
 
     def parts(self) -> Sequence[Lifetime]:
-        """The network that adds local shape, if any."""
-        return () if self.relief is None else (self.relief,)
+        """The networks that there are."""
+        return [part for part in (self.relief, self.ground) if part is not None]
 
     def __call__(self, panorama: Panorama, prompts: Prompts, track: Track = untracked) -> DistanceMap:
         """The panorama's horizon has to be level."""
         settings = self.settings
         sky = sky_mask(panorama.rgb)
         costs = ContactCosts(camera_height_m=settings.camera_height_m)
-        contact = contact_latitude(panorama.rgb, sky, costs)
+        odds = None if self.ground is None else self.ground(panorama.rgb)
+        contact = contact_latitude(panorama.rgb, sky, costs, log_odds=odds)
         reach = reach_of_contact(contact, settings.camera_height_m, settings.farthest_m)
         level = follow_outlines(reach, panorama.rgb.numpy())
         distance, upright = stand_up(torch.from_numpy(level).float(), sky, settings)

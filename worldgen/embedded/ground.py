@@ -17,6 +17,7 @@ from worldgen.embedded.sky import colour_density
 CONTACT_COLUMNS = 512
 _ROWS = 512  # of the whole panorama's height; only those of the search band are used
 _ROUNDS = 2  # the ground found so far teaches the ground's colours
+_SURE = 2.0  # log odds of a pixel that count at most: one that is surely wrong shall not outweigh its neighbours
 _MARGIN = 6  # rows under the line that teach nothing
 _NADIR = 0.94  # share of the height below which a panorama shows its tripod, or what an inpainter made of the pole
 
@@ -26,7 +27,7 @@ class ContactCosts:
     """What the contact line pays; latitudes in degrees below the horizon."""
 
     steepest_deg: float = 32.0  # nothing upright is looked for nearer than this
-    colour: float = 0.08  # per row: a pixel on the wrong side of the line, by its colour's log odds
+    wrong_side: float = 0.08  # per row: a pixel on the wrong side of the line, by its log odds
     edge: float = 3.2  # gained where colours change most across the line
     typical_height_m: float = 8.0  # of what stands upright: its skyline tells how far off it is when nothing else does
     camera_height_m: float = 1.6
@@ -38,11 +39,16 @@ class ContactCosts:
 
 
 def contact_latitude(
-    rgb: Tensor, sky: Tensor, costs: ContactCosts | None = None, expected: np.ndarray | None = None
+    rgb: Tensor,
+    sky: Tensor,
+    costs: ContactCosts | None = None,
+    expected: np.ndarray | None = None,
+    log_odds: Tensor | None = None,
 ) -> np.ndarray:
     """rgb [3, H, W], sky bool [H, W] -> [512] radians below the horizon, > 0, one per direction, left to right.
 
-    expected: [512] radians, where the line is thought to be; None: where the skyline suggests it.
+    expected: [512] radians, where the line is thought to be; None: where the skyline suggests it. log_odds: [h, w],
+    that places are ground; None: colours tell, those of the ground below the line, and of what is above it.
     """
     costs = costs or ContactCosts()
     small = F.interpolate(rgb[None], (_ROWS, CONTACT_COLUMNS), mode="area")[0].numpy().transpose(1, 2, 0)
@@ -53,16 +59,24 @@ def contact_latitude(
     fixed = -costs.edge * _edges(small)[first:last]
     fixed += np.where(nearer > 0, costs.nearer * nearer, -costs.farther * nearer) * _ROWS / 180
     largest_jump = costs.largest_jump * (1 - costs.outline * _outlines(small))
-    row = np.arange(_ROWS)[:, None]
-    line = np.full(CONTACT_COLUMNS, last - 1)
-    for _ in range(_ROUNDS):
-        ground = (row > line + _MARGIN) & (row < _NADIR * _ROWS)
-        upright = ~small_sky & (row < np.minimum(line - _MARGIN, first - _MARGIN)) & (row > 0.22 * _ROWS)
-        odds = np.where(small_sky, -2.0, _ground_odds(small, ground, upright))[first:last]
+
+    def cheapest(odds: np.ndarray) -> np.ndarray:
         # Line at row k: rows k and below are ground, the rows above it, down from the horizon, are not.
+        odds = np.where(small_sky, -_SURE, odds)[first:last]
         above = np.cumsum(odds, 0) - odds
-        cost = fixed + costs.colour * (2 * above - odds.sum(0))
-        line = first + _cheapest_loop(cost, costs.bend, largest_jump)
+        cost = fixed + costs.wrong_side * (2 * above - odds.sum(0))
+        return first + _cheapest_loop(cost, costs.bend, largest_jump)
+
+    if log_odds is not None:
+        odds = F.interpolate(log_odds[None, None], small_sky.shape, mode="bilinear", align_corners=False)[0, 0]
+        line = cheapest(odds.clamp(-_SURE, _SURE).numpy())
+    else:
+        row = np.arange(_ROWS)[:, None]
+        line = np.full(CONTACT_COLUMNS, last - 1)
+        for _ in range(_ROUNDS):
+            ground = (row > line + _MARGIN) & (row < _NADIR * _ROWS)
+            upright = ~small_sky & (row < np.minimum(line - _MARGIN, first - _MARGIN)) & (row > 0.22 * _ROWS)
+            line = cheapest(_ground_odds(small, ground, upright))
     return np.radians((line - first + 0.5) * 180 / _ROWS)
 
 
@@ -95,11 +109,11 @@ def _expected_deg(sky: np.ndarray, costs: ContactCosts) -> np.ndarray:
 
 
 def _ground_odds(rgb: np.ndarray, ground: np.ndarray, upright: np.ndarray) -> np.ndarray:
-    """[H, W], log odds in [-2, 2] that a colour is that of the known `ground`, and not of what stands up."""
+    """[H, W], log odds in [-_SURE, _SURE] that a colour is that of the known `ground`, and not of what stands up."""
     blurred = ndimage.gaussian_filter(rgb, (1, 1, 0), mode=("nearest", "wrap", "nearest"))
     ground_count = colour_density(blurred, rgb[ground]) * ground.mean() + 0.01
     upright_count = colour_density(blurred, rgb[upright]) * upright.mean() + 0.01 if upright.any() else 0.01
-    return np.clip(np.log(ground_count / upright_count), -2, 2)
+    return np.clip(np.log(ground_count / upright_count), -_SURE, _SURE)
 
 
 def _edges(rgb: np.ndarray) -> np.ndarray:

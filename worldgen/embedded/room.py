@@ -17,7 +17,7 @@ from worldgen.geometry.equirect import directions
 
 _FLOOR_DEG = 35.0  # what lies this far below the horizon counts as floor, above it as ceiling, when both are measured
 _WALL_BAND_DEG = (-28.0, 8.0)  # latitudes in which walls are measured: furniture is lower, ceilings are higher
-_LINE = ContactCosts(steepest_deg=55.0, colour=0.04, nearer=0.3, farther=0.05, outline=0.6)
+_LINE = ContactCosts(steepest_deg=55.0, wrong_side=0.04, nearer=0.3, farther=0.05, outline=0.6)
 _SLACK = 1.25  # how much nearer than the network's a wall may be at the price of a farther one
 _NARROW = 21  # of 512 directions: what is narrower is no wall
 _FARTHER = 3.5  # how many times as far as the network's a wall may be

