@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from eval.experiments import ground_network as experiment
-from eval.experiments.ground_network import Places, learn, places, share_right
+from eval.experiments import learned_ground as experiment
+from eval.experiments.learned_ground import Places, learn, places, share_right
 from eval.synthetic.panoramas import read_rgb
 from tests.outdoors import GROUND_M, meadow
 from worldgen.embedded.efficientnet_lite import load_network
@@ -112,7 +112,7 @@ def test_panoramas_are_judged_by_what_others_taught(monkeypatch, tmp_path, capsy
     monkeypatch.setattr(experiment, "_PHOTOS", 12)
     assert experiment.main(["--out", str(tmp_path / "new.npz")]) == 0
     told = json.loads(capsys.readouterr().out.splitlines()[-1])
-    assert told["experiment"] == "ground_network"
+    assert told["experiment"] == "learned_ground"
     assert set(told["left_out"]) == {"a", "b"}
     assert told["worst"] > 0.8
     with np.load(tmp_path / "new.npz") as file:

@@ -1,6 +1,6 @@
 """Where a picture shows ground: a linear reading of what EfficientNet-Lite0 says of each place.
 
-The reading was learned from real panoramas (`python -m eval.experiments.ground_network`): well below the horizon is
+The reading was learned from real panoramas (`python -m eval.experiments.learned_ground`): well below the horizon is
 ground, above it what stands there. So it tells of the rows between, where neither is known, by their look alone.
 """
 

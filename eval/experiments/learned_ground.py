@@ -1,7 +1,7 @@
 """Learns where pictures show ground, from real panoramas; says how well it does on panoramas left out.
 
-    python -m eval.experiments.ground_network
-    python -m eval.experiments.ground_network --out worldgen/embedded/ground_network.npz
+    python -m eval.experiments.learned_ground
+    python -m eval.experiments.learned_ground --out worldgen/embedded/ground_network.npz
 
 Nobody has to label anything: in a level panorama what is well below the horizon is ground (or floor), and what is above
 it and no sky stands there. Photos are taken of that in all directions, up and down, too, so that the place in a photo
@@ -122,7 +122,7 @@ def share_right(reading: Reading, part: Places) -> float:
 
 def main(arguments: Sequence[str]) -> int:
     """Runs the command; returns the exit status."""
-    parser = Parser(prog="python -m eval.experiments.ground_network", description=__doc__)
+    parser = Parser(prog="python -m eval.experiments.learned_ground", description=__doc__)
     parser.add_argument("--out", type=Path, help="an .npz for what was learned of all panoramas but the example's")
     options = parser.parse_args(arguments)
     network, parts = load_network(assets.fetch("efficientnet")), {}
@@ -142,9 +142,9 @@ def main(arguments: Sequence[str]) -> int:
             np.savez(new, weight=learned.weight.numpy(), bias=learned.bias.numpy())
     shares = {name: round(share, 4) for name, share in right.items()}
     means = {"mean": round(float(np.mean(list(right.values()))), 4), "worst": min(shares.values())}
-    print(json.dumps({"experiment": "ground_network", **means, "left_out": shares}))
+    print(json.dumps({"experiment": "learned_ground", **means, "left_out": shares}))
     return 0
 
 
 if __name__ == "__main__":
-    program.run("eval.experiments.ground_network")
+    program.run("eval.experiments.learned_ground")
