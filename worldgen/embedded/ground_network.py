@@ -34,6 +34,7 @@ _BLOCKS = (10, 14, 15)
 _VIEWS, _FOV_DEG = 8, 90.0
 _ROWS = 256  # of a panorama; its answers are coarser
 _FADE = 0.05  # of a view's width counts at its border, where the network sees no surroundings, beside 1 in the middle
+_LOWER = 0.5  # log odds taken off: a place's surroundings blur its answer, and walls end lower than it says
 _WEIGHTS = Path(__file__).with_suffix(".npz")
 
 
@@ -77,7 +78,7 @@ class GroundNetwork:
                 torch.stack([said * weight, weight]), Camera.from_fov(cells, cells, _FOV_DEG, c2w), _ROWS, 2 * _ROWS
             )
             total, weights = total + spread[0], weights + spread[1]
-        return total / weights.clamp(min=1e-6)
+        return total / weights.clamp(min=1e-6) - _LOWER
 
     def _network(self) -> EfficientNetLite0:
         if self._loaded is None:
