@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 _NAMED = 0.1  # the least probability of what is named
 _MOST_NAMED = 2
 _NOTHING_KNOWN = 0.05  # probability added to either side: of a picture in which nothing is recognised, both are likely
-_OUTDOORS_FROM = 0.6  # how sure the open air has to be
 _MOST_PIECES = 8
 _ROWS = 96  # of a thumbnail, whose colours shall not depend on the photo's resolution
 
@@ -39,9 +38,8 @@ class Reading(NamedTuple):
 class RecognisingPrompter(Prompter):
     """Fulfils Prompter: EfficientNet-Lite0 tells what a photo shows, `scene_classes` where such things are.
 
-    The prompts name the place alone, if one is likely enough. In doubt a photo is taken for a room: open air is nearly
-    always recognised, many rooms hold nothing that ImageNet has a word for; and a room is the plainer panorama, for no
-    sky is looked for, and overhead is a plain ceiling. The network is loaded at the first call if nobody did before.
+    The prompts name the place alone, if one is likely enough. What tells nothing is taken for a room. The network is
+    loaded at the first call if nobody did before.
 
     style: only False; whoever asks for the medium is told who can name it.
     """
@@ -85,14 +83,14 @@ def read(posterior: Tensor) -> Reading:
     inside = sum(likely[one.number] for one in SCENE_CLASSES if one.indoor)
     outside = sum(likely[one.number] for one in SCENE_CLASSES if not one.indoor)
     outdoors = (outside + _NOTHING_KNOWN) / (inside + outside + 2 * _NOTHING_KNOWN)
-    indoor = outdoors < _OUTDOORS_FROM
+    indoor = outdoors <= 0.5
     places: dict[str, float] = {}
     things: dict[str, float] = {}
     for one in SCENE_CLASSES:
         things[one.name] = things.get(one.name, 0.0) + likely[one.number]
         if one.indoor == indoor and one.place != NOWHERE:
             places[one.place] = places.get(one.place, 0.0) + likely[one.number]
-    return Reading(indoor, 1 - outdoors if indoor else outdoors, _likeliest(places), _likeliest(things))
+    return Reading(indoor, max(outdoors, 1 - outdoors), _likeliest(places), _likeliest(things))
 
 
 def in_words(rgb: Tensor, reading: Reading) -> Prompts:
