@@ -80,7 +80,12 @@ ADAPTERS = "worldgen.models"
 """One short file for each network, with the library that it needs."""
 
 # One subject in several rooms, which say the rest.
-TEACHERS = {"eval.experiments.learned_ground"}  # programs that make the weights that the embedded profile carries
+TEACHERS = {  # programs that make the weights that the embedded profile carries, and their parts
+    "eval.experiments.learned_ground",
+    "eval.experiments.photo_skies",
+    "eval.experiments.sky_crops",
+    "eval.synthetic.sky_truth",
+}
 SAME_NAME = {
     "__init__": "packages",
     "__main__": "what python -m starts",

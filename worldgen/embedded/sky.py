@@ -38,11 +38,12 @@ def sky_mask(rgb: Tensor) -> Tensor:
     return torch.from_numpy(fine & (directions(height, width)[..., 1] < 0).numpy())
 
 
-def guided(image: np.ndarray, guide: np.ndarray, radius: int, epsilon: float) -> np.ndarray:
-    """The guided filter (He et al., 2010) on equirectangular [H, W]: smooths `image`, keeps the edges of `guide`."""
+def guided(image: np.ndarray, guide: np.ndarray, radius: int, epsilon: float, sides: str = "wrap") -> np.ndarray:
+    """The guided filter (He et al., 2010) on [H, W]: smooths `image`, keeps the edges of `guide`. sides: SciPy's mode
+    for what lies to the left and right; by default the picture is equirectangular."""
 
     def mean(values: np.ndarray) -> np.ndarray:
-        return ndimage.uniform_filter(values, 2 * radius + 1, mode=("nearest", "wrap"))
+        return ndimage.uniform_filter(values, 2 * radius + 1, mode=("nearest", sides))
 
     mean_guide, mean_image = mean(guide), mean(image)
     covariance = mean(guide * image) - mean_guide * mean_image
