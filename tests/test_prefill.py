@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from tests.outdoors import meadow_view
-from worldgen.embedded.overhead import shows_sky
 from worldgen.embedded.plain_ring import plain_ring
 from worldgen.embedded.prefill import QuiltedPrefill
 from worldgen.embedded.quilting import quilt_ring
@@ -221,20 +220,26 @@ def test_overhead_and_underfoot_are_plain_whatever_the_photo_shows_and_the_guess
     """No copies upside down, no ornaments: both were there."""
     photo = crowded_view(times)
     canvas = embed(photo, WIDTH)
-    assert not shows_sky(canvas.rgb, canvas.photo)
-    rgb, known, _ = QuiltedPrefill()(photo, canvas.rgb, canvas.photo, indoor, 0)
+    rgb, known, guesses = QuiltedPrefill()(photo, canvas.rgb, canvas.photo, indoor, 0)
+    assert guesses["overhead"] == ("ceiling, plain" if indoor else "plain, for no sky is seen")
     assert rgb[:, canvas.photo].std() > 0.2
     for pole in (slice(0, HEIGHT // 6), slice(-HEIGHT // 6, None)):
         assert bool(known[pole].all())
         assert rgb[:, pole].std((1, 2)).max() < 0.1
 
 
-def test_a_meadow_shows_sky_and_noise_shows_none():
-    canvas = embed(meadow_view(), 512)
-    assert shows_sky(canvas.rgb, canvas.photo)
-    noise = torch.rand(3, 256, 512, generator=torch.Generator().manual_seed(0))
-    coarse = torch.nn.functional.interpolate(noise[None, :, ::4, ::4], (256, 512))[0]
-    assert not shows_sky(coarse * canvas.photo, canvas.photo)
+@pytest.mark.parametrize(("columns", "wanted"), [(0.0, "plain"), (0.05, "plain"), (0.3, "sky"), (1.0, "sky")])
+def test_overhead_is_sky_if_some_of_what_the_photo_shows_highest_up_is(columns, wanted):
+    photo = meadow_view()
+
+    def sky(rgb):
+        shown = torch.zeros(rgb.shape[1:], dtype=torch.bool)
+        shown[: rgb.shape[1] // 3, : round(columns * rgb.shape[2])] = True
+        return shown
+
+    canvas = embed(photo, WIDTH)
+    guesses = QuiltedPrefill(sky=sky)(photo, canvas.rgb, canvas.photo, False, 0).guesses
+    assert guesses["overhead"].startswith(wanted)
 
 
 @pytest.mark.parametrize(

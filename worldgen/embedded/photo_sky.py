@@ -10,9 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from worldgen.embedded.efficientnet_lite import EfficientNetLite0
+from worldgen.embedded.efficientnet_lite import EfficientNetLite0, load_network
 from worldgen.embedded.random_walk import settled
 from worldgen.embedded.sky import guided
+from worldgen.models import assets
 
 CELL = 8
 """Pixels of the resized photo along a side of what is judged at once."""
@@ -30,6 +31,14 @@ _SIDE = 320  # pixels that the photo's longer side is resized to
 _LEAST = 64
 _EDGE_SHARE = 160  # the last filter reaches as far as this part of the longer side
 _EDGE_EPSILON = 1e-4
+
+
+class PhotoSky:
+    """`photo_sky` by a network that is loaded for the call and freed after it: a run asks once."""
+
+    def __call__(self, rgb: Tensor) -> Tensor:
+        """rgb [3, H, W] in [0, 1], a photo -> bool [H, W], True where it shows sky."""
+        return photo_sky(load_network(assets.fetch("efficientnet")), rgb)
 
 
 def photo_sky(network: EfficientNetLite0, rgb: Tensor) -> Tensor:

@@ -7,12 +7,13 @@ photo's ground; and what is between them is left to the network. A network that 
 """
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from worldgen.embedded.overhead import shows_sky
+from worldgen.embedded.photo_sky import PhotoSky
 from worldgen.embedded.plain_ring import plain_ring
 from worldgen.embedded.quilting import Ring, quilt_ring
 from worldgen.embedded.rising import overhead
@@ -29,6 +30,7 @@ _SKY, _GROUND = 1000, 1001  # names of pieces, beside the copies of the photo
 _POLE_GAPS = 4  # gaps between copies and the poles are wider by this
 _STRANGE = 0.14  # from which on a photo's things come once: nine of ten crops of panoramas have less
 _DOUBTFUL = 0.02  # so near to it streets and forests went either way
+_HIGHEST, _SKY_SHARE = 12, 0.1  # sky is so much of the uppermost twelfth of a photo: of skylines 0.2 and more, else 0
 _SHRINK = 1.5  # texture is shown smaller than it is by this, or it would be as blurred as what is far away
 _FARTHEST_GRAIN = 0.2  # sine of latitude; what is farther away is too fine to be seen
 _GROUND_CONTRAST, _FLOOR_CONTRAST = 0.03, 0.012  # standard deviation that the grain may have, outdoors and in rooms
@@ -36,9 +38,11 @@ _GROUND_CONTRAST, _FLOOR_CONTRAST = 0.03, 0.012  # standard deviation that the g
 
 @dataclass(frozen=True)
 class QuiltedPrefill:
-    """Fulfils `worldgen.models.protocols.Prefill`. gap_deg: how wide the gaps are that the inpainter closes."""
+    """Fulfils `worldgen.models.protocols.Prefill`. gap_deg: how wide the gaps are that the inpainter closes; sky: says
+    where a photo [3, H, W] shows sky, bool [H, W]."""
 
     gap_deg: float = 2.5
+    sky: Callable[[Tensor], Tensor] = field(default_factory=PhotoSky)
 
     def __post_init__(self) -> None:
         expect("panorama.prefill.gap_deg", self.gap_deg, 0.5 <= self.gap_deg <= 30, "0.5 to 30")
@@ -52,7 +56,7 @@ class QuiltedPrefill:
         # What is made of the sides' colours would tell nothing of sky and ground; copies tell as much as the photo.
         ring = Ring(rgb * own, torch.where(own, 0, -1)) if once else quilt_ring(rgb, own)
         telling = ring.copy >= 0
-        is_sky = not indoor and shows_sky(ring.rgb, telling)
+        is_sky = not indoor and self._ends_in_sky(photo)
         plain = colour_field(ring.rgb, telling, down=False, is_sky=is_sky)
         if not indoor and not is_sky:
             plain = lit_from_above(plain, ring.rgb, telling)
@@ -67,6 +71,11 @@ class QuiltedPrefill:
         piece = torch.where(known, ring.copy, pole)
         known = own | ~_gaps(piece, 1 if once else _POLE_GAPS, above.standing, self.gap_deg)
         return Prefilled(close_seams(filled, piece), known, _guesses(strange, indoor, is_sky))
+
+    def _ends_in_sky(self, photo: View) -> bool:
+        """Whether sky is what the photo shows highest up, or some of it."""
+        highest = self.sky(photo.rgb)[: max(1, photo.camera.height // _HIGHEST)]
+        return float(highest.float().mean()) > _SKY_SHARE
 
 
 def _guesses(strange: float, indoor: bool, is_sky: bool) -> dict[str, str]:

@@ -78,6 +78,7 @@ ASSETS = {
             used_by=(
                 "worldgen.embedded.recognised_prompts.RecognisingPrompter",
                 "worldgen.embedded.ground_network.GroundNetwork",
+                "worldgen.embedded.photo_sky.PhotoSky",
             ),
         ),
         Asset(
