@@ -1,9 +1,10 @@
 """What fills the unknown while a small network fills a panorama from one photo.
 
 MI-GAN closes gaps well and invents clutter where it has to continue a picture into nothing. So it gets gaps only: the
-photo goes on round the horizon in mirrored and shifted copies, or, where it shows things that come once, in its sides'
-colours; what lies overhead and underfoot is plain, its colour a smooth continuation and its grain as coarse as the
-photo's ground; and what is between them is left to the network. A network that knows the world needs none of it.
+photo goes on round the horizon in mirrored and shifted copies, or, where it shows things that come once, in open land
+or a room's colours; what lies overhead and underfoot is plain, its colour a smooth continuation, with fine grain, but
+for forests, which go on up; and what is between them is left to the network. A network that knows the world needs none
+of it.
 """
 
 import math

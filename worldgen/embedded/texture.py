@@ -15,7 +15,8 @@ _AS_LOW, _AS_HIGH = 0.08, 0.1  # sine of latitude over which what is known count
 _FIT_WIDTH = 256  # the colour field is smooth: a coarse panorama is enough to fit it
 # How skies go on above 30 degrees: eight real outdoor panoramas, white at the horizon to deep blue, have nearly one
 # brightness in their upper quarter.
-_ZENITH_LUMA, _ZENITH_KEEPS = 0.55, 0.2
+_ZENITH_LUMA, _ZENITH_KEEPS = 0.53, 0.2
+_REDDER, _BLUER = 1.4, 0.6  # exponents of how much darker red and blue get there
 _HIGHEST_DEG = 12.0  # of what is known: the brighter half of it is lit from above
 _EXTRAPOLATION = 0.2  # sine of latitude beyond the photo's border up to which a trend goes on
 _FINER = 0.75  # exponent of the frequency: what is far away in a photo, and blurred, is coarser there than nearby
@@ -78,8 +79,10 @@ def _darker_zenith(sky: Tensor, depth: Tensor, seen: float) -> Tensor:
     """A bright sky [3, H, W] turns darker and bluer above what was `seen` of it (sine of latitude)."""
     luma = sky.mean(0)
     gain = (_ZENITH_KEEPS + (1 - _ZENITH_KEEPS) * _ZENITH_LUMA / luma.clamp(min=0.05)).clamp(max=1)
-    gain = 1 + (gain - 1) * smoothstep((depth - seen) / 0.35)
-    return sky * torch.stack([gain**1.15, gain, gain**0.75])
+    height, border = torch.asin(depth.clamp(-1, 1)), math.asin(min(1.0, max(-1.0, seen)))
+    left = ((math.pi / 2 - height) / (math.pi / 2 - border)).clamp(0, 1)  # of the way to the zenith
+    gain = 1 + (gain - 1) * (1 - left.square())
+    return sky * torch.stack([gain**_REDDER, gain, gain**_BLUER])
 
 
 def _like_sky(colour: Tensor, known: Tensor) -> Tensor:
