@@ -80,7 +80,7 @@ def test_a_strip_of_grass_below_a_white_wall_is_the_ground():
 
 @pytest.mark.parametrize(
     ("plain", "gaps", "lit"),
-    [(0.2, 0.9, 0.55), (0.2, 0.4, 0.4), (0.2, 0.1, 0.2), (0.7, 0.9, 0.7)],
+    [(0.2, 0.9, 0.53), (0.2, 0.4, 0.4), (0.2, 0.1, 0.2), (0.7, 0.9, 0.7)],
     ids=["gaps in leaves", "as bright as it gets", "all is dark", "bright already"],
 )
 def test_under_leaves_light_comes_from_above(plain, gaps, lit):

@@ -6,7 +6,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from worldgen.geometry.blending import smoothstep
 from worldgen.geometry.equirect import directions, sample
 from worldgen.geometry.fill import blur, enlarge
 from worldgen.types import View
