@@ -14,7 +14,8 @@ from tests.outdoors import GROUND_M, meadow
 from worldgen.embedded.efficientnet_lite import load_network
 from worldgen.embedded.geometric_depth import GeometricDepth
 from worldgen.embedded.ground import contact_latitude, reach_of_contact
-from worldgen.embedded.ground_network import CELL_PX, FEATURES, GroundNetwork, features, learned_reading
+from worldgen.embedded.ground_network import CELL_PX, FEATURES, RULE, GroundNetwork, features
+from worldgen.embedded.linear_rule import read_rule
 from worldgen.geometry.equirect import directions
 from worldgen.models import assets
 from worldgen.models.runtime import Runtime
@@ -34,7 +35,7 @@ def test_every_place_of_the_example_is_told_and_its_buildings_do_not_count_as_gr
     photo = torch.nn.functional.interpolate(read_rgb(EXAMPLE)[None], (240, 320), mode="area")[0]
     said = features(network, photo)
     assert said.shape == (FEATURES, 240 // CELL_PX, 320 // CELL_PX)
-    odds = learned_reading()(said)
+    odds = read_rule(RULE).odds(said)
     assert (odds[-6:] > 0).float().mean() > 0.9
     assert (odds[:10] < 0).float().mean() > 0.95
 
@@ -91,11 +92,11 @@ def separable(seed):
 
 
 def test_what_tells_the_parts_apart_is_learned():
-    reading = learn([separable(0), separable(1), separable(2)])
-    assert share_right(reading, separable(3)) > 0.85
-    assert reading.weight[7] > 0 > reading.weight[11]
-    others = torch.cat([reading.weight[:7], reading.weight[12:]]).abs()
-    assert min(reading.weight[7], -reading.weight[11]) > 2 * others.max()
+    rule = learn([separable(0), separable(1), separable(2)])
+    assert share_right(rule, separable(3)) > 0.85
+    assert rule.weights[7] > 0 > rule.weights[11]
+    others = torch.cat([rule.weights[:7], rule.weights[12:]]).abs()
+    assert min(rule.weights[7], -rule.weights[11]) > 2 * others.max()
     swapped = learn([Places(part.said, 1 - part.is_ground) for part in map(separable, range(3))])
     assert share_right(swapped, separable(3)) < 0.15
 
@@ -116,4 +117,4 @@ def test_panoramas_are_judged_by_what_others_taught(monkeypatch, tmp_path, capsy
     assert set(told["left_out"]) == {"a", "b"}
     assert told["worst"] > 0.8
     with np.load(tmp_path / "new.npz") as file:
-        assert file["weight"].shape == (FEATURES,)
+        assert file["weights"].shape == (FEATURES,)

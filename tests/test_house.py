@@ -79,13 +79,14 @@ ROOMS = {
 ADAPTERS = "worldgen.models"
 """One short file for each network, with the library that it needs."""
 
-# One subject in several rooms, which say the rest.
 TEACHERS = {  # programs that make the weights that the embedded profile carries, and their parts
     "eval.experiments.learned_ground",
     "eval.experiments.photo_skies",
     "eval.experiments.sky_crops",
     "eval.synthetic.sky_truth",
 }
+
+# One subject in several rooms, which say the rest.
 SAME_NAME = {
     "__init__": "packages",
     "__main__": "what python -m starts",
@@ -149,7 +150,7 @@ def test_arrows_point_one_way():
     assert upward == []
 
 
-def test_only_configs_name_what_stands_in_for_networks():
+def test_only_configs_and_teachers_name_what_stands_in_for_networks():
     outside = [
         f"{name} imports {target}"
         for name, targets in graph().items()

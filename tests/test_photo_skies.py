@@ -13,6 +13,7 @@ from eval.experiments.photo_skies import Cells, Score, learned, score, summary
 from eval.experiments.sky_crops import Photographer, seen
 from eval.synthetic.sky_truth import KnownSky, known_skies
 from worldgen.embedded.efficientnet_lite import EfficientNetLite0
+from worldgen.embedded.linear_rule import LinearRule
 from worldgen.embedded.photo_sky import CELL, FEATURES
 from worldgen.errors import UserError
 from worldgen.geometry.cameras import look_at
@@ -126,5 +127,5 @@ def test_what_is_missing_is_said(small, tmp_path):
         photo_skies.photo_scores(EfficientNetLite0(), learned_nothing(), tmp_path / "empty")
 
 
-def learned_nothing() -> photo_skies.Rule:
-    return photo_skies.Rule(torch.zeros(FEATURES), 0.0)
+def learned_nothing() -> LinearRule:
+    return LinearRule(torch.zeros(FEATURES), torch.tensor(0.0))

@@ -22,28 +22,26 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from eval.synthetic.panoramas import truth_panoramas
+from eval.synthetic.panoramas import EXAMPLE, truth_panoramas
 from worldgen import program
 from worldgen.arguments import Parser
 from worldgen.embedded.efficientnet_lite import EfficientNetLite0, load_network
-from worldgen.embedded.ground_network import CELL_PX, FEATURES, VIEW_PX, Reading, features
+from worldgen.embedded.ground_network import CELL_PX, VIEW_PX, features
+from worldgen.embedded.linear_rule import LinearRule, learned_rule, write_rule
 from worldgen.embedded.sky import sky_mask
 from worldgen.errors import UserError
 from worldgen.geometry.cameras import look_at
 from worldgen.geometry.equirect import directions, to_perspective
 from worldgen.models import assets
-from worldgen.runs.disk import landing
 from worldgen.types import Camera
 
-LEFT_OUT = frozenset({"san_giuseppe_bridge"})
-"""The example's."""
 _NO_GROUND = frozenset({"bridge", "sky"})  # a floor that mirrors, and clouds above clouds
 _ROWS = 1024  # of a panorama: a photo of it has no more
 _GROUND_DEG, _TRIPOD_DEG, _STANDS_DEG, _CEILING_DEG = 25.0, 70.0, 4.0, 45.0  # below and above the horizon
 _PHOTOS, _PLACES = 48, 150  # of a panorama, and of a photo
 _LOWEST_DEG, _HIGHEST_DEG = -45.0, 20.0  # where photos look
 _HEIGHTS = (216, 240, 320)
-_RIDGE = 1e-3
+_RIDGE, _STEPS = 1e-3, 40
 _PURE = 0.95  # part of a place that has to be labelled
 
 
@@ -91,32 +89,16 @@ def _as_cameras_do(photo: Tensor, chance: random.Random, generator: torch.Genera
     return (photo + chance.uniform(0, 0.03) * torch.randn(photo.shape, generator=generator)).clamp(0, 1)
 
 
-def learn(parts: Sequence[Places]) -> Reading:
-    """Ridge logistic regression on panoramas, each of which counts as much as any other."""
+def learn(parts: Sequence[Places]) -> LinearRule:
+    """Of panoramas, each of which counts as much as any other."""
     said, truth = torch.cat([part.said for part in parts]), torch.cat([part.is_ground for part in parts])
     weight = torch.cat([torch.full((len(part.said),), 1 / len(part.said)) for part in parts]) / len(parts)
-    mean = (said * weight[:, None]).sum(0)
-    spread = ((said - mean).square() * weight[:, None]).sum(0).sqrt() + 1e-3
-    standard = (said - mean) / spread
-    line = torch.zeros(FEATURES + 1, requires_grad=True)
-    optimiser = torch.optim.LBFGS([line], max_iter=40, line_search_fn="strong_wolfe")
-
-    def loss() -> Tensor:
-        optimiser.zero_grad()
-        odds = standard @ line[:-1] + line[-1]
-        miss = F.binary_cross_entropy_with_logits(odds, truth, weight, reduction="sum")
-        total = miss + _RIDGE * line[:-1].square().sum()
-        total.backward()
-        return total
-
-    optimiser.step(loss)
-    found = line.detach()
-    return Reading(found[:-1] / spread, found[-1] - (found[:-1] * mean / spread).sum())
+    return learned_rule(said, truth, weight, _RIDGE, _STEPS)
 
 
-def share_right(reading: Reading, part: Places) -> float:
+def share_right(rule: LinearRule, part: Places) -> float:
     """The part of the places that are told right, ground and what stands counting alike."""
-    told = (reading(part.said.T) > 0).float()
+    told = (rule.odds(part.said.T) > 0).float()
     return float(np.mean([(told == kind)[part.is_ground == kind].float().mean() for kind in (0.0, 1.0)]))
 
 
@@ -137,9 +119,7 @@ def main(arguments: Sequence[str]) -> int:
         right[name] = share_right(learn([other for key, other in parts.items() if key != name]), part)
         print(f"{name:20} {right[name]:6.1%}")
     if options.out is not None:
-        learned = learn([part for name, part in parts.items() if name not in LEFT_OUT])
-        with landing(options.out) as new:
-            np.savez(new, weight=learned.weight.numpy(), bias=learned.bias.numpy())
+        write_rule(options.out, learn([part for name, part in parts.items() if name != EXAMPLE]))
     shares = {name: round(share, 4) for name, share in right.items()}
     means = {"mean": round(float(np.mean(list(right.values()))), 4), "worst": min(shares.values())}
     print(json.dumps({"experiment": "learned_ground", **means, "left_out": shares}))

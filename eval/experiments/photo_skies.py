@@ -5,10 +5,10 @@
     python -m eval.experiments.photo_skies --write
 
 The rule is logistic regression on cells of made-up photos of the panoramas that registry packages carry. Its figures
-come from crops of each panorama by the rule that was learned from all others. With --photos, those that others took
-are asked as well, by the rule that is learned from all panoramas: pictures beside which a PNG of the same name tells,
-<name>.sky.png, white where there is sky, black where there is none, grey where nobody can tell. --write replaces the
-rule that ships. The last line is one JSON object.
+come from crops of each panorama by the rule that was learned from all others. --write replaces the rule that ships,
+which is learned from all but the example photo's own. With --photos, photos that others took are asked as well, by that
+rule: pictures beside which a PNG of the same name tells, <name>.sky.png, white where there is sky, black where there is
+none, grey where nobody can tell. The last line is one JSON object.
 """
 
 import json
@@ -24,11 +24,12 @@ from torch import Tensor
 
 from eval.benchmarks.indoors import ROOMS
 from eval.experiments.sky_crops import Photographer, SkyCrop, seen
-from eval.synthetic.panoramas import read_rgb
+from eval.synthetic.panoramas import EXAMPLE, read_rgb
 from eval.synthetic.sky_truth import KnownSky, known_skies
 from worldgen import program
 from worldgen.arguments import Parser
 from worldgen.embedded.efficientnet_lite import EfficientNetLite0, load_network
+from worldgen.embedded.linear_rule import LinearRule, learned_rule, write_rule
 from worldgen.embedded.photo_sky import CELL, RULE, cell_features, drawn, resized
 from worldgen.errors import UserError
 from worldgen.geometry.cameras import look_at
@@ -38,6 +39,7 @@ from worldgen.types import Camera
 _PHOTOS, _CELLS = 160, 70  # of each panorama, of each photo
 _PULL = 5e-3  # towards a rule that says nothing; chosen on panoramas left out, as are the network's blocks
 _STEPS = 25
+_PICTURES = (".jpg", ".jpeg", ".png", ".webp")
 _LEAST_SKY = 0.02  # of a crop, below which its intersection over union says little
 _FOVS_DEG, _WIDTHS, _HEIGHT = (50, 70, 90), (256, 341), 256
 
@@ -48,17 +50,6 @@ class Cells(NamedTuple):
     features: Tensor
     sky: Tensor
     of: frozenset[str]
-
-
-class Rule(NamedTuple):
-    """weights: [FEATURES]. The log odds of sky are weights @ features + bias."""
-
-    weights: Tensor
-    bias: float
-
-    def odds(self, features: Tensor) -> Tensor:
-        """[FEATURES, h, w] -> [h, w]."""
-        return torch.tensordot(self.weights, features, dims=1) + self.bias
 
 
 class Score(NamedTuple):
@@ -78,25 +69,11 @@ def cells_of(network: EfficientNetLite0, crop: SkyCrop, dice: Random) -> Cells:
     return Cells(features[:, chosen].T.half(), (sky / told.clamp(min=0.1))[chosen], crop.of)
 
 
-def learned(cells: Sequence[Cells], without: str = "") -> Rule:
+def learned(cells: Sequence[Cells], without: str = "") -> LinearRule:
     """The rule that photos teach which show nothing of the panorama `without`."""
     used = [one for one in cells if without not in one.of and len(one.sky)]
     features, sky = torch.cat([one.features for one in used]).float(), torch.cat([one.sky for one in used])
-    mean, spread = features.mean(0), features.std(0) + 1e-3
-    features.sub_(mean).div_(spread)
-    rule = torch.zeros(features.shape[1] + 1, requires_grad=True)
-    optimiser = torch.optim.LBFGS([rule], max_iter=_STEPS, history_size=10, line_search_fn="strong_wolfe")
-
-    def loss() -> Tensor:
-        optimiser.zero_grad()
-        odds = features @ rule[:-1] + rule[-1]
-        total = F.binary_cross_entropy_with_logits(odds, sky) + _PULL * rule[:-1].square().sum()
-        total.backward()
-        return total
-
-    optimiser.step(loss)
-    weights = rule.detach()[:-1] / spread
-    return Rule(weights, float(rule.detach()[-1] - weights @ mean))
+    return learned_rule(features, sky, torch.full_like(sky, 1 / len(sky)), _PULL, _STEPS)
 
 
 def score(found: Tensor, sky: Tensor, told: Tensor) -> Score:
@@ -107,7 +84,7 @@ def score(found: Tensor, sky: Tensor, told: Tensor) -> Score:
     return Score(int(sky.sum()) / pixels, int((sky & found).sum()) / union, int(found.sum()) / pixels)
 
 
-def scores_of(network: EfficientNetLite0, rule: Rule, panorama: KnownSky) -> list[Score]:
+def scores_of(network: EfficientNetLite0, rule: LinearRule, panorama: KnownSky) -> list[Score]:
     """Of level crops in twelve directions; fields of view and shapes take turns."""
     scores = []
     for number in range(12):
@@ -118,12 +95,12 @@ def scores_of(network: EfficientNetLite0, rule: Rule, panorama: KnownSky) -> lis
     return scores
 
 
-def photo_scores(network: EfficientNetLite0, rule: Rule, folder: Path) -> dict[str, Score]:
+def photo_scores(network: EfficientNetLite0, rule: LinearRule, folder: Path) -> dict[str, Score]:
     """Of the photos in a folder that have a PNG of their sky beside them. Raises UserError when none has."""
     scores = {}
     for truth in sorted(folder.glob("*.sky.png")):
         name = truth.name.removesuffix(".sky.png")
-        pictures = [path for path in sorted(folder.glob(f"{name}.*")) if path.name != truth.name]
+        pictures = [path for path in sorted(folder.iterdir()) if path.stem == name and path.suffix.lower() in _PICTURES]
         if not pictures:
             raise UserError(f"{truth}: no photo of that name beside it")
         label = read_rgb(truth)[0]
@@ -139,8 +116,8 @@ def summary(scores: Mapping[str, Sequence[Score]]) -> dict[str, float]:
     """Of crops by their panorama's name: IoU where there is sky, and the share of rooms that was taken for sky."""
     ious = [one.iou for name, of in scores.items() if name not in ROOMS for one in of if one.share > _LEAST_SKY]
     rooms = [one.found for name, of in scores.items() if name in ROOMS for one in of]
-    told = {"iou_median": np.median(ious), "iou_mean": np.mean(ious), "false_in_rooms": np.mean(rooms)}
-    return {name: round(float(value), 4) for name, value in told.items()}
+    told = {"iou_median": np.median(ious), "iou_mean": np.mean(ious)} if ious else {}  # there may be no sky at all
+    return {name: round(float(value), 4) for name, value in {**told, "false_in_rooms": np.mean(rooms)}.items()}
 
 
 def main(arguments: Sequence[str], skies: Callable[[], Sequence[KnownSky]] = lambda: list(known_skies())) -> int:
@@ -161,12 +138,12 @@ def main(arguments: Sequence[str], skies: Callable[[], Sequence[KnownSky]] = lam
         ious = [one.iou for one in scores[name] if one.share > _LEAST_SKY]
         said = f"IoU {np.mean(ious):.3f}" if ious and name not in ROOMS else ""
         print(f"{name:20} found on {np.mean([one.found for one in scores[name]]):6.1%}  {said}", flush=True)
-    rule = learned(cells)
+    rule = learned(cells, without=EXAMPLE)
     photos = photo_scores(network, rule, options.photos) if options.photos else {}
     for name, one in photos.items():
         print(f"photo {name:14} sky {one.share:6.1%}, found on {one.found:6.1%}, IoU {one.iou:.3f}")
     if options.write:
-        np.savez(RULE, weights=rule.weights.numpy(), bias=np.float32(rule.bias))
+        write_rule(RULE, rule)
     told = {name: {key: round(value, 3) for key, value in one._asdict().items()} for name, one in photos.items()}
     print(json.dumps({"panoramas": len(panoramas), "left_out": summary(scores), "photos": told}))
     return 0

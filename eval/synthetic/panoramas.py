@@ -37,7 +37,8 @@ _KEY = 0.25  # what the log-average luminance is exposed to
 _WHITE = 5.0  # the exposed luminance that becomes white
 _REACH = 4  # pixels around a broken one that may mend it
 
-_EXAMPLE = "san_giuseppe_bridge"
+EXAMPLE = "san_giuseppe_bridge"
+"""Of which the example photo is a crop; what is learned from panoramas to be shipped is learned from the others."""
 _EXAMPLE_YAW_DEG = -31.0
 EXAMPLE_SIZE = (640, 480)
 _EXAMPLE_FOCAL_35MM = 20
@@ -212,9 +213,9 @@ def write_example_photo(path: Path) -> None:
 
     Raises UserError where that panorama cannot be had.
     """
-    panorama = dict(truth_panoramas()).get(_EXAMPLE)
+    panorama = dict(truth_panoramas()).get(EXAMPLE)
     if panorama is None:
-        raise UserError(f"{_EXAMPLE}: not available, wanted for {path}")
+        raise UserError(f"{EXAMPLE}: not available, wanted for {path}")
     photo = crop(panorama, _EXAMPLE_YAW_DEG, example_fov_deg(), *EXAMPLE_SIZE)
     pixels = (photo.permute(1, 2, 0) * 255 + 0.5).byte().numpy()
     exif = Image.Exif()

@@ -1,20 +1,20 @@
-"""Where a picture shows ground: a linear reading of what EfficientNet-Lite0 says of each place.
+"""Where a picture shows ground: a linear rule on what EfficientNet-Lite0 says of each place.
 
-The reading was learned from real panoramas (`python -m eval.experiments.learned_ground`): well below the horizon is
+The rule was learned from real panoramas (`python -m eval.experiments.learned_ground`): well below the horizon is
 ground, above it what stands there. So it tells of the rows between, where neither is known, by their look alone.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from worldgen.embedded.efficientnet_lite import EfficientNetLite0, load_network
+from worldgen.embedded.linear_rule import read_rule
 from worldgen.geometry.cameras import look_at
 from worldgen.geometry.equirect import from_perspective, to_perspective
 from worldgen.models import assets
@@ -28,25 +28,16 @@ FEATURES = 112 + 192 + 320
 CELL_PX = 8
 """A place is a square of so many pixels."""
 VIEW_PX = 320
-"""The longer side of the pictures that it is shown, at which the reading was learned."""
+"""The longer side of the pictures that it is shown, at which the rule was learned."""
+
+RULE = Path(__file__).with_suffix(".npz")
+"""The log odds that a place is ground, by its features."""
 
 _BLOCKS = (10, 14, 15)
 _VIEWS, _FOV_DEG = 8, 90.0
 _ROWS = 256  # of a panorama; its answers are coarser
 _FADE = 0.05  # of a view's width counts at its border, where the network sees no surroundings, beside 1 in the middle
 _LOWER = 0.5  # log odds taken off: a place's surroundings blur its answer, and walls end lower than it says
-_WEIGHTS = Path(__file__).with_suffix(".npz")
-
-
-class Reading(NamedTuple):
-    """weight: [FEATURES]; bias: []. Together with what the network says of a place: the log odds that it is ground."""
-
-    weight: Tensor
-    bias: Tensor
-
-    def __call__(self, features: Tensor) -> Tensor:
-        """[FEATURES, ...] -> log odds [...]."""
-        return torch.tensordot(self.weight, features, 1) + self.bias
 
 
 class GroundNetwork:
@@ -64,21 +55,24 @@ class GroundNetwork:
         self._loaded = None
 
     def __call__(self, panorama: Tensor) -> Tensor:
-        """rgb [3, H, W] in [0, 1], equirectangular, level -> log odds of ground [256, 512]."""
-        network, reading = self._network(), learned_reading()
+        """rgb [3, H, W] in [0, 1], equirectangular, level -> log odds of ground [256, 512].
+
+        Views are level: what is farther from the horizon than about 45 degrees is not seen, and as likely as not.
+        """
+        network, rule = self._network(), read_rule(RULE)
         total, weights = torch.zeros(_ROWS, 2 * _ROWS), torch.zeros(_ROWS, 2 * _ROWS)
         cells = VIEW_PX // CELL_PX
         across = (torch.arange(cells) + 0.5) / cells * 2 - 1
         for number in range(_VIEWS):
             c2w = look_at(number * 360 / _VIEWS)
             view = to_perspective(panorama, Camera.from_fov(VIEW_PX, VIEW_PX, _FOV_DEG, c2w)).clamp(0, 1)
-            said = reading(features(network, view))
+            said = rule.odds(features(network, view))
             weight = (1 - across.abs()).clamp(min=_FADE).expand(cells, cells)
             spread, _ = from_perspective(
                 torch.stack([said * weight, weight]), Camera.from_fov(cells, cells, _FOV_DEG, c2w), _ROWS, 2 * _ROWS
             )
             total, weights = total + spread[0], weights + spread[1]
-        return total / weights.clamp(min=1e-6) - _LOWER
+        return torch.where(weights > 0, total / weights.clamp(min=1e-6) - _LOWER, 0.0)
 
     def _network(self) -> EfficientNetLite0:
         if self._loaded is None:
@@ -91,9 +85,3 @@ def features(network: EfficientNetLite0, rgb: Tensor) -> Tensor:
     size = (rgb.shape[1] // CELL_PX, rgb.shape[2] // CELL_PX)
     maps = network.maps(rgb[None], _BLOCKS)
     return torch.cat([F.interpolate(each, size, mode="bilinear", align_corners=False)[0] for each in maps])
-
-
-def learned_reading() -> Reading:
-    """The one that is part of this package."""
-    with np.load(_WEIGHTS) as file:
-        return Reading(torch.from_numpy(file["weight"]), torch.from_numpy(file["bias"]))

@@ -5,12 +5,12 @@ The rule is learned from panoramas whose sky is known: `python -m eval.experimen
 
 from pathlib import Path
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from worldgen.embedded.efficientnet_lite import EfficientNetLite0, load_network
+from worldgen.embedded.linear_rule import read_rule
 from worldgen.embedded.random_walk import settled
 from worldgen.embedded.sky import guided
 from worldgen.models import assets
@@ -48,9 +48,7 @@ def photo_sky(network: EfficientNetLite0, rgb: Tensor) -> Tensor:
 
 def rule_odds(network: EfficientNetLite0, rgb: Tensor) -> Tensor:
     """Log odds that a cell of a photo [3, H, W] is sky: [h, w]."""
-    with np.load(RULE) as rule:
-        weights, bias = torch.from_numpy(rule["weights"]), float(rule["bias"])
-    return torch.tensordot(weights, cell_features(network, resized(rgb)), dims=1) + bias
+    return read_rule(RULE).odds(cell_features(network, resized(rgb)))
 
 
 def resized(rgb: Tensor) -> Tensor:

@@ -40,10 +40,10 @@ _GROUND_CONTRAST, _FLOOR_CONTRAST = 0.03, 0.012  # standard deviation that the g
 @dataclass(frozen=True)
 class QuiltedPrefill:
     """Fulfils `worldgen.models.protocols.Prefill`. gap_deg: how wide the gaps are that the inpainter closes; sky: says
-    where a photo [3, H, W] shows sky, bool [H, W]."""
+    where a photo [3, H, W] shows sky, bool [H, W]; None: overhead never becomes sky."""
 
     gap_deg: float = 2.5
-    sky: Callable[[Tensor], Tensor] = field(default_factory=PhotoSky)
+    sky: Callable[[Tensor], Tensor] | None = field(default_factory=PhotoSky)
 
     def __post_init__(self) -> None:
         expect("panorama.prefill.gap_deg", self.gap_deg, 0.5 <= self.gap_deg <= 30, "0.5 to 30")
@@ -75,6 +75,8 @@ class QuiltedPrefill:
 
     def _ends_in_sky(self, photo: View) -> bool:
         """Whether sky is what the photo shows highest up, or some of it."""
+        if self.sky is None:
+            return False
         highest = self.sky(photo.rgb)[: max(1, photo.camera.height // _HIGHEST)]
         return float(highest.float().mean()) > _SKY_SHARE
 
@@ -103,13 +105,13 @@ def _ground(photo: View, rgb: Tensor, known: Tensor, indoor: bool, seed: int) ->
     """The lower half of a panorama, [3, H / 2, W]."""
     height, width = known.shape
     below = slice(height // 2, None)
-    field = colour_field(rgb, known, down=True, is_sky=False)
+    plain = colour_field(rgb, known, down=True, is_sky=False)
     density = 0.5 * width / (2 * math.pi)
-    texture = plane_texture(photo, field, density)
+    texture = plane_texture(photo, plain, density)
     if texture is None:
-        return field[:, below]
+        return plain[:, below]
     texture = grain(texture, seed, _FLOOR_CONTRAST if indoor else _GROUND_CONTRAST)
     x, y, z = directions(height, width)[below].unbind(-1)
     plane = _SHRINK * density / y.clamp(min=_FARTHEST_GRAIN)
     seen = smoothstep(y / _FARTHEST_GRAIN)
-    return field[:, below] + seen * spread_texture(texture, x * plane, z * plane, seed)
+    return plain[:, below] + seen * spread_texture(texture, x * plane, z * plane, seed)

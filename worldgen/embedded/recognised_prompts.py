@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from worldgen.embedded.efficientnet_lite import SIZE, EfficientNetLite0, load_network
-from worldgen.embedded.scene_classes import NOWHERE, SCENE_CLASSES
+from worldgen.embedded.scene_classes import NOWHERE, SCENE_CLASSES, WILD
 from worldgen.errors import expect
 from worldgen.models import assets
 from worldgen.models.protocols import Prompter
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _NAMED = 0.1  # the least probability of what is named
 _MOST_NAMED = 2
+_SURELY_WILD = 0.5  # the least of all wild animals together: they are so many that in noise there are some
 _NOTHING_KNOWN = 0.05  # probability added to either side: of a picture in which nothing is recognised, both are likely
 _MOST_PIECES = 8
 _ROWS = 96  # of a thumbnail, whose colours shall not depend on the photo's resolution
@@ -69,8 +70,8 @@ class RecognisingPrompter(Prompter):
 
 
 def pieces(rgb: Tensor) -> Tensor:
-    """A picture [3, H, W] as squares [N, 3, SIZE, SIZE], side by side along its longer side: as many as leave each the
-    least squeezed, so the four views of a panorama come one by one."""
+    """A picture [3, H, W] as squares [N, 3, SIZE, SIZE], side by side along its longer side: about as many as
+    it is times as long as wide, so the four views of a panorama come one by one."""
     height, width = rgb.shape[1:]
     count = min(_MOST_PIECES, round(max(height, width) / min(height, width)))
     parts = rgb.tensor_split(count, dim=2 if width > height else 1)
@@ -90,6 +91,8 @@ def read(posterior: Tensor) -> Reading:
         things[one.name] = things.get(one.name, 0.0) + likely[one.number]
         if one.indoor == indoor and one.place != NOWHERE:
             places[one.place] = places.get(one.place, 0.0) + likely[one.number]
+    if things.get(WILD, 0.0) < _SURELY_WILD:
+        things.pop(WILD, None)
     return Reading(indoor, max(outdoors, 1 - outdoors), _likeliest(places), _likeliest(things))
 
 
@@ -147,7 +150,7 @@ def _colour_name(rgb: Tensor) -> str:
     """One word for the mean colour of [3, H, W]."""
     red, green, blue = rgb.mean((1, 2)).tolist()
     low, high = min(red, green, blue), max(red, green, blue)
-    if high - low < 0.12 * high:
+    if high - low <= 0.12 * high:
         return "dark" if high < 0.25 else "white" if high > 0.8 else "grey"
     if blue == high:
         return "purple" if red > green * 1.05 else "blue"

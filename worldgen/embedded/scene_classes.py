@@ -11,6 +11,9 @@ from typing import NamedTuple
 COUNT = 1000
 """Of the classes, numbered as in ILSVRC 2012 from 0 to 999."""
 
+WILD = "wild animal"
+"""The name that all of them have."""
+
 NOWHERE = ""
 
 _INDOOR = {
@@ -119,6 +122,6 @@ def _parsed(places: dict[str, str], indoor: bool) -> list[SceneClass]:
 SCENE_CLASSES = (
     *_parsed(_INDOOR, indoor=True),
     *_parsed(_OUTDOOR, indoor=False),
-    *(SceneClass(number, "wild animal", NOWHERE, indoor=False) for number in _WILD),
+    *(SceneClass(number, WILD, NOWHERE, indoor=False) for number in _WILD),
 )
 """All classes that tell anything."""

@@ -12,8 +12,8 @@ from worldgen.types import View
 
 _AS_LOW, _AS_HIGH = 0.08, 0.1  # sine of latitude over which what is known counts less: grass may be but a strip
 _FIT_WIDTH = 256  # the colour field is smooth: a coarse panorama is enough to fit it
-# How skies go on above 30 degrees: eight real outdoor panoramas, white at the horizon to deep blue, have nearly one
-# brightness in their upper quarter.
+# How skies are at the zenith: eight real outdoor panoramas, white at the horizon to deep blue, have nearly one
+# brightness there.
 _ZENITH_LUMA, _ZENITH_KEEPS = 0.53, 0.2
 _REDDER, _BLUER = 1.4, 0.6  # exponents of how much darker red and blue get there
 _HIGHEST_DEG = 12.0  # of what is known: the brighter half of it is lit from above
