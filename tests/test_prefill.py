@@ -240,6 +240,8 @@ def test_overhead_is_sky_if_some_of_what_the_photo_shows_highest_up_is(columns, 
     canvas = embed(photo, WIDTH)
     guesses = QuiltedPrefill(sky=sky)(photo, canvas.rgb, canvas.photo, False, 0).guesses
     assert guesses["overhead"].startswith(wanted)
+    nothing_asked = QuiltedPrefill(sky=None)(photo, canvas.rgb, canvas.photo, False, 0).guesses
+    assert nothing_asked["overhead"].startswith("plain")
 
 
 @pytest.mark.parametrize(

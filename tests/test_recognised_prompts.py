@@ -86,6 +86,12 @@ def test_the_likelier_side_is_taken():
     assert outside.sure == pytest.approx(0.35 / 0.6)
 
 
+def test_that_some_of_many_wild_animals_are_likely_in_noise_recognises_none():
+    found = torch.full((COUNT,), 0.8 / COUNT)
+    found[TABBY] += 0.2
+    assert read(found).things == {}
+
+
 def test_wild_animals_count_together():
     found = torch.zeros(COUNT)
     found[[17, 18, 291]] = torch.tensor([0.4, 0.3, 0.3])  # jay, magpie, lion
