@@ -28,13 +28,17 @@ FEATURES = 112 + 192 + 320
 CELL_PX = 8
 """A place is a square of so many pixels."""
 VIEW_PX = 320
-"""The longer side of the pictures that it is shown, at which the rule was learned."""
+"""The longer side of the photos by which the rule was learned, 45 to 100 degrees wide."""
 
 RULE = Path(__file__).with_suffix(".npz")
 """The log odds that a place is ground, by its features."""
 
 _BLOCKS = (10, 14, 15)
-_VIEWS, _FOV_DEG = 8, 90.0
+_VIEWS, _FOV_DEG, _SIDE_PX = (
+    8,
+    90.0,
+    640,
+)  # as fine as the finest of those photos: where walls end is a matter of degrees
 _ROWS = 256  # of a panorama; its answers are coarser
 _FADE = 0.05  # of a view's width counts at its border, where the network sees no surroundings, beside 1 in the middle
 _LOWER = 0.5  # log odds taken off: a place's surroundings blur its answer, and walls end lower than it says
@@ -61,11 +65,11 @@ class GroundNetwork:
         """
         network, rule = self._network(), read_rule(RULE)
         total, weights = torch.zeros(_ROWS, 2 * _ROWS), torch.zeros(_ROWS, 2 * _ROWS)
-        cells = VIEW_PX // CELL_PX
+        cells = _SIDE_PX // CELL_PX
         across = (torch.arange(cells) + 0.5) / cells * 2 - 1
         for number in range(_VIEWS):
             c2w = look_at(number * 360 / _VIEWS)
-            view = to_perspective(panorama, Camera.from_fov(VIEW_PX, VIEW_PX, _FOV_DEG, c2w)).clamp(0, 1)
+            view = to_perspective(panorama, Camera.from_fov(_SIDE_PX, _SIDE_PX, _FOV_DEG, c2w)).clamp(0, 1)
             said = rule.odds(features(network, view))
             weight = (1 - across.abs()).clamp(min=_FADE).expand(cells, cells)
             spread, _ = from_perspective(
