@@ -101,6 +101,13 @@ def test_what_tells_the_parts_apart_is_learned():
     assert share_right(swapped, separable(3)) < 0.15
 
 
+def test_a_panorama_of_ground_alone_is_judged_by_that():
+    rule = learn([separable(0), separable(1)])
+    part = separable(3)
+    ground = Places(part.said[part.is_ground == 1], part.is_ground[part.is_ground == 1])
+    assert share_right(rule, ground) > 0.7
+
+
 def test_photos_of_a_panorama_show_both_parts(network):
     found = places(network, PANORAMA.rgb, 0)
     assert found.said.shape == (len(found.is_ground), FEATURES)

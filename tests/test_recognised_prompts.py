@@ -12,11 +12,13 @@ from tests.outdoors import meadow_view
 from worldgen.config import compose
 from worldgen.embedded.efficientnet_lite import SIZE
 from worldgen.embedded.recognised_prompts import RecognisingPrompter, in_words, pieces, read
-from worldgen.embedded.scene_classes import COUNT, SCENE_CLASSES
+from worldgen.embedded.scene_classes import SCENE_CLASSES
 from worldgen.errors import UserError
 from worldgen.models import assets
 from worldgen.models.conformance import check_prompter, picture
 from worldgen.models.runtime import Runtime
+
+COUNT = 1000  # ImageNet's classes
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "venice.jpg"
 TABBY, TRIPOD = 281, 872  # which tell nothing

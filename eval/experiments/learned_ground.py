@@ -97,9 +97,9 @@ def learn(parts: Sequence[Places]) -> LinearRule:
 
 
 def share_right(rule: LinearRule, part: Places) -> float:
-    """The part of the places that are told right, ground and what stands counting alike."""
-    told = (rule.odds(part.said.T) > 0).float()
-    return float(np.mean([(told == kind)[part.is_ground == kind].float().mean() for kind in (0.0, 1.0)]))
+    """The part of the places that are told right, ground and what stands counting alike, where there are both."""
+    right = ((rule.odds(part.said.T) > 0).float() == part.is_ground).float()
+    return float(np.mean([right[part.is_ground == kind].mean() for kind in part.is_ground.unique()]))
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -34,11 +34,8 @@ RULE = Path(__file__).with_suffix(".npz")
 """The log odds that a place is ground, by its features."""
 
 _BLOCKS = (10, 14, 15)
-_VIEWS, _FOV_DEG, _SIDE_PX = (
-    8,
-    90.0,
-    640,
-)  # as fine as the finest of those photos: where walls end is a matter of degrees
+_VIEWS, _FOV_DEG = 8, 90.0
+_SIDE_PX = 640  # of a view: as fine as the finest of those photos, for where walls end is a matter of degrees
 _ROWS = 256  # of a panorama; its answers are coarser
 _FADE = 0.05  # of a view's width counts at its border, where the network sees no surroundings, beside 1 in the middle
 _LOWER = 0.5  # log odds taken off: a place's surroundings blur its answer, and walls end lower than it says

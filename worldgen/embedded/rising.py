@@ -77,10 +77,10 @@ def overhead(
     above_deg = (level - torch.arange(half)[:, None]).clamp(min=0) / border.degree
     band_deg = min(_BAND_DEG, _BAND_SHARE * float(half - level.median()) / border.degree)
     again, there = _again(border, above_deg, max(band_deg, 1 / border.degree))
-    standing = detailed * there * (1 - smoothstep(above_deg / _TALL_DEG))
+    share = detailed * there * (1 - smoothstep(above_deg / _TALL_DEG))
     edge = border.mean_below(border.shown, _EDGE_DEG)[:, None]
     plain = torch.lerp(field[:, :half], edge, 1 - smoothstep(above_deg / _FADED_DEG))
-    rising = torch.where(fading, plain, torch.lerp(field[:, :half], again, standing))
+    rising = torch.where(fading, plain, torch.lerp(field[:, :half], again, share))
     return Overhead(rising if is_sky else rising + _CALM * _grain(border, seed), torch.where(fading, 1.0, detailed))
 
 

@@ -8,9 +8,6 @@ one that names a thing puts it everywhere. Under NOWHERE stand those that tell i
 
 from typing import NamedTuple
 
-COUNT = 1000
-"""Of the classes, numbered as in ILSVRC 2012 from 0 to 999."""
-
 WILD = "wild animal"
 """The name that all of them have."""
 
